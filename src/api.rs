@@ -1,0 +1,3 @@
+//! The front door: listeners, limits, layers, and the services behind them.
+
+pub mod transcode;

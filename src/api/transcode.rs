@@ -1,0 +1,1 @@
+//! HTTP/JSON for any annotated gRPC service, driven by its descriptor.

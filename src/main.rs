@@ -1,0 +1,3 @@
+//! The `assistd` binary.
+
+fn main() {}

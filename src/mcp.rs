@@ -1,0 +1,3 @@
+//! Tools from MCP servers; rmcp lives only here.
+
+pub mod builtin;

@@ -1,0 +1,1 @@
+//! The MCP server that is built into the binary: `echo` and `calculate`.

@@ -1,0 +1,1 @@
+//! The heart: what a run is, free of transports, providers and databases.
