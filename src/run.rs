@@ -1,1 +1,16 @@
 //! The heart: what a run is, free of transports, providers and databases.
+//!
+//! A *thread* is a conversation's history; a *run* is one answer to it: a loop of *turns* (one model
+//! request each) and *calls* (one tool use each) that ends in exactly one terminal state. [`state::Run`]
+//! decides, without a clock or I/O; [`engine::Engine`] performs what it decides through the [`ports`].
+
+pub mod catalogue;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod log;
+pub mod message;
+pub mod ports;
+pub mod record;
+pub mod state;

@@ -1,0 +1,1 @@
+//! The events of one run, for any number of watchers.

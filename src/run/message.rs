@@ -1,0 +1,251 @@
+//! The vocabulary of a conversation. What is stored is the serialised form of these types: rename with care.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::id::{CallId, MessageId, RunId};
+
+/// One message of a thread. Messages never change once they are written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its name.
+    pub id: MessageId,
+    /// Who speaks.
+    pub role: Role,
+    /// What is said, in order.
+    pub content: Vec<Part>,
+    /// The run that wrote it, or that it asked for.
+    pub run: Option<RunId>,
+    /// Whether it was broken off: the model's message of a run that failed or was cancelled.
+    pub incomplete: bool,
+    /// When it was written.
+    pub create_time: SystemTime,
+}
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The operator or developer.
+    System,
+    /// The caller.
+    User,
+    /// The model.
+    Assistant,
+    /// The tools: one message holds the outputs of one turn, in the order of the calls.
+    Tool,
+}
+
+/// One part of a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Plain text.
+    Text(String),
+    /// The model declines to answer, in its own words.
+    Refusal(String),
+    /// An image for the model to look at.
+    Image(Media),
+    /// A file for the model to read.
+    File(Media),
+    /// The model wants a tool called.
+    ToolCall(ToolCall),
+    /// What a call brought.
+    ToolOutput(CallOutput),
+}
+
+/// An image or a file, by address or by value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Media {
+    /// Where the bytes are.
+    pub source: MediaSource,
+    /// The IANA media type, such as `image/png`; empty when unknown.
+    pub mime_type: String,
+    /// A name for people; empty when there is none.
+    pub name: String,
+}
+
+/// Where the bytes of an image or file are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaSource {
+    /// At this address; the provider fetches it.
+    Url(String),
+    /// Here, in base64.
+    Base64(String),
+}
+
+/// A request by the model to call a tool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Its name, minted here.
+    pub id: CallId,
+    /// The tool's name in the catalogue that the run saw.
+    pub tool: String,
+    /// The arguments as the model wrote them: JSON text, which may be malformed.
+    pub arguments: String,
+}
+
+/// A tool's answer, with the call that it belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallOutput {
+    /// The call.
+    pub call: CallId,
+    /// The tool that was called.
+    pub tool: String,
+    /// The answer.
+    pub output: ToolOutput,
+}
+
+/// What a tool answered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ToolOutput {
+    /// For people and models to read, in order.
+    pub content: Vec<Content>,
+    /// For programs to read: a JSON object, if the tool gives one.
+    pub structured: Option<Value>,
+    /// The tool says that it failed; the content says why.
+    pub is_error: bool,
+}
+
+/// One piece of a tool's answer, as MCP has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// Plain text.
+    Text(String),
+    /// An image, in base64.
+    Image {
+        /// The bytes, in base64.
+        data: String,
+        /// The media type.
+        mime_type: String,
+    },
+    /// A sound, in base64.
+    Audio {
+        /// The bytes, in base64.
+        data: String,
+        /// The media type.
+        mime_type: String,
+    },
+    /// A resource of the server that can be read later.
+    ResourceLink {
+        /// Its address.
+        uri: String,
+        /// Its name.
+        name: String,
+        /// Its media type; empty when unknown.
+        mime_type: String,
+    },
+    /// A resource with its content.
+    Resource {
+        /// Its address.
+        uri: String,
+        /// Its media type; empty when unknown.
+        mime_type: String,
+        /// The content.
+        body: ResourceBody,
+    },
+}
+
+/// The content of an embedded resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceBody {
+    /// As text.
+    Text(String),
+    /// As bytes, in base64.
+    Base64(String),
+}
+
+/// Tokens that a model has read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Of the tokens read, those that came from the provider's cache.
+    pub cached_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Of the tokens written, those that were reasoning.
+    pub reasoning_tokens: u64,
+}
+
+impl Usage {
+    /// Tokens read and written together.
+    pub fn total_tokens(&self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Usage) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+        }
+    }
+}
+
+impl Message {
+    /// Every text part, joined.
+    pub fn text(&self) -> String {
+        self.content
+            .iter()
+            .filter_map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The calls that it asks for, in order.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.content.iter().filter_map(|part| match part {
+            Part::ToolCall(call) => Some(call),
+            _ => None,
+        })
+    }
+}
+
+impl ToolOutput {
+    /// A failed call whose only content is this text.
+    pub fn failure(text: impl Into<String>) -> Self {
+        Self {
+            content: vec![Content::Text(text.into())],
+            structured: None,
+            is_error: true,
+        }
+    }
+
+    /// What a model that reads only text is given: the texts, one a line, and a note for everything else.
+    ///
+    /// A tool that gives only structured content is read as its JSON.
+    pub fn text(&self) -> String {
+        let pieces: Vec<String> = self.content.iter().map(Content::text).collect();
+        match &self.structured {
+            Some(structured) if pieces.is_empty() => structured.to_string(),
+            _ => pieces.join("\n"),
+        }
+    }
+}
+
+impl Content {
+    fn text(&self) -> String {
+        match self {
+            Content::Text(text) => text.clone(),
+            Content::Image { mime_type, .. } => format!("[image, {mime_type}]"),
+            Content::Audio { mime_type, .. } => format!("[audio, {mime_type}]"),
+            Content::ResourceLink { uri, name, .. } => format!("[resource {name}: {uri}]"),
+            Content::Resource {
+                body: ResourceBody::Text(text),
+                ..
+            } => text.clone(),
+            Content::Resource { uri, mime_type, .. } => format!("[resource {uri}, {mime_type}]"),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What is known of a run, while it goes on and ever after.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Reason};
+use super::id::{RunId, ThreadId};
+use super::message::Usage;
+
+/// A run, as it is stored and shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// Its name.
+    pub id: RunId,
+    /// The thread that it answers.
+    pub thread: ThreadId,
+    /// What it was started with.
+    pub snapshot: Snapshot,
+    /// Where it is.
+    pub state: State,
+    /// Tokens used so far, over all turns.
+    pub usage: Usage,
+    /// The sequence of its newest event that is written; 0 before the first.
+    pub last_sequence: u64,
+    /// When it was asked for.
+    pub create_time: SystemTime,
+    /// When it ended.
+    pub end_time: Option<SystemTime>,
+}
+
+/// What a run was started with: later changes to the assistant or the configuration do not touch it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The model's name, as the provider knows it.
+    pub model: String,
+    /// The system instructions; empty for none.
+    pub instructions: String,
+    /// The bounds.
+    pub limits: Limits,
+    /// The version of the tool catalogue that it saw.
+    pub catalogue_version: u64,
+    /// The caller's own notes.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// The bounds of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Model requests with tools on offer. When they run out, one more without tools asks for the answer.
+    pub max_turns: u32,
+    /// Tool calls, over all turns.
+    pub max_tool_calls: u32,
+    /// Tokens written in one turn, as the provider counts them.
+    pub max_output_tokens: Option<u64>,
+    /// Tokens read and written, over all turns.
+    pub max_total_tokens: Option<u64>,
+    /// Wall time; the run ends INCOMPLETE with what there is.
+    pub max_duration: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_turns: 16,
+            max_tool_calls: 64,
+            max_output_tokens: None,
+            max_total_tokens: None,
+            max_duration: None,
+        }
+    }
+}
+
+/// Where a run is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Waits to be started.
+    Queued,
+    /// Works.
+    Running,
+    /// Was called off and is ending.
+    Cancelling,
+    /// Is over.
+    Ended(Outcome),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// With an answer.
+    Completed,
+    /// With what there was when a bound was reached.
+    Incomplete(IncompleteReason),
+    /// Without an answer.
+    Failed(Error),
+    /// Called off.
+    Cancelled,
+    /// Outlived the service's execution limit.
+    Expired,
+}
+
+/// The bound that an incomplete run ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncompleteReason {
+    /// [`Limits::max_turns`].
+    MaxTurns,
+    /// [`Limits::max_tool_calls`].
+    MaxToolCalls,
+    /// The model's own bound on its output, or [`Limits::max_output_tokens`].
+    MaxTokens,
+    /// [`Limits::max_duration`].
+    Deadline,
+    /// The provider's content filter.
+    ContentFilter,
+    /// [`Limits::max_total_tokens`].
+    Budget,
+}
+
+/// Failures are equal when a client cannot tell them apart.
+impl PartialEq for Outcome {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Outcome::Completed, Outcome::Completed)
+            | (Outcome::Cancelled, Outcome::Cancelled)
+            | (Outcome::Expired, Outcome::Expired) => true,
+            (Outcome::Incomplete(one), Outcome::Incomplete(two)) => one == two,
+            (Outcome::Failed(one), Outcome::Failed(two)) => {
+                one.reason() == two.reason() && one.message() == two.message()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl State {
+    /// The contract's word for it, in lower case. Together with [`detail`](State::detail) and
+    /// [`message`](State::message) it is the stored form.
+    pub fn name(&self) -> &'static str {
+        match self {
+            State::Queued => "queued",
+            State::Running => "running",
+            State::Cancelling => "cancelling",
+            State::Ended(Outcome::Completed) => "completed",
+            State::Ended(Outcome::Incomplete(_)) => "incomplete",
+            State::Ended(Outcome::Failed(_)) => "failed",
+            State::Ended(Outcome::Cancelled) => "cancelled",
+            State::Ended(Outcome::Expired) => "expired",
+        }
+    }
+
+    /// Why it ended so, where the name alone does not say: an incomplete reason or an error's reason.
+    pub fn detail(&self) -> Option<&'static str> {
+        match self {
+            State::Ended(Outcome::Incomplete(reason)) => Some(reason.name()),
+            State::Ended(Outcome::Failed(error)) => Some(error.reason().as_str()),
+            _ => None,
+        }
+    }
+
+    /// The failure's text for people.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            State::Ended(Outcome::Failed(error)) => Some(error.message()),
+            _ => None,
+        }
+    }
+
+    /// Reads the stored form back.
+    pub fn from_parts(name: &str, detail: Option<&str>, message: Option<&str>) -> Option<State> {
+        Some(match name {
+            "queued" => State::Queued,
+            "running" => State::Running,
+            "cancelling" => State::Cancelling,
+            "completed" => State::Ended(Outcome::Completed),
+            "incomplete" => State::Ended(Outcome::Incomplete(IncompleteReason::parse(detail?)?)),
+            "failed" => State::Ended(Outcome::Failed(Error::new(
+                Reason::parse(detail?)?,
+                message.unwrap_or_default(),
+            ))),
+            "cancelled" => State::Ended(Outcome::Cancelled),
+            "expired" => State::Ended(Outcome::Expired),
+            _ => return None,
+        })
+    }
+
+    /// How it ended, if it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            State::Ended(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}
+
+impl IncompleteReason {
+    const ALL: [IncompleteReason; 6] = [
+        Self::MaxTurns,
+        Self::MaxToolCalls,
+        Self::MaxTokens,
+        Self::Deadline,
+        Self::ContentFilter,
+        Self::Budget,
+    ];
+
+    /// The contract's word for it, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MaxTurns => "max_turns",
+            Self::MaxToolCalls => "max_tool_calls",
+            Self::MaxTokens => "max_tokens",
+            Self::Deadline => "deadline",
+            Self::ContentFilter => "content_filter",
+            Self::Budget => "budget",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_reads_back_from_its_stored_form() {
+        let mut states = vec![
+            State::Queued,
+            State::Running,
+            State::Cancelling,
+            State::Ended(Outcome::Completed),
+            State::Ended(Outcome::Cancelled),
+            State::Ended(Outcome::Expired),
+            State::Ended(Outcome::Failed(Error::new(Reason::RateLimited, "slow down"))),
+        ];
+        states.extend(IncompleteReason::ALL.map(|reason| State::Ended(Outcome::Incomplete(reason))));
+        for state in states {
+            assert_eq!(
+                State::from_parts(state.name(), state.detail(), state.message()),
+                Some(state)
+            );
+        }
+    }
+}
