@@ -28,7 +28,7 @@ pub enum Body {
         /// The state now.
         to: State,
     },
-    /// A message was added to the thread (the user's), or one begins (the model's, still empty).
+    /// A message was added whole to the thread (the user's, the tools'), or one begins (the model's, still empty).
     MessageCreated(Arc<Message>),
     /// The model said this.
     TextDelta {

@@ -1,0 +1,521 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::UNIX_EPOCH;
+
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::test_runner::TestCaseError;
+use serde_json::json;
+
+use super::*;
+use crate::run::catalogue::{Annotations, ToolDescription};
+use crate::run::error::Reason;
+use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::message::{Part, Usage};
+use crate::run::record::{Limits, Snapshot};
+
+const NOW: SystemTime = UNIX_EPOCH;
+
+/// Drives a run and keeps what a store and a watcher would have.
+struct Stage {
+    run: Run,
+    effects: Vec<Effect>,
+    events: Vec<Event>,
+    saved: Vec<Arc<Message>>,
+    requests: Vec<ModelRequest>,
+    open: VecDeque<CallId>,
+}
+
+impl Stage {
+    fn new(limits: Limits) -> Self {
+        let mut mint = Mint::Sequential(0);
+        let record = RunRecord {
+            id: RunId::new(&mut mint),
+            thread: ThreadId::new(&mut mint),
+            snapshot: Snapshot {
+                limits,
+                ..Snapshot::default()
+            },
+            state: State::Running,
+            usage: Usage::default(),
+            last_sequence: 0,
+            create_time: NOW,
+            end_time: None,
+        };
+        let message = Arc::new(Message {
+            id: MessageId::new(&mut mint),
+            role: Role::User,
+            content: vec![Part::Text("hi".into())],
+            run: Some(record.id.clone()),
+            incomplete: false,
+            create_time: NOW,
+        });
+        let catalogue = Arc::new(Catalogue::new(1, [Arc::new(echo())]));
+        let mut effects = Vec::new();
+        let beginning = Beginning {
+            record,
+            history: Vec::new(),
+            message: Arc::clone(&message),
+            catalogue,
+        };
+        let run = Run::start(beginning, mint, NOW, &mut effects);
+        let (events, requests, open) = (Vec::new(), Vec::new(), VecDeque::new());
+        let mut stage = Self {
+            run,
+            effects,
+            events,
+            saved: vec![message],
+            requests,
+            open,
+        };
+        stage.perform(false);
+        stage
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.feed_to_store(input, false);
+    }
+
+    fn feed_to_store(&mut self, input: Input, save_fails: bool) {
+        self.run.on(input, NOW, &mut self.effects);
+        self.perform(save_fails);
+    }
+
+    fn perform(&mut self, save_fails: bool) {
+        let mut effects = std::mem::take(&mut self.effects).into_iter();
+        while let Some(effect) = effects.next() {
+            match effect {
+                Effect::Save { ref record, .. } if save_fails && record.state.outcome().is_none() => {
+                    let undone = std::iter::once(effect).chain(effects).collect();
+                    let error = Error::new(Reason::StoreUnavailable, "full");
+                    return self.feed(Input::SaveFailed { error, undone });
+                }
+                Effect::Save { messages, .. } => self.saved.extend(messages),
+                Effect::Emit(event) => self.events.push(event),
+                Effect::CallModel(request) => self.requests.push(request),
+                Effect::CallTool { call, .. } => self.open.push_back(call),
+                Effect::Abort => self.open.clear(),
+            }
+        }
+    }
+
+    fn say(&mut self, events: impl IntoIterator<Item = ModelEvent>) {
+        for event in events {
+            self.feed(Input::Model(event));
+        }
+    }
+
+    fn answer(&mut self, text: &str) {
+        if let Some(call) = self.open.pop_front() {
+            let output = ToolOutput {
+                content: vec![crate::run::message::Content::Text(text.into())],
+                ..Default::default()
+            };
+            self.feed(Input::CallDone {
+                call,
+                output,
+                duration: Duration::ZERO,
+            });
+        }
+    }
+
+    fn outcome(&self) -> Option<&Outcome> {
+        self.run.record().state.outcome()
+    }
+
+    /// One word an event: what a watcher's log would read like.
+    fn transcript(&self) -> String {
+        self.events
+            .iter()
+            .map(|event| word(&event.body))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+fn word(body: &Body) -> String {
+    match body {
+        Body::StateChanged { to, .. } => to.name().to_owned(),
+        Body::MessageCreated(message) => format!("+{:?}", message.role).to_lowercase(),
+        Body::TextDelta { text, .. } => format!("'{text}'"),
+        Body::ReasoningDelta { .. } => "thinks".to_owned(),
+        Body::MessageCompleted(message) if message.incomplete => "partial".to_owned(),
+        Body::MessageCompleted(_) => "message".to_owned(),
+        Body::ToolCallStarted { tool, .. } => format!("calls:{tool}"),
+        Body::ToolCallArgumentsDelta { json, .. } => json.clone(),
+        Body::ToolCallProgress { .. } => "progress".to_owned(),
+        Body::ToolCallCompleted { output, .. } => format!("[{}]", output.text()),
+        Body::UsageUpdated(usage) => format!("{}tok", usage.total_tokens()),
+        Body::Ended(record) => format!("={}", record.state.name()),
+    }
+}
+
+fn echo() -> Tool {
+    Tool::new(ToolDescription {
+        name: "echo".into(),
+        server: "builtin".into(),
+        remote_name: "echo".into(),
+        title: String::new(),
+        description: String::new(),
+        input_schema: Arc::new(json!({"type": "object", "required": ["text"]})),
+        output_schema: None,
+        annotations: Annotations::default(),
+    })
+}
+
+fn text(text: &str) -> ModelEvent {
+    ModelEvent::TextDelta(text.into())
+}
+
+fn call(index: usize, tool: &str, json: &str) -> [ModelEvent; 2] {
+    [
+        ModelEvent::ToolCallStarted {
+            index,
+            tool: tool.into(),
+        },
+        ModelEvent::ToolCallArgumentsDelta {
+            index,
+            json: json.into(),
+        },
+    ]
+}
+
+const STOP: ModelEvent = ModelEvent::Finished(Finish::Stop);
+
+#[test]
+fn a_run_answers() {
+    let mut stage = Stage::new(Limits::default());
+    stage.say([text("a"), text("b"), ModelEvent::Usage(usage(5)), STOP]);
+    assert_eq!(
+        stage.transcript(),
+        "running +user +assistant 'a' 'b' message 5tok =completed"
+    );
+    assert_eq!(stage.run.response(), "ab");
+    assert_eq!(stage.run.record().last_sequence, 8);
+}
+
+#[test]
+fn a_run_calls_tools_and_goes_on() {
+    let mut stage = Stage::new(Limits::default());
+    stage.say(
+        call(0, "echo", r#"{"text":"x"}"#)
+            .into_iter()
+            .chain(call(1, "echo", r#"{"text":"y"}"#)),
+    );
+    stage.say([STOP]);
+    stage.open.rotate_left(1);
+    stage.answer("second");
+    stage.answer("first");
+    stage.say([text("done"), STOP]);
+    assert_eq!(
+        stage.transcript(),
+        r#"running +user +assistant calls:echo {"text":"x"} calls:echo {"text":"y"} message [second] [first] +tool +assistant 'done' message =completed"#
+    );
+    let outputs: Vec<String> = stage.saved[2].content.iter().map(output_text).collect();
+    assert_eq!(outputs, ["first", "second"], "outputs stand in the model's order");
+}
+
+#[test]
+fn a_call_that_cannot_be_made_is_answered_to_the_model() {
+    for (tool, arguments, expected) in [
+        ("nope", "{}", "there is no tool named nope"),
+        (
+            "echo",
+            "{}",
+            "Input validation error: 'text' is a required property",
+        ),
+        ("echo", "[]", "arguments are not a JSON object"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, tool, arguments));
+        stage.say([STOP]);
+        assert_eq!(output_text(&stage.saved[2].content[0]), expected);
+        assert_eq!(stage.requests.len(), 2, "the model is asked again");
+    }
+}
+
+#[test]
+fn the_last_turn_has_no_tools() {
+    let mut stage = Stage::new(Limits {
+        max_turns: 1,
+        ..Limits::default()
+    });
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    stage.answer("x");
+    assert!(stage.requests[0].tools.is_some());
+    assert!(stage.requests[1].tools.is_none());
+    stage.say([text("all I have"), STOP]);
+    assert_eq!(
+        stage.outcome(),
+        Some(&Outcome::Incomplete(IncompleteReason::MaxTurns))
+    );
+    assert_eq!(stage.run.response(), "all I have");
+}
+
+#[test]
+fn calls_beyond_the_limit_are_not_made() {
+    let mut stage = Stage::new(Limits {
+        max_tool_calls: 1,
+        ..Limits::default()
+    });
+    stage.say(
+        call(0, "echo", r#"{"text":"x"}"#)
+            .into_iter()
+            .chain(call(1, "echo", r#"{"text":"y"}"#)),
+    );
+    stage.say([STOP]);
+    assert_eq!(stage.open.len(), 1);
+    stage.answer("x");
+    stage.say(call(0, "echo", "{}"));
+    stage.say([STOP]);
+    assert_eq!(
+        stage.outcome(),
+        Some(&Outcome::Incomplete(IncompleteReason::MaxToolCalls))
+    );
+}
+
+#[test]
+fn a_run_that_breaks_off_keeps_what_was_said() {
+    let unavailable = || Error::new(Reason::ModelUnavailable, "gone");
+    for (input, state) in [
+        (Input::Cancel, "cancelled"),
+        (Input::Deadline, "incomplete"),
+        (Input::Expire, "expired"),
+        (Input::ModelFailed(unavailable()), "failed"),
+        (Input::Fail(unavailable()), "failed"),
+        (Input::Model(ModelEvent::Finished(Finish::Length)), "incomplete"),
+        (
+            Input::Model(ModelEvent::Finished(Finish::ContentFilter)),
+            "incomplete",
+        ),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say([text("par")]);
+        stage.say(call(0, "echo", "{\"te"));
+        stage.feed(input);
+        assert_eq!(stage.run.record().state.name(), state);
+        let partial = &stage.saved[1];
+        assert!(partial.incomplete);
+        assert_eq!(
+            partial.content,
+            [Part::Text("par".into())],
+            "a call that was never made is not kept"
+        );
+        assert_eq!(stage.run.response(), "par");
+    }
+}
+
+#[test]
+fn the_token_budget_ends_a_run_before_its_calls() {
+    let mut stage = Stage::new(Limits {
+        max_total_tokens: Some(10),
+        ..Limits::default()
+    });
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([ModelEvent::Usage(usage(11)), STOP]);
+    assert_eq!(
+        stage.outcome(),
+        Some(&Outcome::Incomplete(IncompleteReason::Budget))
+    );
+    assert!(stage.open.is_empty());
+}
+
+fn usage(tokens: u64) -> Usage {
+    Usage {
+        input_tokens: tokens,
+        ..Usage::default()
+    }
+}
+
+fn output_text(part: &Part) -> String {
+    match part {
+        Part::ToolOutput(output) => output.output.text(),
+        _ => String::new(),
+    }
+}
+
+/// What the world may do to a run.
+#[derive(Clone, Debug)]
+enum Move {
+    Say(ModelEvent),
+    Answer { which: usize },
+    AnswerAndFail,
+    AnswerTwice,
+    Progress,
+    StrayAnswer,
+    ModelFails,
+    Cancel,
+    Deadline,
+    Expire,
+    SaveFails(ModelEvent),
+}
+
+fn model_event() -> impl Strategy<Value = ModelEvent> {
+    let index = 0..4usize;
+    prop_oneof![
+        4 => "[a-z]{0,3}".prop_map(ModelEvent::TextDelta),
+        1 => "[a-z]{0,3}".prop_map(ModelEvent::RefusalDelta),
+        1 => "[a-z]{0,3}".prop_map(ModelEvent::ReasoningDelta),
+        4 => (index.clone(), prop_oneof![Just("echo"), Just("nope")])
+            .prop_map(|(index, tool)| ModelEvent::ToolCallStarted { index, tool: tool.into() }),
+        4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
+            .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
+        1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
+        3 => Just(STOP),
+        1 => prop_oneof![Just(Finish::Length), Just(Finish::ContentFilter)].prop_map(ModelEvent::Finished),
+    ]
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        30 => model_event().prop_map(Move::Say),
+        8 => any::<usize>().prop_map(|which| Move::Answer { which }),
+        2 => Just(Move::AnswerTwice),
+        1 => Just(Move::AnswerAndFail),
+        2 => Just(Move::Progress),
+        1 => Just(Move::StrayAnswer),
+        1 => Just(Move::ModelFails),
+        1 => Just(Move::Cancel),
+        1 => Just(Move::Deadline),
+        1 => Just(Move::Expire),
+        1 => model_event().prop_map(Move::SaveFails),
+    ]
+}
+
+fn play(stage: &mut Stage, step: Move) {
+    let done = |call| Input::CallDone {
+        call,
+        output: ToolOutput::default(),
+        duration: Duration::ZERO,
+    };
+    match step {
+        Move::Say(event) => stage.feed(Input::Model(event)),
+        Move::Answer { which } if !stage.open.is_empty() => {
+            let which = which % stage.open.len();
+            stage.open.rotate_left(which);
+            stage.answer("x");
+        }
+        Move::AnswerTwice if !stage.open.is_empty() => {
+            let call = stage.open[0].clone();
+            stage.answer("x");
+            stage.feed(done(call));
+        }
+        Move::Progress if !stage.open.is_empty() => {
+            let call = stage.open[0].clone();
+            stage.feed(Input::CallProgress {
+                call,
+                progress: Progress::default(),
+            });
+        }
+        Move::StrayAnswer => stage.feed(done(CallId::new(&mut Mint::System))),
+        Move::ModelFails => stage.feed(Input::ModelFailed(Error::new(Reason::ModelUnavailable, "gone"))),
+        Move::Cancel => stage.feed(Input::Cancel),
+        Move::Deadline => stage.feed(Input::Deadline),
+        Move::Expire => stage.feed(Input::Expire),
+        Move::AnswerAndFail if !stage.open.is_empty() => {
+            let call = stage.open.swap_remove_front(0).unwrap();
+            stage.feed_to_store(done(call), true);
+        }
+        Move::SaveFails(event) => stage.feed_to_store(Input::Model(event), true),
+        Move::Answer { .. } | Move::AnswerTwice | Move::AnswerAndFail | Move::Progress => {}
+    }
+}
+
+fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
+    check_events(stage)?;
+    check_history(stage)?;
+    prop_assert!(
+        stage.requests.len() <= limits.max_turns as usize + 1,
+        "the turn limit is kept"
+    );
+    let landings = stage
+        .requests
+        .iter()
+        .filter(|request| request.tools.is_none())
+        .count();
+    prop_assert!(landings <= 1, "there is at most one turn without tools");
+    for request in &stage.requests {
+        check_answered(&request.messages)?;
+    }
+    Ok(())
+}
+
+fn check_events(stage: &Stage) -> Result<(), TestCaseError> {
+    let mut begun = BTreeSet::new();
+    let mut texts: BTreeMap<MessageId, String> = BTreeMap::new();
+    for (place, event) in stage.events.iter().enumerate() {
+        prop_assert_eq!(event.sequence, place as u64 + 1, "sequences have no gap");
+        let is_last = place + 1 == stage.events.len();
+        prop_assert_eq!(
+            matches!(event.body, Body::Ended(_)),
+            is_last,
+            "one terminal event, the last"
+        );
+        match &event.body {
+            Body::TextDelta { message, text } => texts.entry(message.clone()).or_default().push_str(text),
+            Body::MessageCompleted(message) => {
+                let deltas = texts.remove(&message.id).unwrap_or_default();
+                prop_assert_eq!(deltas, message.text(), "the deltas make up the message");
+                let is_saved = message.content.is_empty() || stage.saved.iter().any(|saved| saved == message);
+                prop_assert!(is_saved, "a message is written before it is shown whole");
+            }
+            Body::ToolCallStarted { call, .. } => prop_assert!(begun.insert(call.clone())),
+            Body::ToolCallCompleted { call, .. } => prop_assert!(begun.remove(call), "answered once"),
+            _ => {}
+        }
+    }
+    prop_assert!(begun.is_empty(), "every call that began is answered");
+    prop_assert!(texts.is_empty(), "every message that began is completed");
+    Ok(())
+}
+
+fn check_history(stage: &Stage) -> Result<(), TestCaseError> {
+    check_answered(&stage.saved)?;
+    let record = stage.run.record();
+    prop_assert_eq!(record.last_sequence, stage.events.len() as u64);
+    prop_assert!(record.end_time.is_some());
+    Ok(())
+}
+
+/// A message that asks for calls is followed by one that answers them all, in order.
+fn check_answered(messages: &[Arc<Message>]) -> Result<(), TestCaseError> {
+    for (place, message) in messages.iter().enumerate() {
+        let asked: Vec<&CallId> = message.tool_calls().map(|call| &call.id).collect();
+        if asked.is_empty() {
+            continue;
+        }
+        let answers = messages
+            .get(place + 1)
+            .map(|answer| answer.content.as_slice())
+            .unwrap_or_default();
+        let answered: Vec<&CallId> = answers
+            .iter()
+            .filter_map(|part| match part {
+                Part::ToolOutput(output) => Some(&output.call),
+                _ => None,
+            })
+            .collect();
+        prop_assert_eq!(asked, answered);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(2_000))]
+
+    #[test]
+    fn whatever_happens_in_whatever_order_the_rules_hold(
+        moves in prop::collection::vec(a_move(), 0..60),
+        max_turns in 1..4u32,
+        max_tool_calls in 0..4u32,
+        max_total_tokens in prop::option::of(0..20u64),
+    ) {
+        let limits = Limits { max_turns, max_tool_calls, max_total_tokens, ..Limits::default() };
+        let mut stage = Stage::new(limits);
+        for step in moves {
+            play(&mut stage, step);
+        }
+        stage.feed(Input::Cancel);
+        prop_assert!(stage.run.is_over());
+        check(&stage, limits)?;
+    }
+}

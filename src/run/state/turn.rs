@@ -1,0 +1,177 @@
+//! One turn: the model's message while it is being said.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::Effect;
+use super::journal::Journal;
+use crate::run::event::Body;
+use crate::run::id::{CallId, MessageId, Mint, RunId};
+use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
+use crate::run::ports::ModelEvent;
+
+#[derive(Debug)]
+pub(super) struct Turn {
+    run: RunId,
+    message: MessageId,
+    is_announced: bool,
+    content: Vec<Part>,
+    /// The model's index of each call, with its place in the content.
+    calls: Vec<(usize, usize)>,
+    /// The tokens that the provider has reported for this turn.
+    pub(super) usage: Usage,
+}
+
+impl Turn {
+    pub(super) fn new(run: RunId, mint: &mut Mint) -> Self {
+        let message = MessageId::new(mint);
+        Self {
+            run,
+            message,
+            is_announced: false,
+            content: Vec::new(),
+            calls: Vec::new(),
+            usage: Usage::default(),
+        }
+    }
+
+    pub(super) fn asks_for_calls(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// Adds a piece of the message and tells the watchers.
+    pub(super) fn say(
+        &mut self,
+        event: ModelEvent,
+        journal: &mut Journal,
+        mint: &mut Mint,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+    ) {
+        let body = match event {
+            ModelEvent::TextDelta(text) if !text.is_empty() => self.add_text(text),
+            ModelEvent::RefusalDelta(text) if !text.is_empty() => {
+                return self.add_refusal(&text, journal, now, out);
+            }
+            ModelEvent::ReasoningDelta(text) if !text.is_empty() => Some(Body::ReasoningDelta {
+                message: self.message.clone(),
+                text,
+            }),
+            ModelEvent::ToolCallStarted { index, tool } => self.start_call(index, tool, mint),
+            ModelEvent::ToolCallArgumentsDelta { index, json } if !json.is_empty() => {
+                self.add_arguments(index, json)
+            }
+            _ => None,
+        };
+        if let Some(body) = body {
+            self.announce(journal, now, out);
+            journal.emit(body, now, out);
+        }
+    }
+
+    fn announce(&mut self, journal: &mut Journal, now: SystemTime, out: &mut Vec<Effect>) {
+        if !self.is_announced {
+            self.is_announced = true;
+            journal.emit(
+                Body::MessageCreated(self.message_of(Vec::new(), false, now)),
+                now,
+                out,
+            );
+        }
+    }
+
+    fn add_text(&mut self, text: String) -> Option<Body> {
+        match self.content.last_mut() {
+            Some(Part::Text(said)) => said.push_str(&text),
+            _ => self.content.push(Part::Text(text.clone())),
+        }
+        Some(Body::TextDelta {
+            message: self.message.clone(),
+            text,
+        })
+    }
+
+    /// A refusal reaches watchers with the whole message: it is no text of the answer.
+    fn add_refusal(&mut self, text: &str, journal: &mut Journal, now: SystemTime, out: &mut Vec<Effect>) {
+        match self.content.last_mut() {
+            Some(Part::Refusal(said)) => said.push_str(text),
+            _ => self.content.push(Part::Refusal(text.to_owned())),
+        }
+        self.announce(journal, now, out);
+    }
+
+    fn start_call(&mut self, index: usize, tool: String, mint: &mut Mint) -> Option<Body> {
+        if self.calls.iter().any(|&(known, _)| known == index) {
+            return None;
+        }
+        let call = CallId::new(mint);
+        self.calls.push((index, self.content.len()));
+        self.content.push(Part::ToolCall(ToolCall {
+            id: call.clone(),
+            tool: tool.clone(),
+            arguments: String::new(),
+        }));
+        Some(Body::ToolCallStarted {
+            message: self.message.clone(),
+            call,
+            tool,
+        })
+    }
+
+    fn add_arguments(&mut self, index: usize, json: String) -> Option<Body> {
+        let &(_, place) = self.calls.iter().find(|&&(known, _)| known == index)?;
+        let Some(Part::ToolCall(call)) = self.content.get_mut(place) else {
+            return None;
+        };
+        call.arguments.push_str(&json);
+        Some(Body::ToolCallArgumentsDelta {
+            call: call.id.clone(),
+            json,
+        })
+    }
+
+    /// The whole message, calls and all.
+    pub(super) fn with_calls(&self, now: SystemTime) -> Arc<Message> {
+        self.message_of(self.content.clone(), false, now)
+    }
+
+    /// Closes the message without its calls, which will not be made: each is answered with the note.
+    /// There is a message to keep only if the model said anything else.
+    pub(super) fn close(
+        &mut self,
+        is_whole: bool,
+        note: &str,
+        now: SystemTime,
+    ) -> (Option<Arc<Message>>, Vec<Body>) {
+        let mut bodies = Vec::new();
+        let mut said = Vec::new();
+        for part in std::mem::take(&mut self.content) {
+            match part {
+                Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {
+                    call: call.id,
+                    tool: call.tool,
+                    output: Arc::new(ToolOutput::failure(note)),
+                    duration: Duration::ZERO,
+                }),
+                part => said.push(part),
+            }
+        }
+        let has_said = !said.is_empty();
+        let message = self.message_of(said, !is_whole, now);
+        if self.is_announced {
+            bodies.push(Body::MessageCompleted(Arc::clone(&message)));
+        }
+        (has_said.then_some(message), bodies)
+    }
+
+    fn message_of(&self, content: Vec<Part>, incomplete: bool, now: SystemTime) -> Arc<Message> {
+        Arc::new(Message {
+            id: self.message.clone(),
+            role: Role::Assistant,
+            content,
+            run: Some(self.run.clone()),
+            incomplete,
+            create_time: now,
+        })
+    }
+}
