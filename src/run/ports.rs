@@ -244,5 +244,5 @@ pub enum Opened {
     /// It is open. The thread's messages before the caller's, oldest first.
     Started(Vec<Arc<Message>>),
     /// The request id has been seen: this is the run that it started.
-    Replayed(RunRecord),
+    Replayed(Box<RunRecord>),
 }

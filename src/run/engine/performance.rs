@@ -43,7 +43,7 @@ pub(super) async fn open_and_perform(
     let history = match shared.open(opening).await {
         Ok(Opened::Started(history)) => history,
         Ok(Opened::Replayed(record)) => {
-            let _ = opened.send(Ok(Some(record)));
+            let _ = opened.send(Ok(Some(*record)));
             return;
         }
         Err(error) => {
