@@ -1,3 +1,4 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
+pub mod pb;
 pub mod transcode;
