@@ -1,4 +1,6 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
+pub mod convert;
 pub mod pb;
+pub mod status;
 pub mod transcode;

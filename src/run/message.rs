@@ -160,8 +160,9 @@ pub enum ResourceBody {
     Base64(String),
 }
 
-/// Tokens that a model has read and written.
+/// What has been used of the model and the tools. A model reports tokens; the run counts turns and calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Tokens read.
     pub input_tokens: u64,
@@ -171,6 +172,10 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Of the tokens written, those that were reasoning.
     pub reasoning_tokens: u64,
+    /// Model requests.
+    pub turns: u32,
+    /// Tool calls that were made.
+    pub tool_calls: u32,
 }
 
 impl Usage {
@@ -187,6 +192,8 @@ impl Usage {
             cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
             output_tokens: self.output_tokens.saturating_add(other.output_tokens),
             reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+            turns: self.turns.saturating_add(other.turns),
+            tool_calls: self.tool_calls.saturating_add(other.tool_calls),
         }
     }
 }

@@ -25,7 +25,7 @@ use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
 use super::ports::{Finish, ModelEvent, ModelRequest};
-use super::record::{IncompleteReason, Outcome, RunRecord, State};
+use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
 
 /// A run, from its first model request to its end.
 #[derive(Debug)]
@@ -33,7 +33,8 @@ pub struct Run {
     journal: Journal,
     history: Vec<Arc<Message>>,
     catalogue: Arc<Catalogue>,
-    spent: Spent,
+    /// The limit that ran out: the last turn, without tools, goes on or is over.
+    landing: Option<IncompleteReason>,
     phase: Phase,
     mint: Mint,
 }
@@ -125,15 +126,6 @@ enum Phase {
     Over,
 }
 
-/// What the run has used up of its limits.
-#[derive(Debug, Default)]
-struct Spent {
-    turns: u32,
-    calls: u32,
-    /// The limit that ran out: the last turn, without tools, goes on or is over.
-    landing: Option<IncompleteReason>,
-}
-
 /// What a failed save held up.
 #[derive(Debug, Default)]
 struct Undone {
@@ -169,7 +161,7 @@ impl Run {
             journal: Journal::new(record),
             history,
             catalogue,
-            spent: Spent::default(),
+            landing: None,
             phase: Phase::Over,
             mint,
         };
@@ -281,9 +273,9 @@ impl Run {
 
     /// Sends the conversation to the model: with tools, unless a limit has run out.
     fn ask(&mut self, out: &mut Vec<Effect>) {
-        self.spent.turns += 1;
+        self.journal.count(1, 0);
         let record = self.journal.record();
-        let offers_tools = self.spent.landing.is_none() && !self.catalogue.tools().is_empty();
+        let offers_tools = self.landing.is_none() && !self.catalogue.tools().is_empty();
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
             model: record.snapshot.model.clone(),
@@ -301,7 +293,7 @@ impl Run {
             return;
         };
         let asks_for_calls = turn.asks_for_calls();
-        let outcome = match (finish, self.spent.landing) {
+        let outcome = match (finish, self.landing) {
             (Finish::Length, _) => Outcome::Incomplete(IncompleteReason::MaxTokens),
             (Finish::ContentFilter, _) => Outcome::Incomplete(IncompleteReason::ContentFilter),
             (Finish::Stop, Some(reason)) => Outcome::Incomplete(reason),
@@ -334,14 +326,19 @@ impl Run {
         self.journal.commit(vec![Arc::clone(&message)], bodies, now, out);
 
         let mut calls = Calls::new(&message);
-        let limits = self.journal.record().snapshot.limits;
-        let allowed = limits.max_tool_calls.saturating_sub(self.spent.calls);
+        let RunRecord {
+            snapshot: Snapshot { limits, .. },
+            usage,
+            ..
+        } = self.journal.record();
+        let (max_turns, turns) = (limits.max_turns, usage.turns);
+        let allowed = limits.max_tool_calls.saturating_sub(usage.tool_calls);
         let (made, rejected) = calls.admit(allowed, &self.catalogue);
-        self.spent.calls = self.spent.calls.saturating_add(made.len() as u32);
+        self.journal.count(0, made.len());
         if calls.exceeded(allowed) {
-            self.spent.landing = Some(IncompleteReason::MaxToolCalls);
-        } else if self.spent.turns >= limits.max_turns {
-            self.spent.landing = Some(IncompleteReason::MaxTurns);
+            self.landing = Some(IncompleteReason::MaxToolCalls);
+        } else if turns >= max_turns {
+            self.landing = Some(IncompleteReason::MaxTurns);
         }
         for body in rejected {
             self.journal.emit(body, now, out);

@@ -39,6 +39,16 @@ impl Journal {
         self.emit(Body::StateChanged { from, to }, now, out);
     }
 
+    /// Counts turns and calls as used.
+    pub(super) fn count(&mut self, turns: u32, calls: usize) {
+        let tool_calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        self.record.usage = self.record.usage.plus(Usage {
+            turns,
+            tool_calls,
+            ..Usage::default()
+        });
+    }
+
     /// Adds a turn's tokens, and says so among `bodies` if there are any.
     pub(super) fn add_usage(&mut self, usage: Usage, bodies: &mut Vec<Body>) {
         if usage != Usage::default() {

@@ -1,0 +1,36 @@
+//! Between the contract's types and the heart's. Nothing here decides anything but whether a field fits.
+
+pub mod event;
+pub mod message;
+pub mod name;
+pub mod run;
+pub mod structure;
+pub mod tool;
+
+use std::time::{Duration, SystemTime};
+
+use crate::run::error::Error;
+
+/// A moment, as the contract has it.
+pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    time.into()
+}
+
+/// A span, as the contract has it. One beyond the range of `google.protobuf.Duration` is cut to its end.
+pub fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration::try_from(duration).unwrap_or(prost_types::Duration {
+        seconds: i64::MAX,
+        nanos: 0,
+    })
+}
+
+/// A span that a caller gives: more than nothing.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field.
+pub fn positive_duration(field: &str, value: &prost_types::Duration) -> Result<Duration, Error> {
+    Duration::try_from(*value)
+        .ok()
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| Error::invalid(field, "must be more than 0 s"))
+}

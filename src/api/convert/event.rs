@@ -1,0 +1,107 @@
+//! Events.
+
+use std::time::Duration;
+
+use super::message::{self, output_to_pb};
+use super::{name, run, timestamp};
+use crate::api::pb::{self, run_event::Payload};
+use crate::run::event::{Body, Event};
+use crate::run::id::{RunId, ThreadId};
+use crate::run::record::{Outcome, RunRecord, State};
+
+/// An event as the contract has it.
+pub fn to_pb(thread: &ThreadId, run: &RunId, event: &Event) -> pb::RunEvent {
+    pb::RunEvent {
+        sequence: i64::try_from(event.sequence).unwrap_or(i64::MAX),
+        event_time: Some(timestamp(event.time)),
+        run: name::run(thread, run),
+        payload: Some(payload(thread, &event.body)),
+    }
+}
+
+fn payload(thread: &ThreadId, body: &Body) -> Payload {
+    match body {
+        Body::StateChanged { from, to } => Payload::RunStateChanged(pb::RunStateChanged {
+            previous_state: run::state(from).into(),
+            state: run::state(to).into(),
+        }),
+        Body::MessageCreated(created) => {
+            // The model's message begins empty; any other is there at once.
+            let is_whole = !created.content.is_empty();
+            Payload::MessageCreated(pb::MessageCreated {
+                message: Some(message::to_pb(thread, created, is_whole)),
+            })
+        }
+        Body::TextDelta { message, text } => Payload::TextDelta(pb::TextDelta {
+            message: name::message(thread, message),
+            text: text.clone(),
+        }),
+        Body::ReasoningDelta { message, text } => Payload::ReasoningDelta(pb::ReasoningDelta {
+            message: name::message(thread, message),
+            text: text.clone(),
+        }),
+        Body::MessageCompleted(completed) => Payload::MessageCompleted(pb::MessageCompleted {
+            message: Some(message::to_pb(thread, completed, true)),
+        }),
+        Body::ToolCallStarted { message, call, tool } => Payload::ToolCallStarted(pb::ToolCallStarted {
+            message: name::message(thread, message),
+            tool_call: Some(tool_call(call.as_str(), tool)),
+        }),
+        Body::ToolCallArgumentsDelta { call, json } => {
+            Payload::ToolCallArgumentsDelta(pb::ToolCallArgumentsDelta {
+                tool_call_id: call.to_string(),
+                arguments_json: json.clone(),
+            })
+        }
+        Body::ToolCallProgress { call, progress } => Payload::ToolCallProgress(pb::ToolCallProgress {
+            tool_call_id: call.to_string(),
+            progress: progress.progress,
+            total: progress.total,
+            message: progress.message.clone(),
+        }),
+        Body::ToolCallCompleted {
+            call,
+            tool,
+            output,
+            duration,
+        } => completed_call(call.as_str(), tool, output, *duration),
+        Body::UsageUpdated(usage) => Payload::UsageUpdated(pb::UsageUpdated {
+            usage: Some(run::usage(*usage)),
+        }),
+        Body::Ended(record) => ended(record),
+    }
+}
+
+fn completed_call(
+    call: &str,
+    tool: &str,
+    output: &crate::run::message::ToolOutput,
+    took: Duration,
+) -> Payload {
+    Payload::ToolCallCompleted(pb::ToolCallCompleted {
+        tool_call: Some(tool_call(call, tool)),
+        output: Some(output_to_pb(call, tool, output, took)),
+    })
+}
+
+fn tool_call(call: &str, tool: &str) -> pb::ToolCall {
+    pb::ToolCall {
+        id: call.to_owned(),
+        tool: tool.to_owned(),
+        ..pb::ToolCall::default()
+    }
+}
+
+fn ended(record: &RunRecord) -> Payload {
+    let run = Some(run::to_pb(record));
+    match &record.state {
+        State::Ended(Outcome::Failed(_)) => Payload::RunFailed(Box::new(pb::RunFailed { run })),
+        State::Ended(Outcome::Cancelled) => Payload::RunCancelled(Box::new(pb::RunCancelled { run })),
+        State::Ended(Outcome::Expired) => Payload::RunExpired(Box::new(pb::RunExpired { run })),
+        State::Ended(Outcome::Incomplete(_)) => Payload::RunIncomplete(Box::new(pb::RunIncomplete { run })),
+        // A run that is not over has no terminal event.
+        State::Ended(Outcome::Completed) | State::Queued | State::Running | State::Cancelling => {
+            Payload::RunCompleted(Box::new(pb::RunCompleted { run }))
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Messages and their parts.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::{duration, name, structure, timestamp};
+use crate::api::pb;
+use crate::run::error::Error;
+use crate::run::id::ThreadId;
+use crate::run::message::{
+    CallOutput, Content, Media, MediaSource, Message, Part, ResourceBody, Role, ToolCall, ToolOutput,
+};
+
+/// A message as the contract has it. One that has only begun says so.
+pub fn to_pb(thread: &ThreadId, message: &Message, is_whole: bool) -> pb::Message {
+    let status = match (is_whole, message.incomplete) {
+        (false, _) => pb::MessageStatus::InProgress,
+        (true, false) => pb::MessageStatus::Complete,
+        (true, true) => pb::MessageStatus::Incomplete,
+    };
+    pb::Message {
+        name: name::message(thread, &message.id),
+        role: role(message.role).into(),
+        content: message.content.iter().map(part_to_pb).collect(),
+        run: message
+            .run
+            .as_ref()
+            .map(|run| name::run(thread, run))
+            .unwrap_or_default(),
+        status: status.into(),
+        create_time: Some(timestamp(message.create_time)),
+        metadata: Default::default(),
+    }
+}
+
+/// A call as the contract has it: its arguments as an object, or their text if they are none.
+pub fn call_to_pb(call: &ToolCall) -> pb::ToolCall {
+    let (arguments, arguments_json) = match serde_json::from_str(&call.arguments) {
+        Ok(Value::Object(object)) => (Some(structure::from_json(&object)), String::new()),
+        _ => (None, call.arguments.clone()),
+    };
+    pb::ToolCall {
+        id: call.id.to_string(),
+        tool: call.tool.clone(),
+        arguments,
+        arguments_json,
+    }
+}
+
+/// A call's output as the contract has it.
+pub fn output_to_pb(
+    call: &str,
+    tool: &str,
+    output: &ToolOutput,
+    took: std::time::Duration,
+) -> pb::ToolOutput {
+    pb::ToolOutput {
+        tool_call_id: call.to_owned(),
+        tool: tool.to_owned(),
+        content: output.content.iter().map(content_to_pb).collect(),
+        structured_content: structured_to_pb(output),
+        is_error: output.is_error,
+        duration: (!took.is_zero()).then(|| duration(took)),
+        truncated: false,
+    }
+}
+
+/// The structured content of an output, which is an object by MCP's rules.
+pub fn structured_to_pb(output: &ToolOutput) -> Option<prost_types::Struct> {
+    output
+        .structured
+        .as_ref()
+        .and_then(Value::as_object)
+        .map(structure::from_json)
+}
+
+/// A piece of a tool's answer as the contract has it.
+pub fn content_to_pb(content: &Content) -> pb::ToolContent {
+    use pb::tool_content::Content as Pb;
+    let media = |data: &str, mime_type: &str| pb::MediaContent {
+        data: decode(data),
+        mime_type: mime_type.to_owned(),
+    };
+    let content = match content {
+        Content::Text(text) => Pb::Text(text.clone()),
+        Content::Image { data, mime_type } => Pb::Image(media(data, mime_type)),
+        Content::Audio { data, mime_type } => Pb::Audio(media(data, mime_type)),
+        Content::ResourceLink { uri, name, mime_type } => Pb::ResourceLink(pb::ResourceLink {
+            uri: uri.clone(),
+            display_name: name.clone(),
+            mime_type: mime_type.clone(),
+            ..pb::ResourceLink::default()
+        }),
+        Content::Resource { uri, mime_type, body } => Pb::Resource(pb::ResourceContents {
+            uri: uri.clone(),
+            mime_type: mime_type.clone(),
+            contents: Some(match body {
+                ResourceBody::Text(text) => pb::resource_contents::Contents::Text(text.clone()),
+                ResourceBody::Base64(data) => pb::resource_contents::Contents::Blob(decode(data)),
+            }),
+        }),
+    };
+    pb::ToolContent {
+        content: Some(content),
+    }
+}
+
+/// A part that a caller says: text, an image or a file.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field for any other part, or one without its source.
+pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
+    use pb::content_part::Part as Pb;
+    let media = |source, mime_type, name| Media {
+        source,
+        mime_type,
+        name,
+    };
+    match part.part {
+        Some(Pb::Text(text)) => Ok(Part::Text(text)),
+        Some(Pb::Image(image)) => {
+            let source = match image.source {
+                Some(pb::image_part::Source::Url(url)) => MediaSource::Url(url),
+                Some(pb::image_part::Source::Data(data)) => MediaSource::Base64(STANDARD.encode(data)),
+                None => {
+                    return Err(Error::invalid(
+                        format!("{field}.image"),
+                        "must have a url or data",
+                    ));
+                }
+            };
+            Ok(Part::Image(media(source, image.mime_type, String::new())))
+        }
+        Some(Pb::File(file)) => {
+            let source = match file.source {
+                Some(pb::file_part::Source::Url(url)) => MediaSource::Url(url),
+                Some(pb::file_part::Source::Data(data)) => MediaSource::Base64(STANDARD.encode(data)),
+                None => return Err(Error::invalid(format!("{field}.file"), "must have a url or data")),
+            };
+            Ok(Part::File(media(source, file.mime_type, file.name)))
+        }
+        Some(_) => Err(Error::invalid(field, "must be text, an image or a file")),
+        None => Err(Error::invalid(field, "must not be empty")),
+    }
+}
+
+fn part_to_pb(part: &Part) -> pb::ContentPart {
+    use pb::content_part::Part as Pb;
+    let part = match part {
+        Part::Text(text) => Pb::Text(text.clone()),
+        Part::Refusal(text) => Pb::Refusal(text.clone()),
+        Part::Image(media) => Pb::Image(pb::ImagePart {
+            mime_type: media.mime_type.clone(),
+            source: Some(match &media.source {
+                MediaSource::Url(url) => pb::image_part::Source::Url(url.clone()),
+                MediaSource::Base64(data) => pb::image_part::Source::Data(decode(data)),
+            }),
+        }),
+        Part::File(media) => Pb::File(pb::FilePart {
+            name: media.name.clone(),
+            mime_type: media.mime_type.clone(),
+            source: Some(match &media.source {
+                MediaSource::Url(url) => pb::file_part::Source::Url(url.clone()),
+                MediaSource::Base64(data) => pb::file_part::Source::Data(decode(data)),
+            }),
+        }),
+        Part::ToolCall(call) => Pb::ToolCall(call_to_pb(call)),
+        Part::ToolOutput(CallOutput { call, tool, output }) => Pb::ToolOutput(output_to_pb(
+            call.as_str(),
+            tool,
+            output,
+            std::time::Duration::ZERO,
+        )),
+    };
+    pb::ContentPart { part: Some(part) }
+}
+
+fn role(role: Role) -> pb::Role {
+    match role {
+        Role::System => pb::Role::System,
+        Role::User => pb::Role::User,
+        Role::Assistant => pb::Role::Assistant,
+        Role::Tool => pb::Role::Tool,
+    }
+}
+
+/// The bytes of base64 that came from a tool; text that is none is kept as it is, so that nothing is lost.
+fn decode(data: &str) -> Vec<u8> {
+    STANDARD.decode(data).unwrap_or_else(|_| data.as_bytes().to_vec())
+}

@@ -1,0 +1,142 @@
+//! Runs, their limits and what they use.
+
+use super::{duration, name, positive_duration, timestamp};
+use crate::api::{pb, status};
+use crate::run::error::{Error, Violation};
+use crate::run::message::Usage;
+use crate::run::record::{IncompleteReason, Limits, Outcome, RunRecord, State};
+
+/// A run as the contract has it.
+pub fn to_pb(record: &RunRecord) -> pb::Run {
+    let snapshot = &record.snapshot;
+    pb::Run {
+        name: name::run(&record.thread, &record.id),
+        assistant: name::DEFAULT_ASSISTANT.to_owned(),
+        model: snapshot.model.clone(),
+        instructions: snapshot.instructions.clone(),
+        state: state(&record.state).into(),
+        incomplete_reason: incomplete_reason(&record.state).into(),
+        error: error(record),
+        usage: Some(usage(record.usage)),
+        limits: Some(limits_to_pb(&snapshot.limits)),
+        client_tools: Vec::new(),
+        catalogue_version: snapshot.catalogue_version.to_string(),
+        pending_actions: Vec::new(),
+        last_sequence: i64::try_from(record.last_sequence).unwrap_or(i64::MAX),
+        metadata: snapshot.metadata.clone().into_iter().collect(),
+        create_time: Some(timestamp(record.create_time)),
+        start_time: Some(timestamp(record.create_time)),
+        end_time: record.end_time.map(timestamp),
+        expire_time: None,
+        etag: String::new(),
+    }
+}
+
+/// Where a run is, as the contract has it.
+pub fn state(state: &State) -> pb::RunState {
+    match state {
+        State::Queued => pb::RunState::Queued,
+        State::Running => pb::RunState::Running,
+        State::Cancelling => pb::RunState::Cancelling,
+        State::Ended(Outcome::Completed) => pb::RunState::Completed,
+        State::Ended(Outcome::Incomplete(_)) => pb::RunState::Incomplete,
+        State::Ended(Outcome::Failed(_)) => pb::RunState::Failed,
+        State::Ended(Outcome::Cancelled) => pb::RunState::Cancelled,
+        State::Ended(Outcome::Expired) => pb::RunState::Expired,
+    }
+}
+
+/// The bound that a run ran into; unspecified unless it is INCOMPLETE.
+pub fn incomplete_reason(state: &State) -> pb::IncompleteReason {
+    let State::Ended(Outcome::Incomplete(reason)) = state else {
+        return pb::IncompleteReason::Unspecified;
+    };
+    match reason {
+        IncompleteReason::MaxTurns => pb::IncompleteReason::MaxTurns,
+        IncompleteReason::MaxToolCalls => pb::IncompleteReason::MaxToolCalls,
+        IncompleteReason::MaxTokens => pb::IncompleteReason::MaxTokens,
+        IncompleteReason::Deadline => pb::IncompleteReason::Deadline,
+        IncompleteReason::ContentFilter => pb::IncompleteReason::ContentFilter,
+        IncompleteReason::Budget => pb::IncompleteReason::Budget,
+    }
+}
+
+/// What was used, as the contract has it.
+pub fn usage(usage: Usage) -> pb::Usage {
+    let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+    pb::Usage {
+        input_tokens: count(usage.input_tokens),
+        cached_input_tokens: count(usage.cached_tokens),
+        output_tokens: count(usage.output_tokens),
+        reasoning_tokens: count(usage.reasoning_tokens),
+        total_tokens: count(usage.total_tokens()),
+        turns: i32::try_from(usage.turns).unwrap_or(i32::MAX),
+        tool_calls: i32::try_from(usage.tool_calls).unwrap_or(i32::MAX),
+    }
+}
+
+/// A caller's limits over the operator's.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming every field that does not fit.
+pub fn limits_from_pb(limits: &pb::RunLimits, otherwise: Limits) -> Result<Limits, Error> {
+    let mut violations = Vec::new();
+    let mut at_least = |field: &str, least: i64, value: Option<i64>| {
+        let fits = value
+            .filter(|value| *value >= least)
+            .and_then(|value| u64::try_from(value).ok());
+        if value.is_some() && fits.is_none() {
+            let (field, description) = (format!("limits.{field}"), format!("must be at least {least}"));
+            violations.push(Violation { field, description });
+        }
+        fits
+    };
+    let count = |value: Option<u64>| value.map(|value| u32::try_from(value).unwrap_or(u32::MAX));
+    let max_turns = count(at_least("max_turns", 1, limits.max_turns.map(i64::from)));
+    let max_tool_calls = count(at_least(
+        "max_tool_calls",
+        0,
+        limits.max_tool_calls.map(i64::from),
+    ));
+    let max_output_tokens = at_least("max_output_tokens", 1, limits.max_output_tokens);
+    let max_total_tokens = at_least("max_total_tokens", 1, limits.max_total_tokens);
+    let max_duration = limits
+        .max_duration
+        .as_ref()
+        .map(|value| positive_duration("limits.max_duration", value));
+    if let Some(Err(error)) = &max_duration {
+        violations.extend_from_slice(error.violations());
+    }
+    if !violations.is_empty() {
+        return Err(Error::invalid_fields(violations));
+    }
+    Ok(Limits {
+        max_turns: max_turns.unwrap_or(otherwise.max_turns),
+        max_tool_calls: max_tool_calls.unwrap_or(otherwise.max_tool_calls),
+        max_output_tokens: max_output_tokens.or(otherwise.max_output_tokens),
+        max_total_tokens: max_total_tokens.or(otherwise.max_total_tokens),
+        max_duration: max_duration.transpose()?.or(otherwise.max_duration),
+    })
+}
+
+fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
+    let count = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
+    let tokens = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+    pb::RunLimits {
+        max_turns: count(limits.max_turns),
+        max_tool_calls: count(limits.max_tool_calls),
+        max_output_tokens: tokens(limits.max_output_tokens),
+        max_total_tokens: tokens(limits.max_total_tokens),
+        max_duration: limits.max_duration.map(duration),
+    }
+}
+
+/// Why a run failed, with the same details that the RPC's own error has.
+fn error(record: &RunRecord) -> Option<tonic_types::pb::Status> {
+    use prost::Message as _;
+    let State::Ended(Outcome::Failed(error)) = &record.state else {
+        return None;
+    };
+    let status = status::of(error, "");
+    tonic_types::pb::Status::decode(status.details()).ok()
+}
