@@ -1,6 +1,7 @@
 //! What the heart needs from outside. Adapters implement these; `app.rs` alone chooses which.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -147,6 +148,8 @@ pub struct ServerStatus {
     pub connection: Connection,
     /// How many tools it offers.
     pub tool_count: usize,
+    /// When it last failed, if it ever did.
+    pub last_error_time: Option<SystemTime>,
 }
 
 /// Whether an MCP server can be used.

@@ -1,0 +1,141 @@
+//! Health.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Handlers;
+use crate::api::convert;
+use crate::api::pb::{self, HealthStatus};
+use crate::run::ports::{Connection, ModelStatus, ServerStatus};
+
+/// How long a look at the store is good for: probes may come often, the store need not hear of each.
+const STORE_CHECK_AGE: Duration = Duration::from_secs(1);
+
+/// The newest look at the store: when, and what was wrong.
+#[derive(Default)]
+pub(super) struct StoreCheck {
+    newest: Mutex<Option<(Instant, Option<String>)>>,
+}
+
+impl Handlers {
+    /// How the model, the store and each MCP server are.
+    pub async fn health(&self) -> pb::HealthResponse {
+        let ports = self.engine.ports();
+        let model = model(ports.model.status());
+        let store_trouble = self.store_trouble().await;
+        let store = pb::StoreHealth {
+            kind: ports.store.kind().to_owned(),
+            status: if store_trouble.is_none() {
+                HealthStatus::Healthy
+            } else {
+                HealthStatus::Unhealthy
+            }
+            .into(),
+            message: store_trouble.unwrap_or_default(),
+        };
+        let mcp_servers: Vec<_> = ports.toolbox.servers().into_iter().map(server).collect();
+        pb::HealthResponse {
+            status: overall(&model, &store, &mcp_servers).into(),
+            model: Some(model),
+            store: Some(store),
+            mcp_servers,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            start_time: Some(convert::timestamp(self.started)),
+        }
+    }
+
+    /// Whether at least one MCP server can be used now.
+    pub fn mcp_connected(&self) -> bool {
+        let servers = self.engine.ports().toolbox.servers();
+        servers
+            .iter()
+            .any(|server| server.connection == Connection::Ready)
+    }
+
+    /// What is wrong with the store, if anything.
+    pub async fn store_trouble(&self) -> Option<String> {
+        if let Some((time, trouble)) = self.store_check.newest()
+            && time.elapsed() < STORE_CHECK_AGE
+        {
+            return trouble;
+        }
+        let result = self.engine.ports().store.check().await;
+        let trouble = result.err().map(|error| error.message().to_owned());
+        self.store_check.keep(trouble.clone());
+        trouble
+    }
+}
+
+impl StoreCheck {
+    fn newest(&self) -> Option<(Instant, Option<String>)> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, trouble: Option<String>) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), trouble));
+    }
+}
+
+/// Without its store the service can do nothing; without a model or a tool server it can do something.
+fn overall(
+    model: &pb::ModelHealth,
+    store: &pb::StoreHealth,
+    servers: &[pb::McpServerHealth],
+) -> HealthStatus {
+    let healthy = i32::from(HealthStatus::Healthy);
+    if store.status != healthy {
+        return HealthStatus::Unhealthy;
+    }
+    let all_healthy = model.status == healthy && servers.iter().all(|server| server.status == healthy);
+    if all_healthy {
+        HealthStatus::Healthy
+    } else {
+        HealthStatus::Degraded
+    }
+}
+
+fn model(status: ModelStatus) -> pb::ModelHealth {
+    let dialect = match status.dialect {
+        "responses" => pb::ModelDialect::Responses,
+        "chat_completions" => pb::ModelDialect::ChatCompletions,
+        _ => pb::ModelDialect::Unspecified,
+    };
+    let is_configured = dialect != pb::ModelDialect::Unspecified;
+    let health = match (&status.trouble, is_configured) {
+        (None, true) => HealthStatus::Healthy,
+        (Some(_), true) => HealthStatus::Degraded,
+        (_, false) => HealthStatus::Unhealthy,
+    };
+    pb::ModelHealth {
+        name: status.model,
+        base_url_host: status.endpoint,
+        dialect: dialect.into(),
+        simulator: status.simulated,
+        status: health.into(),
+        message: match (status.trouble, status.simulated) {
+            (Some(trouble), _) => trouble,
+            (None, true) => "answers come from the built-in simulator, not from a model".to_owned(),
+            (None, false) => String::new(),
+        },
+    }
+}
+
+fn server(status: ServerStatus) -> pb::McpServerHealth {
+    let transport = match status.transport {
+        "stdio" => pb::McpTransport::Stdio,
+        _ => pb::McpTransport::StreamableHttp,
+    };
+    let (health, message) = match status.connection {
+        Connection::Connecting => (HealthStatus::Connecting, String::new()),
+        Connection::Ready => (HealthStatus::Healthy, String::new()),
+        Connection::Down(reason) => (HealthStatus::Unhealthy, reason),
+    };
+    pb::McpServerHealth {
+        name: status.name,
+        transport: transport.into(),
+        status: health.into(),
+        tool_count: i32::try_from(status.tool_count).unwrap_or(i32::MAX),
+        message,
+        last_error_time: status.last_error_time.map(convert::timestamp),
+    }
+}
