@@ -4,7 +4,6 @@
 #![expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
-    clippy::wildcard_imports,
     reason = "generated"
 )]
 
