@@ -1,7 +1,11 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
 pub mod convert;
+pub mod deadline;
+pub mod grpc;
+pub mod guard;
 pub mod handlers;
 pub mod pb;
+pub mod request_id;
 pub mod status;
 pub mod transcode;

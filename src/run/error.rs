@@ -89,6 +89,8 @@ macro_rules! reasons {
 reasons! {
     /// A field of the request does not fit.
     ValidationFailed = "VALIDATION_FAILED" => InvalidArgument,
+    /// The request is larger than the service takes.
+    RequestTooLarge = "REQUEST_TOO_LARGE" => ResourceExhausted,
     /// The page token is not one of ours, or belongs to another request.
     PageTokenInvalid = "PAGE_TOKEN_INVALID" => InvalidArgument,
     /// The request id was used for another request.

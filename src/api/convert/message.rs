@@ -34,10 +34,19 @@ pub fn to_pb(thread: &ThreadId, message: &Message, is_whole: bool) -> pb::Messag
     }
 }
 
-/// A call as the contract has it: its arguments as an object, or their text if they are none.
+/// A call as the contract has it: its arguments as an object, with their text where the object would not say
+/// the same, or only their text if they are no object.
 pub fn call_to_pb(call: &ToolCall) -> pb::ToolCall {
     let (arguments, arguments_json) = match serde_json::from_str(&call.arguments) {
-        Ok(Value::Object(object)) => (Some(structure::from_json(&object)), String::new()),
+        Ok(Value::Object(object)) => {
+            let is_exact = object.values().all(structure::is_exact);
+            let text = if is_exact {
+                String::new()
+            } else {
+                call.arguments.clone()
+            };
+            (Some(structure::from_json(&object)), text)
+        }
         _ => (None, call.arguments.clone()),
     };
     pb::ToolCall {

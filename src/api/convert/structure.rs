@@ -27,6 +27,21 @@ pub fn to_json(structure: Struct) -> Map<String, Value> {
         .collect()
 }
 
+/// Whether a Struct holds this value unchanged: no integer in it is beyond 2^53.
+pub fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            number.is_f64()
+                || number
+                    .as_f64()
+                    .is_some_and(|number| number.abs() <= EXACT_INTEGERS)
+        }
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(object) => object.values().all(is_exact),
+        _ => true,
+    }
+}
+
 fn value_from_json(value: &Value) -> PbValue {
     let kind = match value {
         Value::Null => Kind::NullValue(0),

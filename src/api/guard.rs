@@ -1,0 +1,193 @@
+//! What every call of the contract passes, whatever door it came through: a permit, a deadline, a net under
+//! panics, and the promise that every error has its `ErrorInfo`.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::Service;
+
+use super::request_id::RequestId;
+use super::{deadline, status};
+use crate::run::error::{Error, Reason};
+
+/// The contract's services behind their guard.
+#[derive(Clone)]
+pub struct Guard<S> {
+    services: S,
+    permits: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl<S> Guard<S> {
+    /// Guards `services`: at most `max_calls` at once, streams included, each for at most `timeout`.
+    pub fn new(services: S, max_calls: usize, timeout: Duration) -> Self {
+        Self {
+            services,
+            permits: Arc::new(Semaphore::new(max_calls)),
+            timeout,
+        }
+    }
+}
+
+impl<S> Service<Request<Body>> for Guard<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.services.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let id = RequestId::of(request.extensions());
+        let admitted = self.admit(request.headers());
+        let (permit, deadline) = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => return std::future::ready(Ok(refusal(&error, &id))).boxed(),
+        };
+        // A clone takes the place of the service that is ready, as tower asks.
+        let next = self.services.clone();
+        let mut services = std::mem::replace(&mut self.services, next);
+        let answer = async move { services.call(request).await };
+        async move {
+            let caught = AssertUnwindSafe(answer).catch_unwind();
+            let response = match tokio::time::timeout_at(deadline, caught).await {
+                Ok(Ok(Ok(response))) => response,
+                Ok(Err(panic)) => return Ok(refusal(&panicked(panic.as_ref()), &id)),
+                Err(_) => return Ok(refusal(&too_late(), &id)),
+            };
+            let response = explained(response, &id);
+            Ok(response.map(|body| {
+                let sleep = Box::pin(tokio::time::sleep_until(deadline));
+                Body::new(GuardedBody {
+                    body: Some(body),
+                    deadline: sleep,
+                    id,
+                    _permit: permit,
+                })
+            }))
+        }
+        .boxed()
+    }
+}
+
+impl<S> Guard<S> {
+    fn admit(&self, headers: &HeaderMap) -> Result<(OwnedSemaphorePermit, Instant), Error> {
+        let timeout = deadline::timeout(headers, self.timeout)?;
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| Error::new(Reason::Overloaded, "too many requests at once"))?;
+        Ok((permit, Instant::now() + timeout))
+    }
+}
+
+/// A response's body until its deadline: then, or when it panics, it ends with the error in its trailers.
+struct GuardedBody {
+    /// Gone once the end is out.
+    body: Option<Body>,
+    deadline: Pin<Box<Sleep>>,
+    id: RequestId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl http_body::Body for GuardedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(context)));
+        let error = match polled {
+            Ok(Poll::Ready(frame)) => return Poll::Ready(frame),
+            Ok(Poll::Pending) => {
+                ready!(this.deadline.as_mut().poll(context));
+                too_late()
+            }
+            Err(panic) => panicked(panic.as_ref()),
+        };
+        this.body = None;
+        let mut trailers = HeaderMap::new();
+        let status = status::of(&error, this.id.as_str());
+        Poll::Ready(Some(
+            status
+                .add_header(&mut trailers)
+                .map(|()| Frame::trailers(trailers)),
+        ))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body
+            .as_ref()
+            .map(|body| body.size_hint())
+            .unwrap_or_default()
+    }
+}
+
+fn too_late() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the deadline has passed")
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::internal(text.unwrap_or_else(|| "a panic without a text".to_owned()))
+}
+
+fn refusal(error: &Error, id: &RequestId) -> Response<Body> {
+    status::of(error, id.as_str()).into_http()
+}
+
+/// Gives an error that tonic itself has made the form of the contract's: its code, and an `ErrorInfo`.
+fn explained(response: Response<Body>, id: &RequestId) -> Response<Body> {
+    let made_by_tonic = Status::from_header_map(response.headers())
+        .filter(|status| status.code() != Code::Ok && status.details().is_empty());
+    match made_by_tonic {
+        Some(status) => refusal(&explanation(&status), id),
+        None => response,
+    }
+}
+
+fn explanation(status: &Status) -> Error {
+    let text = status.message();
+    match status.code() {
+        Code::Unimplemented => Error::new(
+            Reason::Unimplemented,
+            "there is no such method, or it is not served yet",
+        ),
+        Code::OutOfRange | Code::ResourceExhausted => Error::new(Reason::RequestTooLarge, text),
+        Code::Cancelled => Error::new(Reason::RunCancelled, "the request was broken off"),
+        Code::Internal | Code::InvalidArgument | Code::Unknown => Error::new(
+            Reason::ValidationFailed,
+            format!("the request cannot be read: {text}"),
+        ),
+        _ => Error::internal(status.clone()),
+    }
+}
