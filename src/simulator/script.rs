@@ -1,0 +1,194 @@
+//! A script: what the simulator says to which request.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::ask::Ask;
+use super::stand_in;
+use super::turn::{Answer, Turn};
+
+/// Looks at the path and the body of a request, and says what is wrong with it.
+type Validator = Arc<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
+
+/// What the simulator says.
+///
+/// A request is answered by the first turn, in order, that has uses left and whose `when` holds. When
+/// there is none, and so without any turns, the honest stand-in answers.
+///
+/// As JSON (`assistd simulate --script FILE`):
+///
+/// ```json
+/// {
+///   "pace": {"first_ms": 20, "token_ms": 5},
+///   "turns": [
+///     {"times": 2, "answer": {"raw": {"status": 429, "headers": [["retry-after", "1"]]}}},
+///     {"when": {"user": "weather"},
+///      "answer": {"say": {"items": [{"call": {"name": "weather", "arguments": {"city": "Oslo"}}}]}}},
+///     {"answer": {"say": {"items": [{"text": ["It ", "rains."]}],
+///                         "faults": [{"cut": {"deltas": 1}}]}}},
+///     {"answer": "hang"}
+///   ]
+/// }
+/// ```
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Script {
+    turns: Vec<Turn>,
+    pace: Pace,
+    legacy_markers: bool,
+    #[serde(skip)]
+    recording: bool,
+    #[serde(skip)]
+    validator: Option<Validator>,
+}
+
+/// How fast tokens come. A whole (not streamed) answer comes when the last token would have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pace {
+    /// The wait before the first token, in milliseconds.
+    pub first_ms: u64,
+    /// The wait before each further token, in milliseconds.
+    pub token_ms: u64,
+}
+
+impl Pace {
+    /// The wait before the token with this index.
+    pub(super) fn before(self, token: usize) -> Duration {
+        Duration::from_millis(if token == 0 { self.first_ms } else { self.token_ms })
+    }
+
+    /// The wait for all of `tokens`.
+    pub(super) fn total(self, tokens: usize) -> Duration {
+        let further = u32::try_from(tokens.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.before(0) + self.before(1).saturating_mul(further)
+    }
+}
+
+impl Script {
+    /// No script: the honest stand-in answers everything, at once.
+    #[must_use]
+    pub fn stand_in() -> Self {
+        Script::default()
+    }
+
+    /// These turns, and the stand-in for what they do not answer.
+    pub fn turns(turns: impl IntoIterator<Item = Turn>) -> Self {
+        Script {
+            turns: turns.into_iter().collect(),
+            ..Script::default()
+        }
+    }
+
+    /// Reads a script from JSON.
+    ///
+    /// # Errors
+    /// The text is not JSON, or a name or a type in it is unknown; the error says where.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// The pace of everything that has none of its own.
+    #[must_use]
+    pub fn pace(mut self, first_ms: u64, token_ms: u64) -> Self {
+        self.pace = Pace { first_ms, token_ms };
+        self
+    }
+
+    /// Lets the stand-in obey `[[mock status=failed]]`, `[[mock delay=MS]]` and `[[mock content=image]]`
+    /// in a message, as the stand-in of the service's predecessor did.
+    #[must_use]
+    pub fn legacy_markers(mut self) -> Self {
+        self.legacy_markers = true;
+        self
+    }
+
+    /// Keeps the last requests for [`Simulator::requests`](super::Simulator::requests).
+    #[must_use]
+    pub fn recording(mut self) -> Self {
+        self.recording = true;
+        self
+    }
+
+    /// Shows every request with a JSON body to `validator` (path as sent, body). One that it refuses is
+    /// answered 400 and kept for [`Simulator::violations`](super::Simulator::violations).
+    #[must_use]
+    pub fn validating(
+        mut self,
+        validator: impl Fn(&str, &Value) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.validator = Some(Arc::new(validator));
+        self
+    }
+
+    pub(super) fn is_recording(&self) -> bool {
+        self.recording
+    }
+
+    pub(super) fn validator(&self) -> Option<&Validator> {
+        self.validator.as_ref()
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Script")
+            .field("turns", &self.turns)
+            .field("pace", &self.pace)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A script and how far it has come.
+#[derive(Debug)]
+pub(super) struct Prompter {
+    script: Script,
+    used: Mutex<Vec<u32>>,
+}
+
+impl Prompter {
+    pub fn new(script: Script) -> Self {
+        let used = Mutex::new(vec![0; script.turns.len()]);
+        Prompter { script, used }
+    }
+
+    pub fn script(&self) -> &Script {
+        &self.script
+    }
+
+    /// What to answer to `ask`, and how fast.
+    pub fn cue(&self, ask: &Ask) -> (Answer, Pace) {
+        if let Some(turn) = self.next_turn(ask) {
+            return (turn.answer.clone(), turn.pace.unwrap_or(self.script.pace));
+        }
+        if self.script.legacy_markers
+            && let Some((answer, delay_ms)) = stand_in::obey_markers(ask)
+        {
+            let first_ms = delay_ms.unwrap_or(self.script.pace.first_ms);
+            return (
+                answer,
+                Pace {
+                    first_ms,
+                    ..self.script.pace
+                },
+            );
+        }
+        (Answer::Say(stand_in::answer(ask)), self.script.pace)
+    }
+
+    fn next_turn(&self, ask: &Ask) -> Option<&Turn> {
+        if self.script.turns.is_empty() {
+            return None;
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.script.turns.iter().zip(used.iter_mut());
+        let (turn, uses) = turns.find(|(turn, uses)| turn.has_uses_left(**uses) && turn.when.holds(ask))?;
+        *uses = uses.saturating_add(1);
+        Some(turn)
+    }
+}
