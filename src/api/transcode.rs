@@ -1,1 +1,182 @@
 //! HTTP/JSON for any annotated gRPC service, driven by its descriptor.
+//!
+//! A [`Transcoder`] takes a descriptor pool and the gRPC service itself, and is an HTTP service: each
+//! request is turned into the gRPC request it stands for and handed to the service in-process, so
+//! that whatever guards the service guards this door too. Adding an annotated RPC adds its route.
+//!
+//! JSON is translated to and from the wire format directly, by tables laid out once
+//! ([`schema`]), without building a message in between. Nothing here depends on the rest of the crate.
+
+pub mod bind;
+mod call;
+pub mod code;
+pub mod decode;
+pub mod error;
+mod frame;
+mod headers;
+mod media;
+pub mod print;
+pub mod query;
+mod raw;
+mod request;
+pub mod route;
+pub mod scalar;
+pub mod schema;
+mod stream;
+pub mod template;
+pub mod text;
+pub mod wellknown;
+pub mod wire;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use prost_reflect::DescriptorPool;
+use tonic::body::Body;
+use tower::Service;
+
+use bind::{Binding, BuildError};
+use error::Refusals;
+use query::Plus;
+use route::{Found, Router};
+use schema::Schema;
+use stream::EventPlan;
+
+pub use code::http_status;
+
+/// What can be set about a transcoder.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The largest body that is taken, in bytes.
+    pub body_limit_bytes: usize,
+    /// The `domain` of the `ErrorInfo` of errors that arise here: the service's name.
+    pub error_domain: String,
+    /// How often an event stream that has nothing to say sends a comment.
+    pub heartbeat: Duration,
+    /// How long a browser waits before it connects to an event stream again, in milliseconds.
+    pub retry_ms: u32,
+    /// What a plus sign in a query stands for.
+    pub plus: Plus,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            body_limit_bytes: 4 * 1024 * 1024,
+            error_domain: "localhost".to_owned(),
+            heartbeat: Duration::from_secs(15),
+            retry_ms: 2_000,
+            plus: Plus::Space,
+        }
+    }
+}
+
+/// What every request looks things up in.
+struct Shared {
+    schema: Schema,
+    bindings: Vec<Binding>,
+    router: Router<usize>,
+    /// By binding.
+    events: Vec<EventPlan>,
+    refusals: Refusals,
+    options: Options,
+}
+
+/// An HTTP service in front of a gRPC service.
+#[derive(Clone)]
+pub struct Transcoder<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+/// A route, to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route<'a> {
+    /// The HTTP method.
+    pub method: &'a Method,
+    /// The path template as the annotation has it.
+    pub template: &'a str,
+    /// The full name of the RPC.
+    pub rpc: &'a str,
+    /// `*`, the name of a field, or nothing.
+    pub body: &'a str,
+}
+
+impl<S> Transcoder<S> {
+    /// A transcoder for every RPC of the pool that carries a `google.api.http` rule. The pool must
+    /// have been decoded from bytes that kept the options.
+    ///
+    /// # Errors
+    /// The first rule that cannot be served, or two that conflict, with the RPCs named.
+    pub fn new(pool: &DescriptorPool, inner: S, options: Options) -> Result<Self, BuildError> {
+        let mut schema = Schema::new(pool);
+        // Details of errors are printed also where the service itself does not mention their types.
+        if let Ok(details) = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET) {
+            schema.extend(&details);
+        }
+        let (bindings, router) = bind::bindings(pool, &schema)?;
+        let events = bindings
+            .iter()
+            .map(|binding| EventPlan::new(&schema, binding.rpc.output))
+            .collect();
+        let refusals = Refusals {
+            domain: options.error_domain.clone(),
+        };
+        let shared = Arc::new(Shared {
+            schema,
+            bindings,
+            router,
+            events,
+            refusals,
+            options,
+        });
+        Ok(Self { shared, inner })
+    }
+
+    /// The routes in the order of the descriptor.
+    pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
+        self.shared.bindings.iter().map(|binding| Route {
+            method: &binding.method,
+            template: &binding.text,
+            rpc: &binding.rpc.name,
+            body: binding.body.text(&self.shared.schema, binding.rpc.input),
+        })
+    }
+
+    /// Whether any route, of whatever method, leads there; `path` is without the query.
+    #[must_use]
+    pub fn contains_path(&self, path: &str) -> bool {
+        !matches!(
+            self.shared.router.find(&Method::OPTIONS, path, &mut Vec::new()),
+            Found::Nothing
+        )
+    }
+}
+
+impl<S, B> Service<Request<B>> for Transcoder<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: std::fmt::Display + Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The inner service is asked when there is a call for it.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
+        Box::pin(async move { Ok(call::answer(shared, inner, request).await) })
+    }
+}

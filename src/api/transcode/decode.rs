@@ -1,0 +1,533 @@
+//! ProtoJSON into the wire format, in one pass, without a message in between.
+//!
+//! What is appended for a path or a query parameter after a body is merged by whoever decodes the
+//! message: that is how the wire format is defined. So binding is concatenation.
+
+use super::scalar;
+use super::schema::{Field, Kind, Label, MessageId, Schema, Shape};
+use super::text::{Problem, Reader};
+use super::wellknown::{MaskSpelling, parse_duration, parse_mask, parse_timestamp};
+use super::wire::{self, WireType};
+
+/// How many messages may be nested, entries of maps included: what protobuf's own decoders allow.
+pub const DEPTH_LIMIT: usize = 100;
+
+/// What to do with a field or an enum value that the schema does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is an error.
+    Refuse,
+    /// It is skipped.
+    Ignore,
+}
+
+/// Reads one JSON text and appends the message's wire form.
+///
+/// # Errors
+/// The first [`Problem`], with the field it lies in. `out` may have been written to by then.
+pub fn message(
+    schema: &Schema,
+    id: MessageId,
+    json: &str,
+    unknown: Unknown,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let mut decoder = Decoder {
+        schema,
+        reader: Reader::new(json),
+        unknown,
+    };
+    decoder.message(id, out, DEPTH_LIMIT)?;
+    decoder.reader.finish()
+}
+
+/// Reads one JSON text as the value of a field, and appends it with its tag.
+///
+/// # Errors
+/// As for [`message`].
+pub fn field(
+    schema: &Schema,
+    field: &Field,
+    json: &str,
+    unknown: Unknown,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let mut decoder = Decoder {
+        schema,
+        reader: Reader::new(json),
+        unknown,
+    };
+    decoder
+        .field(field, out, DEPTH_LIMIT)
+        .map_err(|problem| problem.within(&*field.json_name))?;
+    decoder.reader.finish()
+}
+
+struct Decoder<'a> {
+    schema: &'a Schema,
+    reader: Reader<'a>,
+    unknown: Unknown,
+}
+
+/// Which fields, or oneofs, have been seen: a bit each.
+#[derive(Default)]
+struct Seen {
+    low: u64,
+    high: Vec<u64>,
+}
+
+impl Seen {
+    /// Marks it; false when it was marked before.
+    fn first(&mut self, position: usize) -> bool {
+        let word = match position / 64 {
+            0 => &mut self.low,
+            index => {
+                if self.high.len() < index {
+                    self.high.resize(index, 0);
+                }
+                &mut self.high[index - 1]
+            }
+        };
+        let bit = 1 << (position % 64);
+        let first = *word & bit == 0;
+        *word |= bit;
+        first
+    }
+}
+
+impl Decoder<'_> {
+    fn deeper(&self, depth: usize) -> Result<usize, Problem> {
+        depth
+            .checked_sub(1)
+            .filter(|rest| *rest > 0)
+            .ok_or_else(|| self.reader.problem("nested too deeply"))
+    }
+
+    fn message(&mut self, id: MessageId, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        let schema = self.schema;
+        match schema.message(id).shape {
+            Shape::Object => self.object(id, out, depth, false),
+            Shape::Timestamp => self.instant(out, parse_timestamp),
+            Shape::Duration => self.instant(out, parse_duration),
+            Shape::FieldMask => {
+                let text = self.reader.string()?;
+                let paths =
+                    parse_mask(&text, MaskSpelling::Json).map_err(|reason| self.reader.problem(reason))?;
+                put_mask(out, &paths);
+                Ok(())
+            }
+            Shape::Wrapper => {
+                let value = &schema.message(id).fields[0];
+                self.singular(value, out, depth)
+            }
+            Shape::Struct => self.structure(out, depth),
+            Shape::List => self.list(out, depth),
+            Shape::Value => self.value(out, depth),
+            Shape::Any => self.any(out, depth),
+        }
+    }
+
+    fn instant<E: Into<std::borrow::Cow<'static, str>>>(
+        &mut self,
+        out: &mut Vec<u8>,
+        parse: fn(&str) -> Result<(i64, i32), E>,
+    ) -> Result<(), Problem> {
+        let text = self.reader.string()?;
+        let (seconds, nanos) = parse(&text).map_err(|reason| self.reader.problem(reason))?;
+        put_instant(out, seconds, nanos);
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        id: MessageId,
+        out: &mut Vec<u8>,
+        depth: usize,
+        in_any: bool,
+    ) -> Result<(), Problem> {
+        let schema = self.schema;
+        let plan = schema.message(id);
+        self.reader.expect(b'{', "an object")?;
+        if self.reader.takes(b'}') {
+            return Ok(());
+        }
+        let (mut fields, mut oneofs) = (Seen::default(), Seen::default());
+        loop {
+            let name = self.reader.string()?;
+            self.reader.expect(b':', "a colon")?;
+            match plan.by_name(&name) {
+                Some((position, field)) => {
+                    if !fields.first(position) {
+                        return Err(self.reader.problem("given twice").within(&*name));
+                    }
+                    let is_set = self
+                        .field(field, out, depth)
+                        .map_err(|problem| problem.within(&*name))?;
+                    if let Some(oneof) = field.oneof.filter(|_| is_set)
+                        && !oneofs.first(usize::from(oneof))
+                    {
+                        return Err(self
+                            .reader
+                            .problem("another field of its oneof is set too")
+                            .within(&*name));
+                    }
+                }
+                None if in_any && name == "@type" => self.reader.skip(depth)?,
+                None if self.unknown == Unknown::Ignore => self.reader.skip(depth)?,
+                None => return Err(self.reader.problem("unknown field").within(&*name)),
+            }
+            if !self.reader.takes(b',') {
+                return self.reader.expect(b'}', "a comma or the end of the object");
+            }
+        }
+    }
+
+    /// Reads a field's value; false when it was `null` and so is not set.
+    fn field(&mut self, field: &Field, out: &mut Vec<u8>, depth: usize) -> Result<bool, Problem> {
+        let single = matches!(field.label, Label::Implicit | Label::Optional);
+        if self.reader.peek() == b'n'
+            && !(single && self.schema.takes_null(field.kind))
+            && self.reader.takes_word("null")
+        {
+            return Ok(false);
+        }
+        match field.label {
+            Label::Implicit | Label::Optional => self.singular(field, out, depth)?,
+            Label::Repeated { packed } => self.repeated(field, packed, out, depth)?,
+            Label::Map => self.map(field, out, depth)?,
+        }
+        Ok(true)
+    }
+
+    fn singular(&mut self, field: &Field, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        let before = out.len();
+        wire::put_tag(out, field.number, field.kind.wire());
+        let start = out.len();
+        let known = self.single(field.kind, out, depth)?;
+        // A default is not written where nobody could tell that it was.
+        if !known || (field.label == Label::Implicit && out[start..].iter().all(|byte| *byte == 0)) {
+            out.truncate(before);
+        }
+        Ok(())
+    }
+
+    fn repeated(
+        &mut self,
+        field: &Field,
+        packed: bool,
+        out: &mut Vec<u8>,
+        depth: usize,
+    ) -> Result<(), Problem> {
+        self.reader.expect(b'[', "an array")?;
+        if self.reader.takes(b']') {
+            return Ok(());
+        }
+        let before = out.len();
+        let part = packed.then(|| {
+            wire::put_tag(out, field.number, WireType::Delimited);
+            wire::open(out)
+        });
+        for index in 0.. {
+            let element = out.len();
+            if !packed {
+                wire::put_tag(out, field.number, field.kind.wire());
+            }
+            let known = self
+                .single(field.kind, out, depth)
+                .map_err(|problem| problem.within(format!("[{index}]")))?;
+            if !known {
+                out.truncate(element);
+            }
+            if !self.reader.takes(b',') {
+                break;
+            }
+        }
+        match part {
+            Some(start) if start == out.len() => out.truncate(before),
+            Some(start) => wire::close(out, start),
+            None => {}
+        }
+        self.reader.expect(b']', "a comma or the end of the array")
+    }
+
+    fn map(&mut self, field: &Field, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        let Kind::Message(entry) = field.kind else {
+            return Err(self.reader.problem("not a map"));
+        };
+        let depth = self.deeper(depth)?;
+        let schema = self.schema;
+        let entry = &schema.message(entry).fields;
+        self.reader.expect(b'{', "an object")?;
+        if self.reader.takes(b'}') {
+            return Ok(());
+        }
+        loop {
+            let key = self.reader.string()?;
+            self.reader.expect(b':', "a colon")?;
+            let before = out.len();
+            wire::put_tag(out, field.number, WireType::Delimited);
+            let start = wire::open(out);
+            wire::put_tag(out, 1, entry[0].kind.wire());
+            scalar::put_text(schema, entry[0].kind, &key, out).map_err(|reason| {
+                self.reader
+                    .problem(format!("key: {reason}"))
+                    .within(format!("[{key}]"))
+            })?;
+            wire::put_tag(out, 2, entry[1].kind.wire());
+            let known = self
+                .single(entry[1].kind, out, depth)
+                .map_err(|problem| problem.within(format!("[{key}]")))?;
+            if known {
+                wire::close(out, start);
+            } else {
+                out.truncate(before);
+            }
+            if !self.reader.takes(b',') {
+                return self.reader.expect(b'}', "a comma or the end of the object");
+            }
+        }
+    }
+
+    /// One value without its tag; false for an unknown enum name that is to be ignored.
+    fn single(&mut self, kind: Kind, out: &mut Vec<u8>, depth: usize) -> Result<bool, Problem> {
+        let quoted = self.reader.peek() == b'"';
+        match kind {
+            Kind::Message(id) => {
+                let depth = self.deeper(depth)?;
+                let start = wire::open(out);
+                self.message(id, out, depth)?;
+                wire::close(out, start);
+            }
+            Kind::Bool if self.reader.takes_word("true") => out.push(1),
+            Kind::Bool if self.reader.takes_word("false") => out.push(0),
+            Kind::Bool => return Err(self.reader.problem("expected true or false")),
+            Kind::Enum(id) => {
+                let plan = self.schema.enumeration(id);
+                if plan.is_null && self.reader.takes_word("null") {
+                    out.push(0);
+                } else if quoted {
+                    let name = self.reader.string()?;
+                    match plan.number(&name) {
+                        Some(number) => wire::put_varint(out, i64::from(number) as u64),
+                        None if self.unknown == Unknown::Ignore => return Ok(false),
+                        None => return Err(self.reader.problem(format!("unknown enum value {name:?}"))),
+                    }
+                } else {
+                    let number = self.reader.number()?;
+                    scalar::put_number(Kind::Int32, number, out)
+                        .map_err(|reason| self.reader.problem(reason))?;
+                }
+            }
+            Kind::String | Kind::Bytes => {
+                let text = self.reader.string()?;
+                scalar::put_text(self.schema, kind, &text, out)
+                    .map_err(|reason| self.reader.problem(reason))?;
+            }
+            _ if quoted => {
+                let text = self.reader.string()?;
+                scalar::put_text(self.schema, kind, &text, out)
+                    .map_err(|reason| self.reader.problem(reason))?;
+            }
+            _ => {
+                let number = self.reader.number()?;
+                scalar::put_number(kind, number, out).map_err(|reason| self.reader.problem(reason))?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn structure(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        let depth = self.deeper(self.deeper(depth)?)?;
+        self.reader.expect(b'{', "an object")?;
+        if self.reader.takes(b'}') {
+            return Ok(());
+        }
+        loop {
+            let key = self.reader.string()?;
+            self.reader.expect(b':', "a colon")?;
+            wire::put_tag(out, 1, WireType::Delimited);
+            let entry = wire::open(out);
+            wire::put_tag(out, 1, WireType::Delimited);
+            wire::put_bytes(out, key.as_bytes());
+            wire::put_tag(out, 2, WireType::Delimited);
+            let value = wire::open(out);
+            self.value(out, depth).map_err(|problem| problem.within(&*key))?;
+            wire::close(out, value);
+            wire::close(out, entry);
+            if !self.reader.takes(b',') {
+                return self.reader.expect(b'}', "a comma or the end of the object");
+            }
+        }
+    }
+
+    fn list(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        let depth = self.deeper(depth)?;
+        self.reader.expect(b'[', "an array")?;
+        if self.reader.takes(b']') {
+            return Ok(());
+        }
+        for index in 0.. {
+            wire::put_tag(out, 1, WireType::Delimited);
+            let value = wire::open(out);
+            self.value(out, depth)
+                .map_err(|problem| problem.within(format!("[{index}]")))?;
+            wire::close(out, value);
+            if !self.reader.takes(b',') {
+                break;
+            }
+        }
+        self.reader.expect(b']', "a comma or the end of the array")
+    }
+
+    fn value(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        match self.reader.peek() {
+            b'n' if self.reader.takes_word("null") => {
+                wire::put_tag(out, 1, WireType::Varint);
+                out.push(0);
+            }
+            b'"' => {
+                let text = self.reader.string()?;
+                wire::put_tag(out, 3, WireType::Delimited);
+                wire::put_bytes(out, text.as_bytes());
+            }
+            b't' if self.reader.takes_word("true") => out.extend_from_slice(&[4 << 3, 1]),
+            b'f' if self.reader.takes_word("false") => out.extend_from_slice(&[4 << 3, 0]),
+            b'{' => {
+                wire::put_tag(out, 5, WireType::Delimited);
+                let start = wire::open(out);
+                let depth = self.deeper(depth)?;
+                self.structure(out, depth)?;
+                wire::close(out, start);
+            }
+            b'[' => {
+                wire::put_tag(out, 6, WireType::Delimited);
+                let start = wire::open(out);
+                let depth = self.deeper(depth)?;
+                self.list(out, depth)?;
+                wire::close(out, start);
+            }
+            _ => {
+                let number = self.reader.number()?;
+                self.exact(number)?;
+                wire::put_tag(out, 2, WireType::Fixed64);
+                scalar::put_number(Kind::Double, number, out)
+                    .map_err(|reason| self.reader.problem(reason))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A `Struct` holds doubles: an integer that a double would change is refused, not changed.
+    fn exact(&self, number: &str) -> Result<(), Problem> {
+        const LIMIT: u64 = 1 << 53;
+        if number.contains(['.', 'e', 'E']) {
+            return Ok(());
+        }
+        match number.parse::<i64>() {
+            Ok(value) if value.unsigned_abs() <= LIMIT => Ok(()),
+            _ => Err(self
+                .reader
+                .problem("integers beyond 2^53 cannot be kept exactly here; use a string")),
+        }
+    }
+
+    fn any(&mut self, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        let depth = self.deeper(depth)?;
+        let Some(url) = self.type_url(depth)? else {
+            self.reader.expect(b'{', "an object")?;
+            return self.reader.expect(b'}', "@type in the object");
+        };
+        let name = url.rsplit_once('/').map_or("", |(_, name)| name);
+        let Some(id) = self.schema.find(name) else {
+            return Err(self
+                .reader
+                .problem(format!("unknown type {url:?}"))
+                .within("@type"));
+        };
+        wire::put_tag(out, 1, WireType::Delimited);
+        wire::put_bytes(out, url.as_bytes());
+        let before = out.len();
+        wire::put_tag(out, 2, WireType::Delimited);
+        let start = wire::open(out);
+        if self.schema.message(id).shape == Shape::Object {
+            self.object(id, out, depth, true)?;
+        } else {
+            self.any_value(id, out, depth)?;
+        }
+        if out.len() == start {
+            out.truncate(before);
+        } else {
+            wire::close(out, start);
+        }
+        Ok(())
+    }
+
+    /// Looks ahead for `@type`, wherever it stands in the object; `None` in an empty object.
+    fn type_url(&mut self, depth: usize) -> Result<Option<String>, Problem> {
+        let mut ahead = self.reader.clone();
+        ahead.expect(b'{', "an object")?;
+        if ahead.takes(b'}') {
+            return Ok(None);
+        }
+        loop {
+            let name = ahead.string()?;
+            ahead.expect(b':', "a colon")?;
+            if name == "@type" {
+                return Ok(Some(ahead.string()?.into_owned()));
+            }
+            ahead.skip(depth)?;
+            if !ahead.takes(b',') {
+                return Err(ahead.problem("an Any without @type"));
+            }
+        }
+    }
+
+    /// `{"@type": …, "value": …}`: the form for types that are not objects in JSON.
+    fn any_value(&mut self, id: MessageId, out: &mut Vec<u8>, depth: usize) -> Result<(), Problem> {
+        self.reader.expect(b'{', "an object")?;
+        let mut found = false;
+        loop {
+            let name = self.reader.string()?;
+            self.reader.expect(b':', "a colon")?;
+            match &*name {
+                "@type" => self.reader.skip(depth)?,
+                "value" if found => return Err(self.reader.problem("given twice").within("value")),
+                "value" => {
+                    found = true;
+                    self.message(id, out, depth)
+                        .map_err(|problem| problem.within("value"))?;
+                }
+                _ if self.unknown == Unknown::Ignore => self.reader.skip(depth)?,
+                _ => return Err(self.reader.problem("unknown field").within(&*name)),
+            }
+            if !self.reader.takes(b',') {
+                self.reader.expect(b'}', "a comma or the end of the object")?;
+                return if found {
+                    Ok(())
+                } else {
+                    Err(self.reader.problem("an Any of this type needs a value"))
+                };
+            }
+        }
+    }
+}
+
+/// Appends the content of a `Timestamp` or `Duration`.
+pub(super) fn put_instant(out: &mut Vec<u8>, seconds: i64, nanos: i32) {
+    if seconds != 0 {
+        wire::put_tag(out, 1, WireType::Varint);
+        wire::put_varint(out, seconds as u64);
+    }
+    if nanos != 0 {
+        wire::put_tag(out, 2, WireType::Varint);
+        wire::put_varint(out, i64::from(nanos) as u64);
+    }
+}
+
+/// Appends the content of a `FieldMask`.
+pub(super) fn put_mask(out: &mut Vec<u8>, paths: &[String]) {
+    for path in paths {
+        wire::put_tag(out, 1, WireType::Delimited);
+        wire::put_bytes(out, path.as_bytes());
+    }
+}
