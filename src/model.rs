@@ -1,1 +1,168 @@
 //! Language models; async-openai lives only here.
+//!
+//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of two [`Dialect`]s; [`NotConfigured`]
+//! stands in where there is no model. Both are the heart's [`Model`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::run::error::{Error, Reason};
+use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
+
+pub mod openai;
+mod retry;
+
+pub use openai::OpenAi;
+
+/// Where a model is and how to ask it. Plain data: nobody here reads the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The address that paths such as `/responses` are added to; none is OpenAI's own.
+    pub base_url: Option<String>,
+    /// The key, sent as a bearer token; none sends no `Authorization`.
+    pub api_key: Option<Secret>,
+    /// The model that runs use unless they say otherwise.
+    pub model: String,
+    /// OpenAI's organisation id.
+    pub organization: Option<String>,
+    /// OpenAI's project id.
+    pub project: Option<String>,
+    /// Further headers, for gateways; they win over the ones above.
+    pub headers: Vec<(String, String)>,
+    /// How to speak to it; none is Responses with OpenAI itself and Chat Completions with everybody else.
+    pub dialect: Option<Dialect>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+}
+
+/// How long to wait for the provider. A run's own deadline holds besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For the next byte, the first one included. Models that reason without saying so are silent for long.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Which of OpenAI's APIs a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `POST /responses`.
+    Responses,
+    /// `POST /chat/completions`.
+    ChatCompletions,
+}
+
+impl Dialect {
+    /// The name in configurations and in Health.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dialect::Responses => "responses",
+            Dialect::ChatCompletions => "chat_completions",
+        }
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "responses" => Ok(Dialect::Responses),
+            "chat_completions" => Ok(Dialect::ChatCompletions),
+            _ => Err(Error::invalid(
+                "model.dialect",
+                "expected responses or chat_completions",
+            )),
+        }
+    }
+}
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, to be sent and not to be shown.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Gives the process a TLS implementation, unless it has one already. `main` does so first; a model that is
+/// made without it, as in tests, makes up for it.
+pub fn install_tls_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Fails only when another thread was faster, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// No model: every request is `MODEL_NOT_CONFIGURED`.
+#[derive(Clone, Copy, Debug)]
+pub struct NotConfigured;
+
+#[async_trait]
+impl Model for NotConfigured {
+    async fn stream(&self, _request: ModelRequest) -> Result<ModelStream, Error> {
+        Err(Error::new(Reason::ModelNotConfigured, "no model is configured"))
+    }
+
+    fn status(&self) -> ModelStatus {
+        ModelStatus {
+            model: String::new(),
+            endpoint: String::new(),
+            dialect: "",
+            simulated: false,
+            trouble: Some("no model is configured".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_reads_back_from_its_name() {
+        for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+            assert_eq!(dialect.as_str().parse::<Dialect>().unwrap(), dialect);
+        }
+        assert_eq!(
+            "Responses".parse::<Dialect>().unwrap_err().reason(),
+            Reason::ValidationFailed
+        );
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let config = Config {
+            api_key: Some(Secret::new("sk-1234")),
+            ..Config::default()
+        };
+        assert!(!format!("{config:?}").contains("1234"));
+    }
+}

@@ -1,0 +1,190 @@
+//! The Chat Completions dialect: requests here, answers in [`chunks`].
+
+use async_openai::types::chat::{
+    ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls, ChatCompletionRequestAssistantMessage,
+    ChatCompletionRequestAssistantMessageContent, ChatCompletionRequestMessage,
+    ChatCompletionRequestMessageContentPartFile, ChatCompletionRequestMessageContentPartImage,
+    ChatCompletionRequestMessageContentPartText, ChatCompletionRequestSystemMessage,
+    ChatCompletionRequestSystemMessageContent, ChatCompletionRequestToolMessage,
+    ChatCompletionRequestToolMessageContent, ChatCompletionRequestUserMessage,
+    ChatCompletionRequestUserMessageContent, ChatCompletionRequestUserMessageContentPart,
+    ChatCompletionStreamOptions, CreateChatCompletionRequest, FileObject, FunctionCall, ImageUrl,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::run::message::{Media, MediaSource, Message, Part, Role};
+use crate::run::ports::ModelRequest;
+
+use super::media;
+use super::tools::{Offer, alias};
+
+pub(super) mod chunks;
+
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(flatten)]
+    request: CreateChatCompletionRequest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a RawValue>,
+    /// The older name, which is the only one that many compatible servers know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+}
+
+/// Which name the token limit goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LimitName {
+    /// `max_completion_tokens`: OpenAI refuses the older name for its reasoning models.
+    MaxCompletionTokens,
+    /// `max_tokens`: what everybody else understands.
+    MaxTokens,
+}
+
+/// The body of a request.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub(super) fn body(
+    request: &ModelRequest,
+    offer: Option<&Offer>,
+    limit_name: LimitName,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut messages = Vec::with_capacity(request.messages.len() + 1);
+    if !request.instructions.is_empty() {
+        messages.push(system(request.instructions.clone()));
+    }
+    for message in &request.messages {
+        add(message, &mut messages);
+    }
+    let limit = request
+        .max_output_tokens
+        .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+    serde_json::to_vec(&Body {
+        request: CreateChatCompletionRequest {
+            messages,
+            model: request.model.clone(),
+            max_completion_tokens: limit.filter(|_| limit_name == LimitName::MaxCompletionTokens),
+            stream: Some(true),
+            stream_options: Some(ChatCompletionStreamOptions {
+                include_usage: Some(true),
+                include_obfuscation: None,
+            }),
+            ..CreateChatCompletionRequest::default()
+        },
+        tools: offer.map(|offer| &*offer.json),
+        max_tokens: limit.filter(|_| limit_name == LimitName::MaxTokens),
+    })
+}
+
+fn add(message: &Message, messages: &mut Vec<ChatCompletionRequestMessage>) {
+    match message.role {
+        Role::System => messages.push(system(message.text())),
+        Role::User => messages.push(of_user(message)),
+        Role::Assistant => messages.extend(answer(message)),
+        Role::Tool => messages.extend(message.content.iter().filter_map(output)),
+    }
+}
+
+fn system(text: String) -> ChatCompletionRequestMessage {
+    ChatCompletionRequestMessage::System(ChatCompletionRequestSystemMessage {
+        content: ChatCompletionRequestSystemMessageContent::Text(text),
+        name: None,
+    })
+}
+
+/// Plain text stays plain text, which every server takes; parts are for what is not text.
+fn of_user(message: &Message) -> ChatCompletionRequestMessage {
+    let is_media = |part: &Part| matches!(part, Part::Image(_) | Part::File(_));
+    let content = if message.content.iter().any(is_media) {
+        ChatCompletionRequestUserMessageContent::Array(message.content.iter().filter_map(part).collect())
+    } else {
+        ChatCompletionRequestUserMessageContent::Text(message.text())
+    };
+    ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage { content, name: None })
+}
+
+fn part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
+    match part {
+        Part::Text(piece) => Some(text(piece.clone())),
+        Part::Image(image) => Some(ChatCompletionRequestUserMessageContentPart::ImageUrl(
+            ChatCompletionRequestMessageContentPartImage {
+                image_url: ImageUrl {
+                    url: media::address(image, "image/png"),
+                    detail: None,
+                },
+                prompt_cache_breakpoint: None,
+            },
+        )),
+        Part::File(file) => Some(attached(file)),
+        Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
+    }
+}
+
+fn text(text: String) -> ChatCompletionRequestUserMessageContentPart {
+    ChatCompletionRequestUserMessageContentPart::Text(ChatCompletionRequestMessageContentPartText {
+        text,
+        prompt_cache_breakpoint: None,
+    })
+}
+
+/// This dialect takes files only by value; of one with an address the model is told that.
+fn attached(file: &Media) -> ChatCompletionRequestUserMessageContentPart {
+    match &file.source {
+        MediaSource::Url(url) => text(format!("[file {}: {url}]", media::name(file))),
+        MediaSource::Base64(_) => {
+            ChatCompletionRequestUserMessageContentPart::File(ChatCompletionRequestMessageContentPartFile {
+                file: FileObject {
+                    file_data: Some(media::address(file, "application/octet-stream")),
+                    file_id: None,
+                    filename: Some(media::name(file)),
+                },
+                prompt_cache_breakpoint: None,
+            })
+        }
+    }
+}
+
+/// What the model said and which calls it made; nothing for a message that was broken off before its first word.
+fn answer(message: &Message) -> Option<ChatCompletionRequestMessage> {
+    let mut said = String::new();
+    for part in &message.content {
+        if let Part::Text(piece) | Part::Refusal(piece) = part {
+            said.push_str(piece);
+        }
+    }
+    let calls: Vec<_> = message
+        .tool_calls()
+        .map(|call| {
+            ChatCompletionMessageToolCalls::Function(ChatCompletionMessageToolCall {
+                id: call.id.as_str().to_owned(),
+                function: FunctionCall {
+                    name: alias(&call.tool).into_owned(),
+                    arguments: call.arguments.clone(),
+                },
+            })
+        })
+        .collect();
+    if said.is_empty() && calls.is_empty() {
+        return None;
+    }
+    Some(ChatCompletionRequestMessage::Assistant(
+        ChatCompletionRequestAssistantMessage {
+            content: (!said.is_empty()).then_some(ChatCompletionRequestAssistantMessageContent::Text(said)),
+            tool_calls: (!calls.is_empty()).then_some(calls),
+            ..ChatCompletionRequestAssistantMessage::default()
+        },
+    ))
+}
+
+fn output(part: &Part) -> Option<ChatCompletionRequestMessage> {
+    let Part::ToolOutput(output) = part else {
+        return None;
+    };
+    Some(ChatCompletionRequestMessage::Tool(
+        ChatCompletionRequestToolMessage {
+            content: ChatCompletionRequestToolMessageContent::Text(output.output.text()),
+            tool_call_id: output.call.as_str().to_owned(),
+        },
+    ))
+}

@@ -1,0 +1,166 @@
+//! JSON fields that need not be what the specification says.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+/// Any JSON value; text is borrowed where it has no escapes. Never fails on valid JSON.
+#[derive(Debug, Default)]
+pub(super) enum Loose<'a> {
+    /// `null`, a truth value, or no field at all.
+    #[default]
+    Absent,
+    /// A string.
+    Text(Cow<'a, str>),
+    /// A number.
+    Number(f64),
+    /// An array or an object.
+    Tree(Value),
+}
+
+impl<'a> Loose<'a> {
+    /// The string, if it is one.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Loose::Text(text) => text,
+            _ => "",
+        }
+    }
+
+    /// A count or an index, also where it is written as a string or a float.
+    pub(super) fn as_u64(&self) -> Option<u64> {
+        match self {
+            Loose::Number(number) if (0.0..9e15).contains(number) => Some(*number as u64),
+            Loose::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// What is said: a string, or the text parts of an array or object, joined.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Loose::Text(text) => text.into_owned(),
+            Loose::Tree(tree) => {
+                let mut text = String::new();
+                gather(&tree, &mut text);
+                text
+            }
+            Loose::Absent | Loose::Number(_) => String::new(),
+        }
+    }
+
+    /// JSON text: a string that holds it already, or the value itself.
+    pub(super) fn into_json(self) -> Cow<'a, str> {
+        match self {
+            Loose::Text(text) => text,
+            Loose::Tree(tree) => Cow::Owned(tree.to_string()),
+            Loose::Number(number) => Cow::Owned(number.to_string()),
+            Loose::Absent => Cow::Borrowed(""),
+        }
+    }
+}
+
+/// Content parts: `[{"type":"text","text":"…"}]`, or bare strings. Parts of reasoning are not what is said.
+fn gather(tree: &Value, text: &mut String) {
+    match tree {
+        Value::String(piece) => text.push_str(piece),
+        Value::Array(pieces) => pieces.iter().for_each(|piece| gather(piece, text)),
+        Value::Object(part) => {
+            if let Some(piece) = part.get("text") {
+                gather(piece, text);
+            }
+        }
+        _ => {}
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Loose<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Anything)
+    }
+}
+
+struct Anything;
+
+impl<'de> Visitor<'de> for Anything {
+    type Value = Loose<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Loose::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Loose::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Loose::Text(Cow::Owned(text)))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Loose::Number(number as f64))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Loose::Number(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Loose::Number(number))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Loose::Absent)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Loose::Absent)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Loose::Tree)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Value::deserialize(MapAccessDeserializer::new(map)).map(Loose::Tree)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_taken_and_read_as_far_as_it_goes() {
+        let table = [
+            ("null", "", None, ""),
+            ("true", "", None, ""),
+            (r#""a\nb""#, "a\nb", None, "a\nb"),
+            (r#""7""#, "7", Some(7), "7"),
+            ("7", "", Some(7), "7"),
+            ("7.0", "", Some(7), "7"),
+            ("-1", "", None, "-1"),
+            (r#"{"q": 1, "a": 2}"#, "", None, r#"{"q":1,"a":2}"#),
+            (
+                r#"[{"type":"text","text":"a"},{"type":"x"},"b"]"#,
+                "ab",
+                None,
+                r#"[{"type":"text","text":"a"},{"type":"x"},"b"]"#,
+            ),
+        ];
+        for (json, text, number, as_json) in table {
+            let read = || serde_json::from_str::<Loose<'_>>(json).unwrap();
+            assert_eq!(read().into_text(), text, "{json}");
+            assert_eq!(read().as_u64(), number, "{json}");
+            assert_eq!(read().into_json(), as_json, "{json}");
+        }
+    }
+}

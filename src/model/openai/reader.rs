@@ -1,0 +1,152 @@
+//! An answer as it arrives: from the connection through the decoders to the heart.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Response;
+
+use crate::run::error::Error;
+use crate::run::ports::ModelEvent;
+
+use super::decode::{Decoder, Events};
+use super::error::Failure;
+use super::sse;
+use super::tools::Offer;
+use super::upstream::Upstream;
+
+/// The longest answer that may come in one piece, in bytes.
+const PIECE_LIMIT_BYTES: usize = 32 << 20;
+/// How long to wait for the end of the body behind a complete answer, so that its connection can be used
+/// again. Mostly it is there already.
+const DRAIN: Duration = Duration::from_millis(10);
+
+/// Reads one answer. Dropping it closes the connection.
+pub(super) struct Reader {
+    response: Response,
+    framing: Framing,
+    decoder: Decoder,
+    events: Events,
+    state: State,
+    source: Source,
+}
+
+/// Whose answer it is.
+pub(super) struct Source {
+    pub(super) upstream: Arc<Upstream>,
+    /// The tools that were offered.
+    pub(super) offer: Option<Arc<Offer>>,
+}
+
+/// How the body is cut into pieces. Its first character tells more reliably than its content type.
+enum Framing {
+    Unknown,
+    Stream(sse::Decoder),
+    Piece(Vec<u8>),
+}
+
+enum State {
+    Reading,
+    /// Over, with what went wrong if something did; to be told after the events before it.
+    Ended(Result<(), Failure>),
+    Told,
+}
+
+impl Reader {
+    /// Reads this answer.
+    pub(super) fn new(response: Response, decoder: Decoder, source: Source) -> Self {
+        Self {
+            response,
+            framing: Framing::Unknown,
+            decoder,
+            events: Events::new(),
+            state: State::Reading,
+            source,
+        }
+    }
+
+    /// The next event; none after the last one or an error.
+    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Error>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(Ok(self.rename(event)));
+            }
+            match std::mem::replace(&mut self.state, State::Told) {
+                State::Reading => self.state = self.read().await,
+                State::Ended(Err(failure)) => return Some(Err(self.source.upstream.failed(failure))),
+                State::Ended(Ok(())) => self.source.upstream.succeeded(),
+                State::Told => return None,
+            }
+        }
+    }
+
+    async fn read(&mut self) -> State {
+        let taken = match self.response.chunk().await {
+            Ok(Some(bytes)) => self.take(&bytes),
+            Ok(None) => return State::Ended(self.end()),
+            // A server that cuts the connection behind a complete answer has done its work.
+            Err(error) => {
+                let ended = self.decoder.end(&mut self.events);
+                return State::Ended(ended.map_err(|_| Failure::from_transport(error)));
+            }
+        };
+        match taken {
+            Err(failure) => State::Ended(Err(failure)),
+            Ok(()) if self.decoder.is_done() => {
+                self.drain().await;
+                State::Ended(Ok(()))
+            }
+            Ok(()) => State::Reading,
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if matches!(self.framing, Framing::Unknown) {
+            match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                None => return Ok(()),
+                Some(b'{' | b'[') => self.framing = Framing::Piece(Vec::new()),
+                Some(_) => self.framing = Framing::Stream(sse::Decoder::default()),
+            }
+        }
+        match &mut self.framing {
+            Framing::Unknown => Ok(()),
+            Framing::Stream(stream) => {
+                stream.feed(bytes, |event| self.decoder.event(&event, &mut self.events))
+            }
+            Framing::Piece(piece) if piece.len() + bytes.len() > PIECE_LIMIT_BYTES => Err(Failure::broken(
+                format!("the answer is longer than {PIECE_LIMIT_BYTES} bytes"),
+            )),
+            Framing::Piece(piece) => {
+                piece.extend_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        match &mut self.framing {
+            Framing::Unknown => Err(Failure::broken("the answer is empty")),
+            Framing::Stream(stream) => {
+                stream.finish(|event| self.decoder.event(&event, &mut self.events))?;
+                self.decoder.end(&mut self.events)
+            }
+            Framing::Piece(piece) => self.decoder.whole(piece, &mut self.events),
+        }
+    }
+
+    async fn drain(&mut self) {
+        let rest = async { while let Ok(Some(_)) = self.response.chunk().await {} };
+        // Too late is no failure: the answer is complete, only the connection is lost.
+        let _ = tokio::time::timeout(DRAIN, rest).await;
+    }
+
+    /// Gives a tool its catalogue's name again.
+    fn rename(&self, event: ModelEvent) -> ModelEvent {
+        match (event, &self.source.offer) {
+            (ModelEvent::ToolCallStarted { index, tool }, Some(offer)) => ModelEvent::ToolCallStarted {
+                index,
+                tool: offer.original(tool),
+            },
+            (event, _) => event,
+        }
+    }
+}

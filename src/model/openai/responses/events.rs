@@ -1,0 +1,327 @@
+//! Responses: from stream events to the heart's.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::super::calls::{Calls, Mention};
+use super::super::decode::{Events, failure, read, usage};
+use super::super::error::Failure;
+use super::super::loose::Loose;
+use crate::run::ports::{Finish, ModelEvent};
+
+/// Reads the events of one answer.
+#[derive(Debug, Default)]
+pub(in crate::model::openai) struct Decoder {
+    calls: Calls,
+    /// Something has been said to the caller.
+    said: bool,
+    /// Some reasoning has been shown.
+    reasoned: bool,
+    /// The part that is being written has come in deltas, so that its `done` event brings nothing new.
+    in_deltas: bool,
+    done: bool,
+}
+
+/// Every field that any event of interest has. What is nested is read only where it is needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    r#type: Loose<'a>,
+    #[serde(borrow)]
+    output_index: Loose<'a>,
+    #[serde(borrow)]
+    item_id: Loose<'a>,
+    #[serde(borrow)]
+    summary_index: Loose<'a>,
+    #[serde(borrow)]
+    delta: Loose<'a>,
+    #[serde(borrow)]
+    text: Loose<'a>,
+    #[serde(borrow)]
+    refusal: Loose<'a>,
+    #[serde(borrow)]
+    name: Loose<'a>,
+    #[serde(borrow)]
+    arguments: Loose<'a>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Response<'a> {
+    #[serde(borrow)]
+    status: Loose<'a>,
+    #[serde(borrow)]
+    output: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    incomplete_details: Option<Details<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details<'a> {
+    #[serde(borrow)]
+    reason: Loose<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Item<'a> {
+    #[serde(borrow)]
+    r#type: Loose<'a>,
+    #[serde(borrow)]
+    id: Loose<'a>,
+    #[serde(borrow)]
+    name: Loose<'a>,
+    #[serde(borrow)]
+    arguments: Loose<'a>,
+    #[serde(borrow)]
+    content: Option<Vec<Part<'a>>>,
+    #[serde(borrow)]
+    summary: Option<Vec<Part<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Part<'a> {
+    #[serde(borrow)]
+    r#type: Loose<'a>,
+    #[serde(borrow)]
+    text: Loose<'a>,
+    #[serde(borrow)]
+    refusal: Loose<'a>,
+}
+
+impl Decoder {
+    /// Takes one event.
+    ///
+    /// # Errors
+    /// The provider's own, or that the event is not JSON.
+    pub(in crate::model::openai) fn event(
+        &mut self,
+        name: &str,
+        data: &str,
+        out: &mut Events,
+    ) -> Result<(), Failure> {
+        let data = data.trim();
+        if data.is_empty() || data == "[DONE]" {
+            return Ok(());
+        }
+        let Some(mut wire) = read::<Wire<'_>>(data)? else {
+            return Ok(());
+        };
+        let kind = match std::mem::take(&mut wire.r#type) {
+            Loose::Text(kind) => kind,
+            _ => name.into(),
+        };
+        match &*kind {
+            "response.output_text.delta" => self.piece(wire.delta, ModelEvent::TextDelta, out),
+            "response.output_text.done" => self.part(wire.text, ModelEvent::TextDelta, out),
+            "response.refusal.delta" => self.piece(wire.delta, ModelEvent::RefusalDelta, out),
+            "response.refusal.done" => self.part(wire.refusal, ModelEvent::RefusalDelta, out),
+            "response.completed" | "response.done" => self.close(&wire, Some(Finish::Stop), out)?,
+            "response.incomplete" => self.close(&wire, Some(Finish::Length), out)?,
+            "response.failed" | "response.cancelled" => self.close(&wire, None, out)?,
+            "error" => return Err(failure(data)),
+            "" if wire.error.is_some() => return Err(failure(data)),
+            kind if kind.starts_with("response.reasoning") => self.reasoning(kind, wire, out),
+            _ => self.call(&kind, wire, out),
+        }
+        Ok(())
+    }
+
+    /// Takes a whole answer.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event), or that there is no answer in it.
+    pub(in crate::model::openai) fn whole(&mut self, body: &str, out: &mut Events) -> Result<(), Failure> {
+        let Some(response) = read::<Response<'_>>(body)? else {
+            return Err(failure(body));
+        };
+        let finish = match response.status.as_str() {
+            "incomplete" => Some(Finish::Length),
+            // Some servers leave the status out.
+            "completed" | "" if response.output.is_some() => Some(Finish::Stop),
+            _ => None,
+        };
+        self.complete(response, finish, body, out)
+    }
+
+    /// Says that the bytes are over.
+    ///
+    /// # Errors
+    /// When the answer is not complete.
+    pub(in crate::model::openai) fn end(&self) -> Result<(), Failure> {
+        if self.done {
+            Ok(())
+        } else {
+            Err(Failure::broken("the stream ended before the answer did"))
+        }
+    }
+
+    /// Whether the answer is complete.
+    pub(in crate::model::openai) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn say(&mut self, text: String, event: fn(String) -> ModelEvent, out: &mut Events) {
+        if !text.is_empty() {
+            self.said = true;
+            out.push_back(event(text));
+        }
+    }
+
+    fn reason(&mut self, text: String, out: &mut Events) {
+        if !text.is_empty() {
+            self.reasoned = true;
+            out.push_back(ModelEvent::ReasoningDelta(text));
+        }
+    }
+
+    fn piece(&mut self, delta: Loose<'_>, event: fn(String) -> ModelEvent, out: &mut Events) {
+        self.in_deltas = true;
+        self.say(delta.into_text(), event, out);
+    }
+
+    /// The end of a part, with its whole text.
+    fn part(&mut self, text: Loose<'_>, event: fn(String) -> ModelEvent, out: &mut Events) {
+        if !std::mem::take(&mut self.in_deltas) {
+            self.say(text.into_text(), event, out);
+        }
+    }
+
+    fn reasoning(&mut self, kind: &str, wire: Wire<'_>, out: &mut Events) {
+        match kind {
+            "response.reasoning_summary_text.delta"
+            | "response.reasoning_text.delta"
+            | "response.reasoning_summary.delta"
+            | "response.reasoning.delta" => {
+                self.reason(wire.delta.into_text(), out);
+            }
+            // Each part of a summary is a paragraph.
+            "response.reasoning_summary_part.added" if wire.summary_index.as_u64() > Some(0) => {
+                self.reason("\n\n".to_owned(), out);
+            }
+            _ => {}
+        }
+    }
+
+    fn call(&mut self, kind: &str, wire: Wire<'_>, out: &mut Events) {
+        let position = wire.output_index.as_u64();
+        match kind {
+            "response.function_call_arguments.delta" => {
+                let mention = mention(position, &wire.item_id, "");
+                self.calls.piece(&mention, &wire.delta.into_json(), out);
+            }
+            "response.function_call_arguments.done" => {
+                let mention = mention(position, &wire.item_id, wire.name.as_str());
+                self.calls.whole(&mention, &wire.arguments.into_json(), out);
+            }
+            "response.output_item.added" | "response.output_item.done" => {
+                let item = wire
+                    .item
+                    .and_then(|item| serde_json::from_str::<Item<'_>>(item.get()).ok());
+                let Some(item) = item.filter(|item| item.r#type.as_str() == "function_call") else {
+                    return;
+                };
+                let mention = mention(position, &item.id, item.name.as_str());
+                if kind.ends_with("added") {
+                    // What arguments it may have come again, in deltas or in the `done` event.
+                    self.calls.piece(&mention, "", out);
+                } else {
+                    self.calls.whole(&mention, &item.arguments.into_json(), out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the last event, which holds the whole answer once more.
+    fn close(&mut self, wire: &Wire<'_>, finish: Option<Finish>, out: &mut Events) -> Result<(), Failure> {
+        let json = wire.response.map_or("{}", RawValue::get);
+        let response = read::<Response<'_>>(json)?.unwrap_or_default();
+        self.complete(response, finish, json, out)
+    }
+
+    fn complete(
+        &mut self,
+        response: Response<'_>,
+        finish: Option<Finish>,
+        json: &str,
+        out: &mut Events,
+    ) -> Result<(), Failure> {
+        if let Some(error) = response.error {
+            return Err(failure(error.get()));
+        }
+        let Some(mut finish) = finish else {
+            return Err(failure(json));
+        };
+        if finish == Finish::Length
+            && let Some(details) = response.incomplete_details
+            && details.reason.as_str() == "content_filter"
+        {
+            finish = Finish::ContentFilter;
+        }
+        if !self.said && self.calls.is_empty() {
+            for (position, item) in response.output.into_iter().flatten().enumerate() {
+                self.item(position, item, out);
+            }
+        }
+        if self.calls.has_nameless() {
+            return Err(Failure::broken("a tool call without a name"));
+        }
+        if let Some(usage) = response.usage.and_then(usage) {
+            out.push_back(ModelEvent::Usage(usage));
+        }
+        self.done = true;
+        out.push_back(ModelEvent::Finished(finish));
+        Ok(())
+    }
+
+    /// Takes an item of an answer that came in one piece.
+    fn item(&mut self, position: usize, json: &RawValue, out: &mut Events) {
+        let Ok(item) = serde_json::from_str::<Item<'_>>(json.get()) else {
+            return;
+        };
+        match item.r#type.as_str() {
+            "function_call" => {
+                let mention = mention(Some(position as u64), &item.id, item.name.as_str());
+                self.calls.whole(&mention, &item.arguments.into_json(), out);
+            }
+            "message" => {
+                for part in item.content.into_iter().flatten() {
+                    if part.r#type.as_str() == "refusal" {
+                        self.say(part.refusal.into_text(), ModelEvent::RefusalDelta, out);
+                    } else {
+                        self.say(part.text.into_text(), ModelEvent::TextDelta, out);
+                    }
+                }
+            }
+            "reasoning" if !self.reasoned => {
+                for part in item.summary.into_iter().chain(item.content).flatten() {
+                    out.push_back(ModelEvent::ReasoningDelta(part.text.into_text()));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The item's place is what counts; ids are known to change from event to event behind some gateways.
+fn mention<'a>(position: Option<u64>, id: &'a Loose<'_>, name: &'a str) -> Mention<'a> {
+    Mention {
+        position,
+        id: if position.is_some() { "" } else { id.as_str() },
+        name,
+    }
+}
