@@ -1,0 +1,109 @@
+//! Between the heart's types and columns that every database has: text, integers, JSON as text.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::run::error::Error;
+use crate::run::message::{Message, Role};
+use crate::run::ports::{Opening, RequestKey};
+use crate::run::record::RunRecord;
+
+/// A run to be inserted. The JSON is made by the caller, so that the writer need not.
+#[derive(Clone, Debug)]
+pub(super) struct RunRow {
+    pub(super) record: RunRecord,
+    pub(super) snapshot: Arc<str>,
+    pub(super) request: Option<RequestKey>,
+}
+
+/// A message to be inserted, with its content as JSON.
+#[derive(Clone, Debug)]
+pub(super) struct MessageRow {
+    pub(super) message: Arc<Message>,
+    pub(super) content: Arc<str>,
+}
+
+impl RunRow {
+    pub(super) fn new(opening: &Opening) -> Result<Self, Error> {
+        Ok(Self {
+            record: opening.record.clone(),
+            snapshot: json(&opening.record.snapshot)?,
+            request: opening.request.clone(),
+        })
+    }
+}
+
+impl MessageRow {
+    pub(super) fn new(message: &Arc<Message>) -> Result<Self, Error> {
+        Ok(Self {
+            message: Arc::clone(message),
+            content: json(&message.content)?,
+        })
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Arc<str>, Error> {
+    serde_json::to_string(value)
+        .map(Arc::from)
+        .map_err(Error::internal)
+}
+
+/// Microseconds since 1970, negative before; what is finer is lost.
+pub(super) fn micros(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_micros()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_micros()).map_or(i64::MIN, |micros| -micros),
+    }
+}
+
+/// The inverse of [`micros`]; none for a time that the system cannot express.
+pub(super) fn time(micros: i64) -> Option<SystemTime> {
+    let distance = Duration::from_micros(micros.unsigned_abs());
+    if micros < 0 {
+        UNIX_EPOCH.checked_sub(distance)
+    } else {
+        UNIX_EPOCH.checked_add(distance)
+    }
+}
+
+/// A count as the databases have it: their integers are signed.
+pub(super) fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The stored name of a role.
+pub(super) fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::System => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    }
+}
+
+/// Reads the stored name of a role back.
+pub(super) fn role(name: &str) -> Option<Role> {
+    [Role::System, Role::User, Role::Assistant, Role::Tool]
+        .into_iter()
+        .find(|&role| role_name(role) == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_keep_their_microseconds_on_both_sides_of_1970() {
+        for stored in [0, 1, -1, 1_795_000_000_123_456, -62_000_000_000_000_000] {
+            assert_eq!(time(stored).map(micros), Some(stored));
+        }
+    }
+
+    #[test]
+    fn every_role_reads_back_from_its_name() {
+        for each in [Role::System, Role::User, Role::Assistant, Role::Tool] {
+            assert_eq!(role(role_name(each)), Some(each));
+        }
+        assert_eq!(role("robot"), None);
+    }
+}

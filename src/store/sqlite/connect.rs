@@ -1,0 +1,128 @@
+//! Connections and the schema.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use tokio::time::Instant;
+
+use crate::run::error::Error;
+use crate::store::Location;
+
+use super::fault;
+
+/// How long a statement waits for the lock of another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the start waits for other processes that start.
+const START_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Between two attempts to start.
+const START_PAUSE: Duration = Duration::from_millis(25);
+
+/// Every schema change there ever was, oldest first.
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[(
+    1,
+    "threads, messages, runs",
+    include_str!("../../../migrations/sqlite/0001_threads_messages_runs.sql"),
+)];
+
+/// How to connect for writing.
+pub(super) fn writing(location: &Location) -> SqliteConnectOptions {
+    let options = SqliteConnectOptions::new()
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .statement_cache_capacity(256)
+        .row_buffer_size(512)
+        .pragma("temp_store", "memory")
+        .disable_statement_logging();
+    match location {
+        // In KiB when negative: pages that writes touch, most of them indexes.
+        Location::File(path) => options
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", "-16384"),
+        Location::Memory => options,
+    }
+}
+
+/// How to connect for reading.
+pub(super) fn reading(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(512)
+        .pragma("query_only", "on")
+        .disable_statement_logging()
+}
+
+/// Creates what is missing, connects and brings the schema up to date.
+pub(super) async fn open(location: &Location) -> Result<SqliteConnection, Error> {
+    let path = match location {
+        Location::File(path) => Some(path.as_path()),
+        Location::Memory => None,
+    };
+    if let Some(directory) = path.and_then(Path::parent) {
+        tokio::fs::create_dir_all(directory)
+            .await
+            .map_err(|cause| fault::at_start(path, cause))?;
+    }
+    let options = writing(location).create_if_missing(true);
+    // SQLite does not always wait for a lock while two processes create one file, so we do.
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        match connect(&options).await {
+            Ok(connection) => return Ok(connection),
+            Err(Failure::Sqlite(cause)) if fault::is_busy(&cause) && Instant::now() < deadline => {
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            Err(Failure::Sqlite(cause)) => return Err(fault::at_start(path, cause)),
+            Err(Failure::Schema(reason)) => return Err(fault::at_start(path, reason)),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Failure {
+    Sqlite(sqlx::Error),
+    Schema(String),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::Sqlite(cause)
+    }
+}
+
+async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
+    let mut connection = options.connect().await?;
+    migrate(&mut connection, MIGRATIONS).await?;
+    Ok(connection)
+}
+
+/// Applies what has not been applied, all or nothing, while no other process can write.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+    known: &[(i64, &'static str, &'static str)],
+) -> Result<(), Failure> {
+    let migrations = known.iter().map(|&(version, description, sql)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, description.into(), kind, sql.into_sql_str(), false)
+    });
+    let migrator = Migrator::with_migrations(migrations.collect());
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let outcome = migrator.run_direct(None, &mut *transaction, false).await;
+    match outcome {
+        Ok(()) => Ok(transaction.commit().await?),
+        Err(MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) => Err(cause.into()),
+        Err(MigrateError::VersionMissing(version)) => Err(Failure::Schema(format!(
+            "it was written by a newer version of assistd (its schema has version {version}, this one knows up \
+             to {})",
+            known.last().map_or(0, |&(version, ..)| version)
+        ))),
+        Err(other) => Err(Failure::Schema(other.to_string())),
+    }
+}

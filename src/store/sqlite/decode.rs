@@ -1,0 +1,108 @@
+//! Rows as SQLite gives them, read back into the heart's types.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Decode, Row, Sqlite, Type};
+
+use crate::run::error::Error;
+use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::message::{Message, Usage};
+use crate::run::record::{RunRecord, State};
+use crate::store::row;
+
+/// The columns that [`run`] reads, of the tables `r` (runs) and `t` (threads).
+macro_rules! run_columns {
+    () => {
+        "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.input_tokens, r.cached_tokens, \
+         r.output_tokens, r.reasoning_tokens, r.last_sequence, r.create_time, r.end_time"
+    };
+}
+
+/// The columns that [`message`] reads, of the table `m` (messages).
+macro_rules! message_columns {
+    () => {
+        "m.id, m.role, m.content, m.run, m.incomplete, m.create_time, m.position"
+    };
+}
+
+pub(super) use {message_columns, run_columns};
+
+/// Reads a run.
+///
+/// # Errors
+/// `INTERNAL`, with the run's name in the cause, when the row holds what cannot be.
+pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
+    let read = || -> Result<RunRecord, Odd> {
+        let state = State::from_parts(get(row, "state")?, get(row, "detail")?, get(row, "message")?);
+        let end_time: Option<i64> = get(row, "end_time")?;
+        Ok(RunRecord {
+            id: RunId::parse(get(row, "id")?)?,
+            thread: ThreadId::parse(get(row, "thread_id")?)?,
+            snapshot: serde_json::from_str(get(row, "snapshot")?)?,
+            state: state.ok_or("there is no such state")?,
+            usage: Usage {
+                input_tokens: count(row, "input_tokens")?,
+                cached_tokens: count(row, "cached_tokens")?,
+                output_tokens: count(row, "output_tokens")?,
+                reasoning_tokens: count(row, "reasoning_tokens")?,
+            },
+            last_sequence: count(row, "last_sequence")?,
+            create_time: time(get(row, "create_time")?)?,
+            end_time: end_time.map(time).transpose()?,
+        })
+    };
+    read().map_err(|odd| unreadable("run", row, &odd))
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// `INTERNAL`, with the message's name in the cause, when the row holds what cannot be.
+pub(super) fn message(row: &SqliteRow) -> Result<Arc<Message>, Error> {
+    let read = || -> Result<Message, Odd> {
+        let run: Option<&str> = get(row, "run")?;
+        Ok(Message {
+            id: MessageId::parse(get(row, "id")?)?,
+            role: row::role(get(row, "role")?).ok_or("there is no such role")?,
+            content: serde_json::from_str(get(row, "content")?)?,
+            run: run.map(RunId::parse).transpose()?,
+            incomplete: get(row, "incomplete")?,
+            create_time: time(get(row, "create_time")?)?,
+        })
+    };
+    read()
+        .map(Arc::new)
+        .map_err(|odd| unreadable("message", row, &odd))
+}
+
+/// Reads one column.
+///
+/// # Errors
+/// `INTERNAL`, with the row's name in the cause.
+pub(super) fn column<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
+    row: &'r SqliteRow,
+    name: &'static str,
+) -> Result<T, Error> {
+    get(row, name).map_err(|odd| unreadable("row", row, &odd))
+}
+
+type Odd = Box<dyn std::error::Error + Send + Sync>;
+
+fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(row: &'r SqliteRow, column: &str) -> Result<T, Odd> {
+    Ok(row.try_get(column)?)
+}
+
+fn count(row: &SqliteRow, column: &str) -> Result<u64, Odd> {
+    let count: i64 = get(row, column)?;
+    u64::try_from(count).map_err(|_| format!("{column} is negative").into())
+}
+
+fn time(micros: i64) -> Result<std::time::SystemTime, Odd> {
+    row::time(micros).ok_or_else(|| "a time is out of range".into())
+}
+
+fn unreadable(what: &str, row: &SqliteRow, odd: &Odd) -> Error {
+    let id: &str = row.try_get("id").unwrap_or("(without a readable id)");
+    Error::internal(format!("stored {what} {id} cannot be read: {odd}"))
+}

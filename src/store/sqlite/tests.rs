@@ -1,0 +1,287 @@
+//! What can only be seen from inside: a disk that is full, a file from the future, rows that make no sense.
+
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
+
+use sqlx::Executor;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{ConnectOptions, Connection};
+
+use crate::run::id::{MessageId, Mint};
+use crate::run::message::{Part, Role, Usage};
+use crate::run::record::{Outcome, Snapshot, State};
+
+use super::{
+    Arc, Error, Location, Message, Mutex, Opened, Opening, Readers, Reason, RunId, RunRecord, Sqlite, Store,
+    ThreadId, Writer, connect,
+};
+
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("assistd.db")
+    }
+
+    fn location(&self) -> Location {
+        Location::File(self.path())
+    }
+
+    async fn store(&self) -> (Sqlite, Arc<Mutex<SqliteConnection>>) {
+        on(&self.location()).await
+    }
+
+    /// A connection of somebody else.
+    async fn stranger(&self) -> SqliteConnection {
+        connect::writing(&self.location()).connect().await.unwrap()
+    }
+}
+
+/// A store, with its own connection to play tricks on.
+async fn on(location: &Location) -> (Sqlite, Arc<Mutex<SqliteConnection>>) {
+    let connection = Arc::new(Mutex::new(connect::open(location).await.unwrap()));
+    let readers = match location {
+        Location::File(path) => Readers::of_file(path),
+        Location::Memory => Readers::Shared(Arc::clone(&connection)),
+    };
+    let writer = Writer::start(Arc::clone(&connection), location);
+    (Sqlite { writer, readers }, connection)
+}
+
+fn opening(text: &str) -> Opening {
+    let run = RunId::new(&mut Mint::System);
+    Opening {
+        message: Arc::new(Message {
+            id: MessageId::new(&mut Mint::System),
+            role: Role::User,
+            content: vec![Part::Text(text.to_owned())],
+            run: Some(run.clone()),
+            incomplete: false,
+            create_time: UNIX_EPOCH,
+        }),
+        record: RunRecord {
+            id: run,
+            thread: ThreadId::new(&mut Mint::System),
+            snapshot: Snapshot::default(),
+            state: State::Running,
+            usage: Usage::default(),
+            last_sequence: 0,
+            create_time: UNIX_EPOCH,
+            end_time: None,
+        },
+        creates_thread: true,
+        request: None,
+    }
+}
+
+async fn pragma(connection: &Mutex<SqliteConnection>, pragma: &'static str) {
+    connection.lock().await.execute(pragma).await.unwrap();
+}
+
+fn assert_unavailable<T: std::fmt::Debug>(result: Result<T, Error>, trouble: &str) {
+    let error = result.unwrap_err();
+    assert_eq!(error.reason(), Reason::StoreUnavailable, "{error:?}");
+    assert!(error.message().ends_with(trouble), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_everything_until_there_is_room() {
+    let place = Place::new();
+    let (store, connection) = place.store().await;
+    let before = opening("before");
+    store.open_run(before.clone()).await.unwrap();
+    pragma(&connection, "PRAGMA max_page_count = 1").await;
+    let large = "x".repeat(100_000);
+    let refused = opening(&large);
+    assert_unavailable(store.open_run(refused.clone()).await, "the disk is full");
+    assert_eq!(store.writer.trouble(), Some("the disk is full"));
+    pragma(&connection, "PRAGMA max_page_count = 100000").await;
+    store.check().await.unwrap();
+    assert_eq!(store.writer.trouble(), None);
+    assert_eq!(store.active_runs().await.unwrap(), [before.record]);
+    store.open_run(refused).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_says_so_until_it_can() {
+    for location in [Location::Memory, Place::new().location()] {
+        if let Location::File(path) = &location {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        let (store, connection) = on(&location).await;
+        let opening = opening("hello");
+        pragma(&connection, "PRAGMA query_only = on").await;
+        assert_unavailable(store.open_run(opening.clone()).await, "it is read-only");
+        assert_unavailable(store.check().await, "it is read-only");
+        pragma(&connection, "PRAGMA query_only = off").await;
+        store.check().await.unwrap();
+        store.open_run(opening.clone()).await.unwrap();
+        let mut record = opening.record;
+        record.state = State::Ended(Outcome::Completed);
+        store.save(&record, &[]).await.unwrap();
+        assert_eq!(store.run(&record.id).await.unwrap(), record);
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_cannot_be_does_not_harm_those_beside_it() {
+    let (store, connection) = on(&Location::Memory).await;
+    let opening = opening("hello");
+    store.open_run(opening.clone()).await.unwrap();
+    let trap = "CREATE TRIGGER trap BEFORE INSERT ON messages WHEN new.content LIKE '%poison%' \
+                BEGIN SELECT raise(ABORT, 'no'); END";
+    pragma(&connection, trap).await;
+    let good: Vec<Opening> = (0..20).map(|_| self::opening("good")).collect();
+    let bad = self::opening("poison");
+    // The writer cannot begin before all of them wait.
+    let held = connection.lock().await;
+    let mut calls: Vec<_> = good
+        .iter()
+        .map(|opening| store.open_run(opening.clone()))
+        .collect();
+    calls.insert(10, store.open_run(bad.clone()));
+    let release = async {
+        tokio::task::yield_now().await;
+        drop(held);
+    };
+    let (outcomes, ()) = tokio::join!(futures::future::join_all(calls), release);
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        match index {
+            10 => assert_eq!(outcome.unwrap_err().reason(), Reason::Internal),
+            _ => assert_eq!(outcome.unwrap(), Opened::Started(Vec::new())),
+        }
+    }
+    assert_eq!(
+        store.run(&bad.record.id).await.unwrap_err().reason(),
+        Reason::RunNotFound
+    );
+    assert_eq!(store.active_runs().await.unwrap().len(), 21);
+    assert_eq!(store.writer.trouble(), None);
+}
+
+#[tokio::test]
+async fn a_run_whose_caller_has_gone_does_not_hold_its_thread() {
+    let (store, connection) = on(&Location::Memory).await;
+    let [queued, written] = ["queued", "written"].map(opening);
+    let held = connection.lock().await;
+    // The first is in the writer's hands when its caller goes, the second still waits.
+    let mut call = store.open_run(written.clone());
+    assert!(futures::poll!(&mut call).is_pending());
+    tokio::task::yield_now().await;
+    let mut waiting = store.open_run(queued.clone());
+    assert!(futures::poll!(&mut waiting).is_pending());
+    drop((call, waiting));
+    drop(held);
+    store.open_run(opening("later")).await.unwrap();
+    let record = store.run(&written.record.id).await.unwrap();
+    assert_eq!(record.state, State::Ended(Outcome::Cancelled));
+    assert_eq!(
+        store.run(&queued.record.id).await.unwrap_err().reason(),
+        Reason::RunNotFound
+    );
+}
+
+#[tokio::test]
+async fn rows_that_make_no_sense_are_named_and_harm_nobody_else() {
+    let place = Place::new();
+    let (store, _connection) = place.store().await;
+    let [odd, fine] = ["odd", "fine"].map(opening);
+    store.open_run(odd.clone()).await.unwrap();
+    store.open_run(fine.clone()).await.unwrap();
+    let mut stranger = place.stranger().await;
+    for (table, change) in [
+        ("runs", "snapshot = '{'"),
+        ("runs", "state = 'dancing'"),
+        ("runs", "last_sequence = -1"),
+        ("messages", "content = '[{\"song\": 1}]'"),
+        ("messages", "role = 'robot'"),
+        ("messages", "create_time = -9223372036854775808"),
+        ("messages", "run = ''"),
+    ] {
+        let id = match table {
+            "runs" => odd.record.id.as_str(),
+            _ => odd.message.id.as_str(),
+        };
+        let sql = format!("BEGIN; UPDATE {table} SET {change} WHERE id = '{id}'; COMMIT");
+        stranger.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
+        let error = match table {
+            "runs" => store.run(&odd.record.id).await.unwrap_err(),
+            _ => store.messages(&odd.record.thread).await.unwrap_err(),
+        };
+        assert_eq!(error.reason(), Reason::Internal, "{change}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains(id), "{cause}");
+    }
+    assert_eq!(store.run(&fine.record.id).await.unwrap(), fine.record);
+}
+
+#[tokio::test]
+async fn the_database_itself_holds_off_a_second_active_run() {
+    let place = Place::new();
+    let (store, _connection) = place.store().await;
+    store.open_run(opening("hello")).await.unwrap();
+    let copy = "INSERT INTO runs SELECT id || 'x', thread, state, detail, message, active, snapshot, \
+                input_tokens, cached_tokens, output_tokens, reasoning_tokens, last_sequence, create_time, \
+                end_time, first_position, last_position, request_id, request_digest FROM runs";
+    let error = place.stranger().await.execute(copy).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("UNIQUE constraint failed: runs.thread"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    let place = Place::new();
+    drop(place.store().await);
+    let mut stranger = place.stranger().await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'from the future', true, x'00', 0)";
+    stranger.execute(newer).await.unwrap();
+    stranger.close().await.unwrap();
+    let error = connect::open(&place.location()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::StoreUnavailable);
+    assert!(error.message().contains("newer version"), "{error}");
+    assert!(
+        error.message().contains(place.path().to_str().unwrap()),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn files_of_every_older_version_open_with_what_they_hold() {
+    for version in 1..=connect::MIGRATIONS.len() {
+        let place = Place::new();
+        let mut old = connect::writing(&place.location())
+            .create_if_missing(true)
+            .connect()
+            .await
+            .unwrap();
+        connect::migrate(&mut old, &connect::MIGRATIONS[..version])
+            .await
+            .unwrap();
+        old.execute("INSERT INTO threads (number, id, create_time) VALUES (1, 'thread_old', 0)")
+            .await
+            .unwrap();
+        old.close().await.unwrap();
+        let (store, _connection) = place.store().await;
+        let mut opening = opening("hello");
+        opening.record.thread = ThreadId::parse("thread_old").unwrap();
+        opening.creates_thread = false;
+        assert_eq!(store.messages(&opening.record.thread).await.unwrap(), []);
+        assert_eq!(
+            store.open_run(opening).await.unwrap(),
+            Opened::Started(Vec::new())
+        );
+    }
+}
