@@ -19,10 +19,8 @@ CREATE TABLE runs (
     active         INTEGER NOT NULL CHECK (active IN (0, 1)),
     -- JSON: the model, the instructions, the limits, what the caller noted.
     snapshot       TEXT    NOT NULL,
-    input_tokens     INTEGER NOT NULL,
-    cached_tokens    INTEGER NOT NULL,
-    output_tokens    INTEGER NOT NULL,
-    reasoning_tokens INTEGER NOT NULL,
+    -- JSON: tokens, turns and calls so far.
+    usage          TEXT    NOT NULL,
     last_sequence  INTEGER NOT NULL,
     create_time    INTEGER NOT NULL,
     end_time       INTEGER,

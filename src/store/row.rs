@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::run::error::Error;
-use crate::run::message::{Message, Role};
+use crate::run::message::{Message, Role, Usage};
 use crate::run::ports::{Opening, RequestKey};
 use crate::run::record::RunRecord;
 
@@ -69,6 +69,11 @@ pub(super) fn time(micros: i64) -> Option<SystemTime> {
 /// A count as the databases have it: their integers are signed.
 pub(super) fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What a run has used, as JSON. It is small and flat, and goes into JSON whatever its numbers are.
+pub(super) fn usage(usage: &Usage) -> String {
+    serde_json::to_string(usage).unwrap_or_default()
 }
 
 /// The stored name of a role.

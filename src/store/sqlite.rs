@@ -112,7 +112,7 @@ impl Store for Sqlite {
             };
             match self.writer.write(Operation::Open(Arc::new(open))).await? {
                 Answer::Done => return Ok(Opened::Started(history)),
-                Answer::Replayed(record) => return Ok(Opened::Replayed(*record)),
+                Answer::Replayed(record) => return Ok(Opened::Replayed(record)),
                 Answer::Stale => is_new = false,
             }
         }

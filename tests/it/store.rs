@@ -222,6 +222,8 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             cached_tokens: 2,
             output_tokens: 3,
             reasoning_tokens: 4,
+            turns: 5,
+            tool_calls: 6,
         },
         last_sequence: 99,
         ..opening.record
@@ -247,7 +249,7 @@ async fn a_request_id_gives_back_its_run_for_a_day(store: Arc<dyn Store>) {
     let stored = store.run(&first.record.id).await.unwrap();
     let again = requested("one", 1, time(DAY - 1));
     let opened = store.open_run(again.clone()).await.unwrap();
-    assert_eq!(opened, Opened::Replayed(stored));
+    assert_eq!(opened, Opened::Replayed(Box::new(stored)));
     assert_eq!(
         reason(store.messages(&again.record.thread).await),
         Reason::ThreadNotFound
@@ -255,7 +257,7 @@ async fn a_request_id_gives_back_its_run_for_a_day(store: Arc<dyn Store>) {
     let later = requested("one", 2, time(DAY));
     assert_eq!(started(&store, &later).await, []);
     let replay = store.open_run(requested("one", 2, time(DAY + 1))).await.unwrap();
-    assert_eq!(replay, Opened::Replayed(later.record));
+    assert_eq!(replay, Opened::Replayed(Box::new(later.record)));
 }
 
 async fn a_request_id_with_another_digest_is_refused(store: Arc<dyn Store>) {
@@ -501,7 +503,7 @@ async fn a_file_that_is_opened_again_has_everything() {
         std::slice::from_ref(&second.record)
     );
     let opened = store.open_run(requested("one", 1, time(5))).await.unwrap();
-    assert_eq!(opened, Opened::Replayed(second.record));
+    assert_eq!(opened, Opened::Replayed(Box::new(second.record)));
     let next = opening(&first.record.thread, false);
     assert_eq!(started(&store, &next).await, expected);
     expected.push(next.message);

@@ -7,15 +7,15 @@ use sqlx::{Decode, Row, Sqlite, Type};
 
 use crate::run::error::Error;
 use crate::run::id::{MessageId, RunId, ThreadId};
-use crate::run::message::{Message, Usage};
+use crate::run::message::Message;
 use crate::run::record::{RunRecord, State};
 use crate::store::row;
 
 /// The columns that [`run`] reads, of the tables `r` (runs) and `t` (threads).
 macro_rules! run_columns {
     () => {
-        "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.input_tokens, r.cached_tokens, \
-         r.output_tokens, r.reasoning_tokens, r.last_sequence, r.create_time, r.end_time"
+        "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.usage, r.last_sequence, \
+         r.create_time, r.end_time"
     };
 }
 
@@ -41,12 +41,7 @@ pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
             thread: ThreadId::parse(get(row, "thread_id")?)?,
             snapshot: serde_json::from_str(get(row, "snapshot")?)?,
             state: state.ok_or("there is no such state")?,
-            usage: Usage {
-                input_tokens: count(row, "input_tokens")?,
-                cached_tokens: count(row, "cached_tokens")?,
-                output_tokens: count(row, "output_tokens")?,
-                reasoning_tokens: count(row, "reasoning_tokens")?,
-            },
+            usage: serde_json::from_str(get(row, "usage")?)?,
             last_sequence: count(row, "last_sequence")?,
             create_time: time(get(row, "create_time")?)?,
             end_time: end_time.map(time).transpose()?,

@@ -166,9 +166,8 @@ async fn read_ended(
 
 const UPDATES: [&str; 2] = [
     "UPDATE runs SET state = column2, detail = column3, message = column4, active = column5, \
-     input_tokens = column6, cached_tokens = column7, output_tokens = column8, reasoning_tokens = column9, \
-     last_sequence = column10, end_time = column11, \
-     last_position = max(last_position, coalesce(column12, last_position)) FROM",
+     usage = column6, last_sequence = column7, end_time = column8, \
+     last_position = max(last_position, coalesce(column9, last_position)) FROM",
     "WHERE runs.id = column1",
 ];
 
@@ -178,8 +177,7 @@ const NEW_THREADS: [&str; 2] = [
 ];
 
 const NEW_RUNS: [&str; 2] = [
-    "INSERT INTO runs (id, state, detail, message, active, input_tokens, cached_tokens, output_tokens, \
-     reasoning_tokens, last_sequence, end_time, thread, snapshot, create_time, first_position, last_position, \
+    "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, end_time, thread, snapshot, create_time, first_position, last_position, \
      request_id, request_digest) SELECT * FROM",
     "WHERE column1 IS NOT NULL",
 ];
@@ -194,9 +192,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -
     let mut script = Script::default();
     let updates: Vec<_> = changes.updates.into_values().collect();
     let runs: Vec<_> = changes.runs.into_values().collect();
-    script.rows(UPDATES, 12, &updates, update);
+    script.rows(UPDATES, 9, &updates, update);
     script.rows(NEW_THREADS, 3, &changes.threads, new_thread);
-    script.rows(NEW_RUNS, 18, &runs, new_run);
+    script.rows(NEW_RUNS, 15, &runs, new_run);
     script.rows(NEW_MESSAGES, 8, &changes.messages, new_message);
     if changes.probe {
         // Writes the first page of the file, whatever it said before; nobody reads the number.
@@ -212,18 +210,14 @@ fn update(update: &RunUpdate, row: &mut Row) {
     row.add(update.last_position);
 }
 
-/// What a run's row has in common when it is inserted and when it is updated: eleven columns.
+/// What a run's row has in common when it is inserted and when it is updated: eight columns.
 fn progress(record: &crate::run::record::RunRecord, row: &mut Row) {
-    let usage = &record.usage;
     row.add(record.id.as_str())
         .add(record.state.name())
         .add(record.state.detail())
         .add(record.state.message())
         .add(record.state.outcome().is_none())
-        .add(row::count(usage.input_tokens))
-        .add(row::count(usage.cached_tokens))
-        .add(row::count(usage.output_tokens))
-        .add(row::count(usage.reasoning_tokens))
+        .add(row::usage(&record.usage))
         .add(row::count(record.last_sequence))
         .add(record.end_time.map(row::micros));
 }

@@ -229,7 +229,7 @@ async fn the_database_itself_holds_off_a_second_active_run() {
     let (store, _connection) = place.store().await;
     store.open_run(opening("hello")).await.unwrap();
     let copy = "INSERT INTO runs SELECT id || 'x', thread, state, detail, message, active, snapshot, \
-                input_tokens, cached_tokens, output_tokens, reasoning_tokens, last_sequence, create_time, \
+                usage, last_sequence, create_time, \
                 end_time, first_position, last_position, request_id, request_digest FROM runs";
     let error = place.stranger().await.execute(copy).await.unwrap_err();
     assert!(
