@@ -1,3 +1,23 @@
 //! Tools from MCP servers; rmcp lives only here.
+//!
+//! [`Config`] says which servers there are. [`Pool`] keeps each of them connected in a task of its own and is the
+//! heart's [`Toolbox`](crate::run::ports::Toolbox): the catalogue and the state of the servers are answered from
+//! memory, a call goes straight to the server's connection.
 
 pub mod builtin;
+
+mod child;
+mod config;
+mod convert;
+
+mod pool;
+mod reason;
+mod remote;
+mod roster;
+mod session;
+mod supervise;
+mod tap;
+
+pub use config::{Config, ConfigError, Endpoint, Process, Remote, ServerConfig};
+pub use pool::Pool;
+pub use supervise::Pacing;

@@ -1,0 +1,157 @@
+//! Which MCP servers there are, in the format that editors use (`mcpServers`), and a few keys of our own.
+
+mod parse;
+mod reference;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+/// The longest that a call may take unless `timeout_ms` says otherwise: a bound for calls that are never
+/// answered. Whoever calls has a shorter one.
+const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+/// The longest that connecting and listing may take unless `connect_timeout_ms` says otherwise. Launchers such as
+/// `npx` may have to download the server first.
+const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The MCP servers to connect to, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The servers; names are unique.
+    pub servers: Vec<ServerConfig>,
+}
+
+/// One MCP server.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Its name: 1 to 40 letters, digits, `-` or `_`.
+    pub name: String,
+    /// What its tools' names begin with; empty for bare names.
+    pub prefix: String,
+    /// Whether it is left alone.
+    pub disabled: bool,
+    /// How it is reached.
+    pub endpoint: Endpoint,
+    /// The longest that a call may be silent: its answer or a progress report must come within it.
+    pub call_timeout: Duration,
+    /// The longest that connecting and listing the tools may take.
+    pub connect_timeout: Duration,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// As a child process, over its standard input and output.
+    Stdio(Process),
+    /// Over streamable HTTP.
+    Http(Remote),
+}
+
+/// A child process to start.
+#[derive(Clone)]
+pub struct Process {
+    /// The program: a path, or a name that is looked up in the child's `PATH`.
+    pub command: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its whole environment: it inherits nothing else.
+    pub env: Vec<(String, String)>,
+    /// Its working directory; ours if there is none.
+    pub cwd: Option<PathBuf>,
+}
+
+/// A server at an address.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// The address of its MCP endpoint, `http` or `https`.
+    pub url: String,
+    /// Headers of every request, marked sensitive.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is not JSON.
+    #[error("not valid JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value does not fit.
+    #[error("{place}: {problem}")]
+    Invalid {
+        /// The path of the value: `mcpServers.files.command`.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration. `lookup` gives the value of an environment variable: those that the text refers to as
+    /// `${NAME}`, `${env:NAME}` or `${NAME:-default}`, and the few that every child process is given.
+    ///
+    /// # Errors
+    /// When the text is not JSON, a key is unknown, a value does not fit, or a variable is missing.
+    pub fn parse(json: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        parse::config(json, &lookup)
+    }
+
+    /// The default: this program's own MCP server as a child process, its tools under their bare names.
+    pub fn builtin(exe: PathBuf) -> Self {
+        let process = Process {
+            command: exe,
+            args: vec!["mcp-server".to_owned()],
+            env: Vec::new(),
+            cwd: None,
+        };
+        let server = ServerConfig {
+            prefix: String::new(),
+            ..ServerConfig::new("builtin", Endpoint::Stdio(process))
+        };
+        Self {
+            servers: vec![server],
+        }
+    }
+}
+
+impl ServerConfig {
+    /// A server with the defaults for everything else.
+    pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
+        let name = name.into();
+        Self {
+            prefix: format!("{name}__"),
+            name,
+            disabled: false,
+            endpoint,
+            call_timeout: CALL_TIMEOUT_DEFAULT,
+            connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+        }
+    }
+}
+
+impl Endpoint {
+    /// `stdio` or `streamable_http`.
+    pub fn transport(&self) -> &'static str {
+        match self {
+            Endpoint::Stdio(_) => "stdio",
+            Endpoint::Http(_) => "streamable_http",
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    /// Arguments and the values of variables may be secrets: they are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.env.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Process")
+            .field("command", &self.command)
+            .field("args", &self.args.len())
+            .field("env", &names)
+            .field("cwd", &self.cwd)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

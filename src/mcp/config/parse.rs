@@ -1,0 +1,340 @@
+//! From JSON to [`Config`], with errors that name the place.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use reqwest::Url;
+use serde_json::{Map, Value};
+
+use super::{Config, ConfigError, Endpoint, Process, Remote, ServerConfig, reference};
+
+/// The variables that a child process is given if they are set: what programs need to find their files and to
+/// speak the user's language. The service's own keys are not among them.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "PROGRAMDATA",
+    "PROGRAMFILES",
+    "SYSTEMDRIVE",
+    "SYSTEMROOT",
+    "SystemRoot",
+    "USERPROFILE",
+    "PATHEXT",
+    "COMSPEC",
+];
+/// Keys that mean something here.
+const KNOWN: &[&str] = &[
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "url",
+    "headers",
+    "prefix",
+    "disabled",
+    "timeout_ms",
+    "connect_timeout_ms",
+    "type",
+    "transport",
+];
+/// Keys that editors write and that can be ignored without harm.
+const IGNORED: &[&str] = &[
+    "alwaysAllow",
+    "autoApprove",
+    "description",
+    "timeout",
+    "name",
+    "icon",
+    "version",
+    "gallery",
+    "note",
+];
+/// Keys beside `mcpServers` that can be ignored without harm.
+const IGNORED_AT_TOP: &[&str] = &["$schema", "inputs"];
+/// Headers that the protocol sets itself.
+const RESERVED_HEADERS: &[&str] = &[
+    "accept",
+    "content-type",
+    "content-length",
+    "host",
+    "mcp-session-id",
+    "mcp-protocol-version",
+    "last-event-id",
+];
+const NAME_LIMIT_BYTES: usize = 40;
+const TIMEOUT_LIMIT_MS: u64 = 24 * 60 * 60 * 1000;
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+pub(super) fn config(json: &str, lookup: Lookup<'_>) -> Result<Config, ConfigError> {
+    let document: Value = serde_json::from_str(json)?;
+    let top = object(&document, "the document")?;
+    for key in top.keys() {
+        if key != "mcpServers" && !IGNORED_AT_TOP.contains(&key.as_str()) {
+            return Err(unknown(key.clone(), key, &["mcpServers"]));
+        }
+    }
+    let Some(servers) = top.get("mcpServers") else {
+        return Err(invalid("mcpServers", "is missing"));
+    };
+    let servers = object(servers, "mcpServers")?
+        .iter()
+        .map(|(name, value)| server(name, value, lookup))
+        .collect::<Result<_, _>>()?;
+    Ok(Config { servers })
+}
+
+fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig, ConfigError> {
+    let place = format!("mcpServers.{name}");
+    if name.is_empty() || !is_plain(name) {
+        return Err(invalid(
+            place,
+            format!("not a valid name: expected 1 to {NAME_LIMIT_BYTES} letters, digits, '-' or '_'"),
+        ));
+    }
+    let entry = Entry {
+        fields: object(value, &place)?,
+        place,
+        lookup,
+    };
+    for key in entry.fields.keys() {
+        if !KNOWN.contains(&key.as_str()) && !IGNORED.contains(&key.as_str()) {
+            return Err(unknown(entry.at(key), key, KNOWN));
+        }
+    }
+    let mut server = ServerConfig::new(name, entry.endpoint()?);
+    if let Some(prefix) = entry.text("prefix")? {
+        if !is_plain(&prefix) {
+            return Err(entry.invalid(
+                "prefix",
+                format!("expected up to {NAME_LIMIT_BYTES} letters, digits, '-' or '_'"),
+            ));
+        }
+        server.prefix = prefix;
+    }
+    server.disabled = entry.flag("disabled")?;
+    server.call_timeout = entry.timeout("timeout_ms", server.call_timeout)?;
+    server.connect_timeout = entry.timeout("connect_timeout_ms", server.connect_timeout)?;
+    Ok(server)
+}
+
+/// The fields of one server.
+struct Entry<'a> {
+    fields: &'a Map<String, Value>,
+    place: String,
+    lookup: Lookup<'a>,
+}
+
+impl Entry<'_> {
+    fn endpoint(&self) -> Result<Endpoint, ConfigError> {
+        let stdio = self.fields.contains_key("command");
+        let remote = self.fields.contains_key("url");
+        self.check_transport(stdio)?;
+        let (stray, owner) = match (stdio, remote) {
+            (true, true) => return Err(invalid(&self.place, "has both 'command' and 'url'")),
+            (false, false) => return Err(invalid(&self.place, "needs 'command' or 'url'")),
+            (true, false) => (["headers", "headers", "headers"], "url"),
+            (false, true) => (["args", "env", "cwd"], "command"),
+        };
+        if let Some(key) = stray.iter().find(|key| self.fields.contains_key(**key)) {
+            return Err(self.invalid(key, format!("goes with '{owner}', which is not there")));
+        }
+        if stdio {
+            self.process().map(Endpoint::Stdio)
+        } else {
+            self.remote().map(Endpoint::Http)
+        }
+    }
+
+    fn check_transport(&self, stdio: bool) -> Result<(), ConfigError> {
+        for key in ["type", "transport"] {
+            let Some(kind) = self.text(key)? else { continue };
+            let fits = match kind.as_str() {
+                "stdio" => stdio,
+                "http" | "streamable-http" | "streamable_http" | "streamableHttp" => !stdio,
+                "sse" => {
+                    return Err(self.invalid(
+                        key,
+                        "the HTTP+SSE transport of 2024 is not supported: use the server's streamable HTTP address \
+                         with \"type\": \"http\"",
+                    ));
+                }
+                _ => return Err(self.invalid(key, format!("'{kind}': expected \"stdio\" or \"http\""))),
+            };
+            if !fits {
+                let expected = if stdio { "url" } else { "command" };
+                return Err(self.invalid(key, format!("'{kind}' needs '{expected}'")));
+            }
+        }
+        Ok(())
+    }
+
+    fn process(&self) -> Result<Process, ConfigError> {
+        let command = self.text("command")?.unwrap_or_default();
+        if command.is_empty() {
+            return Err(self.invalid("command", "is empty"));
+        }
+        let configured = self.pairs("env")?;
+        for (name, value) in &configured {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(self.invalid(&format!("env.{name}"), "not a valid environment variable"));
+            }
+        }
+        let is_configured = |name: &str| configured.iter().any(|(configured, _)| configured == name);
+        let mut env: Vec<(String, String)> = INHERITED
+            .iter()
+            .filter(|name| !is_configured(name))
+            .filter_map(|name| Some(((*name).to_owned(), (self.lookup)(name)?)))
+            .collect();
+        env.extend(configured);
+        Ok(Process {
+            command: PathBuf::from(command),
+            args: self.texts("args")?,
+            env,
+            cwd: self.text("cwd")?.map(PathBuf::from),
+        })
+    }
+
+    fn remote(&self) -> Result<Remote, ConfigError> {
+        let text = self.text("url")?.unwrap_or_default();
+        let url = Url::parse(&text).map_err(|error| self.invalid("url", format!("not a URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(self.invalid("url", "expected http:// or https://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(self.invalid("url", "holds credentials: put them into 'headers'"));
+        }
+        let headers = self
+            .pairs("headers")?
+            .into_iter()
+            .map(|(name, value)| self.header(&name, &value))
+            .collect::<Result<_, _>>()?;
+        Ok(Remote {
+            url: url.into(),
+            headers,
+        })
+    }
+
+    fn header(&self, name: &str, value: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
+        let place = format!("headers.{name}");
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| self.invalid(&place, "not a valid header name"))?;
+        if RESERVED_HEADERS.contains(&header.as_str()) {
+            return Err(self.invalid(&place, "is set by the protocol itself"));
+        }
+        let mut value =
+            HeaderValue::from_str(value).map_err(|_| self.invalid(&place, "not a valid header value"))?;
+        value.set_sensitive(true);
+        Ok((header, value))
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.fields
+            .get(key)
+            .map(|value| self.resolved(key, value))
+            .transpose()
+    }
+
+    fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+        match self.fields.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| self.resolved(&format!("{key}[{index}]"), value))
+                .collect(),
+            Some(_) => Err(self.invalid(key, "expected an array of strings")),
+        }
+    }
+
+    fn pairs(&self, key: &str) -> Result<Vec<(String, String)>, ConfigError> {
+        let Some(value) = self.fields.get(key) else {
+            return Ok(Vec::new());
+        };
+        object(value, &self.at(key))?
+            .iter()
+            .map(|(name, value)| Ok((name.clone(), self.resolved(&format!("{key}.{name}"), value)?)))
+            .collect()
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+        match self.fields.get(key) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(self.invalid(key, "expected true or false")),
+        }
+    }
+
+    fn timeout(&self, key: &str, default: Duration) -> Result<Duration, ConfigError> {
+        match self.fields.get(key).map(Value::as_u64) {
+            None => Ok(default),
+            Some(Some(millis @ 1..=TIMEOUT_LIMIT_MS)) => Ok(Duration::from_millis(millis)),
+            Some(_) => Err(self.invalid(key, format!("expected milliseconds from 1 to {TIMEOUT_LIMIT_MS}"))),
+        }
+    }
+
+    fn resolved(&self, key: &str, value: &Value) -> Result<String, ConfigError> {
+        match value {
+            Value::String(text) => {
+                reference::resolve(text, self.lookup).map_err(|problem| self.invalid(key, problem))
+            }
+            _ => Err(self.invalid(key, "expected a string")),
+        }
+    }
+
+    fn at(&self, key: &str) -> String {
+        format!("{}.{key}", self.place)
+    }
+
+    fn invalid(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+        invalid(self.at(key), problem)
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() <= NAME_LIMIT_BYTES
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+fn object<'a>(value: &'a Value, place: &str) -> Result<&'a Map<String, Value>, ConfigError> {
+    value
+        .as_object()
+        .ok_or_else(|| invalid(place, "expected an object"))
+}
+
+fn unknown(place: String, key: &str, known: &[&str]) -> ConfigError {
+    let nearest = known.iter().max_by(|a, b| {
+        strsim::normalized_damerau_levenshtein(key, a)
+            .total_cmp(&strsim::normalized_damerau_levenshtein(key, b))
+    });
+    match nearest {
+        Some(nearest) => invalid(
+            place,
+            format!("unknown key; the nearest known one is '{nearest}'"),
+        ),
+        None => invalid(place, "unknown key"),
+    }
+}
+
+fn invalid(place: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        place: place.into(),
+        problem: problem.into(),
+    }
+}

@@ -1,0 +1,75 @@
+//! rmcp's errors in words for operators: short, and without addresses, headers or bodies, since Health shows them.
+
+use std::error::Error as StdError;
+
+use rmcp::service::{ClientInitializeError, ServiceError};
+use rmcp::transport::DynamicTransportError;
+use rmcp::transport::streamable_http_client::StreamableHttpError;
+
+const MESSAGE_LIMIT_BYTES: usize = 200;
+
+type HttpError = StreamableHttpError<reqwest::Error>;
+
+/// Why a server could not be connected.
+pub(super) fn of_start(error: &ClientInitializeError) -> String {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => of_transport(error),
+        ClientInitializeError::JsonRpcError(error) => {
+            format!("the server refuses to start a session: {}", short(&error.message))
+        }
+        ClientInitializeError::ConnectionClosed(_) => "the server closed the connection".to_owned(),
+        ClientInitializeError::NoCompatibleProtocolVersion { server_supported, .. } => {
+            format!("no common protocol version: the server has {server_supported:?}")
+        }
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => of_start(fallback),
+        _ => "the server does not speak MCP as expected".to_owned(),
+    }
+}
+
+/// Why a request to a connected server failed.
+pub(super) fn of_request(error: &ServiceError) -> String {
+    match error {
+        ServiceError::McpError(error) => format!("the server refuses: {}", short(&error.message)),
+        ServiceError::TransportSend(error) => of_transport(error),
+        ServiceError::TransportClosed => "the connection is closed".to_owned(),
+        ServiceError::Timeout { timeout } => format!("no answer within {} ms", timeout.as_millis()),
+        _ => "the server does not speak MCP as expected".to_owned(),
+    }
+}
+
+fn of_transport(error: &DynamicTransportError) -> String {
+    match error.error.downcast_ref::<HttpError>() {
+        Some(HttpError::Client(error)) => of_client(error),
+        Some(HttpError::HttpStatus(error)) => format!("the server answers with HTTP {}", error.status),
+        Some(HttpError::AuthRequired(_)) => "the server asks for authorization (HTTP 401)".to_owned(),
+        Some(HttpError::InsufficientScope(_)) => "the server denies access (HTTP 403)".to_owned(),
+        Some(HttpError::SessionExpired) => "the server has forgotten the session (HTTP 404)".to_owned(),
+        Some(HttpError::UnexpectedServerResponse(text)) => match text.split_once(':') {
+            Some((status, _)) if status.starts_with("HTTP ") => format!("the server answers with {status}"),
+            _ => "the server does not speak MCP as expected".to_owned(),
+        },
+        Some(HttpError::UnexpectedContentType(_)) => {
+            "the address does not speak MCP: unexpected content type".to_owned()
+        }
+        Some(HttpError::ResponseBodyTooLarge { max_size }) => {
+            format!("the server's answer is larger than {max_size} bytes")
+        }
+        _ => "the connection broke".to_owned(),
+    }
+}
+
+fn of_client(error: &reqwest::Error) -> String {
+    let mut root: &dyn StdError = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    match () {
+        () if error.is_timeout() => "the server cannot be reached in time".to_owned(),
+        () if error.is_connect() => format!("cannot connect: {}", short(&root.to_string())),
+        () => "the connection broke".to_owned(),
+    }
+}
+
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MESSAGE_LIMIT_BYTES)]
+}

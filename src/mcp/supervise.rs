@@ -1,0 +1,298 @@
+//! The life of one server: connect, keep, notice that it is gone, try again.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleClient;
+use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
+use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, ServiceError};
+use rmcp::transport::Transport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::child::{self, Child};
+use super::config::{Endpoint, Process, Remote};
+use super::convert;
+use super::reason;
+use super::remote;
+use super::roster::{Link, Roster};
+use super::session::{Running, Session};
+use super::tap::Tap;
+use crate::run::catalogue::{Tool, ToolDescription};
+
+/// How long to wait for the exit status of a child whose output has ended: it says more than the end of output.
+const EXIT_STATUS_GRACE: Duration = Duration::from_millis(200);
+/// How long rmcp may take to close a connection.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// Changes of a list of tools within this time are one.
+const CHANGES_SETTLE: Duration = Duration::from_millis(100);
+
+/// The intervals at which servers are looked after.
+#[derive(Clone, Copy, Debug)]
+pub struct Pacing {
+    /// The wait before the first new attempt; doubled for each further one.
+    pub retry_first: Duration,
+    /// The longest wait before a new attempt.
+    pub retry_longest: Duration,
+    /// How often a server at an address is asked for a sign of life; every fourth time its tools are listed anew.
+    pub probe_every: Duration,
+}
+
+impl Default for Pacing {
+    fn default() -> Self {
+        Self {
+            retry_first: Duration::from_millis(250),
+            retry_longest: Duration::from_secs(30),
+            probe_every: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Keeps one server connected until it is told to stop.
+pub(super) struct Supervisor {
+    pub(super) link: Arc<Link>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) pacing: Pacing,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    /// The tools as they were last seen: compiled schemas are used again.
+    pub(super) known: Vec<Arc<Tool>>,
+}
+
+impl Supervisor {
+    /// Runs until `stop`. Nothing that it started is left when it returns.
+    pub(super) async fn run(mut self) {
+        let mut wait = self.pacing.retry_first;
+        loop {
+            let start = Instant::now();
+            self.serve().await;
+            // A server that has lived for a while starts anew; one that keeps dying is tried less and less often.
+            if start.elapsed() > self.pacing.retry_longest {
+                wait = self.pacing.retry_first;
+            }
+            let pause = sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0));
+            if self.stop.run_until_cancelled(pause).await.is_none() {
+                return;
+            }
+            wait = (wait * 2).min(self.pacing.retry_longest);
+        }
+    }
+
+    /// One connection, from the attempt to its end.
+    async fn serve(&mut self) {
+        let link = self.link.clone();
+        match &link.config.endpoint {
+            Endpoint::Stdio(process) => self.serve_child(process).await,
+            Endpoint::Http(remote) => self.serve_remote(remote).await,
+        }
+    }
+
+    /// A server of the stateless revision is asked in its own way first. rmcp falls back to a session by itself,
+    /// except for a server that knows the question but not the revision: that one is asked again.
+    async fn serve_remote(&mut self, remote: &Remote) {
+        let newest_first = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: None,
+        };
+        let mut refusal = None;
+        for lifecycle in [newest_first, ClientLifecycleMode::Initialize] {
+            let transport = match remote::transport(remote) {
+                Ok(transport) => transport,
+                Err(reason) => return self.down(reason),
+            };
+            let never = pin!(std::future::pending());
+            match self.serve_over(transport, lifecycle, never).await {
+                Attempt::Over => return,
+                Attempt::NeedsSession(reason) => refusal = Some(reason),
+            }
+        }
+        if let Some(reason) = refusal {
+            self.down(reason);
+        }
+    }
+
+    async fn serve_child(&mut self, process: &Process) {
+        let (mut child, streams) = match Child::start(process) {
+            Ok(started) => started,
+            Err(reason) => return self.down(reason),
+        };
+        let log = child::log_stderr(self.link.config.name.clone(), streams.stderr);
+        let gone = CancellationToken::new();
+        self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
+        let transport = AsyncRwTransport::new_client(streams.stdout, streams.stdin);
+        // A server of the older revisions may choke on an unknown first message, and one that says nothing would
+        // cost ten seconds.
+        let lifecycle = ClientLifecycleMode::Initialize;
+        if let Attempt::NeedsSession(reason) =
+            self.serve_over(transport, lifecycle, pin!(child.exited())).await
+        {
+            self.down(reason);
+        }
+        child.end().await;
+        gone.cancel();
+    }
+
+    /// Opens a session on a transport and keeps it; `exited` is the end of the process behind it, with the reason.
+    async fn serve_over<T>(
+        &mut self,
+        transport: T,
+        lifecycle: ClientLifecycleMode,
+        mut exited: Pin<&mut impl Future<Output = String>>,
+    ) -> Attempt
+    where
+        T: Transport<RoleClient> + 'static,
+    {
+        let tools_changed = Arc::new(Notify::new());
+        let tap = Tap::new(transport, self.link.config.name.clone(), tools_changed.clone());
+        let limit = self.link.config.connect_timeout;
+        let opening = client().serve_with_lifecycle(tap, lifecycle);
+        let opened = tokio::select! {
+            () = self.stop.cancelled() => Err("shutting down".to_owned()),
+            reason = &mut exited => Err(reason),
+            opened = timeout(limit, opening) => match opened {
+                Ok(Ok(running)) => Ok(running),
+                Ok(Err(error)) => {
+                    tracing::debug!(server = self.link.config.name, %error, "connecting failed");
+                    let reason = reason::of_start(&error);
+                    if matches!(error, ClientInitializeError::NoCompatibleProtocolVersion { .. }) {
+                        return Attempt::NeedsSession(reason);
+                    }
+                    Err(self.exit_status_or(reason, exited.as_mut()).await)
+                }
+                Err(_) => Err(format!("not connected within {} ms", limit.as_millis())),
+            },
+        };
+        match opened {
+            Ok(running) => self.keep(running, &tools_changed, exited).await,
+            Err(reason) => self.down(reason),
+        }
+        Attempt::Over
+    }
+
+    /// Lists the tools, declares the server ready, and stays until the connection is over.
+    async fn keep(
+        &mut self,
+        running: Running,
+        tools_changed: &Notify,
+        mut exited: Pin<&mut impl Future<Output = String>>,
+    ) {
+        let config = &self.link.config;
+        let (session, signals) = Session::new(&config.name, &running, config.call_timeout).await;
+        let (doubt, abandoned) = signals.split();
+        let stop = self.stop.clone();
+        let probe_every = self.pacing.probe_every;
+        let quit = running.cancellation_token();
+        let mut closed = pin!(running.waiting());
+        let mut is_closed = false;
+        let reason = tokio::select! {
+            () = stop.cancelled() => "shutting down".to_owned(),
+            reason = &mut exited => reason,
+            _ = &mut closed => {
+                is_closed = true;
+                self.exit_status_or("the server closed the connection".to_owned(), exited.as_mut()).await
+            }
+            reason = self.follow(&session, tools_changed, &doubt) => self.exit_status_or(reason, exited.as_mut()).await,
+            never = session.listen(probe_every) => match never {},
+            never = session.cancel_abandoned(abandoned) => match never {},
+        };
+        self.down(reason);
+        quit.cancel();
+        if !is_closed {
+            let _ = timeout(CLOSE_LIMIT, closed).await;
+        }
+    }
+
+    /// Keeps the catalogue true to the server; returns with the reason when the server is lost.
+    async fn follow(&mut self, session: &Arc<Session>, tools_changed: &Notify, doubt: &Notify) -> String {
+        let limit = self.link.config.connect_timeout;
+        match timeout(limit, self.list(session)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return reason::of_request(&error),
+            Err(_) => return format!("the tools were not listed within {} ms", limit.as_millis()),
+        }
+        let config = &self.link.config;
+        tracing::info!(server = config.name, tools = self.known.len(), "MCP server ready");
+        let is_remote = matches!(config.endpoint, Endpoint::Http(_));
+        let mut probes: u32 = 0;
+        loop {
+            let lists = tokio::select! {
+                () = tools_changed.notified() => {
+                    sleep(CHANGES_SETTLE).await;
+                    true
+                }
+                () = doubt.notified(), if is_remote => false,
+                () = sleep(self.pacing.probe_every), if is_remote => {
+                    probes = probes.wrapping_add(1);
+                    probes.is_multiple_of(4)
+                }
+            };
+            if lists && let Ok(Err(error)) = timeout(limit, self.list(session)).await {
+                tracing::warn!(server = self.link.config.name, %error, "the tools cannot be listed");
+            }
+            if is_remote && let Err(error) = session.ping().await {
+                // One that is busy with a call may have no time for a ping.
+                if !(matches!(error, ServiceError::Timeout { .. }) && session.is_busy()) {
+                    return reason::of_request(&error);
+                }
+            }
+        }
+    }
+
+    /// Lists the tools and publishes them.
+    async fn list(&mut self, session: &Arc<Session>) -> Result<(), ServiceError> {
+        let listed = session.list().await?;
+        let mut tools = Vec::with_capacity(listed.len());
+        for tool in listed {
+            if let Some(description) = convert::description(&self.link.config, tool) {
+                tools.push(self.compiled(description));
+                // Schemas may be large and many.
+                tokio::task::yield_now().await;
+            }
+        }
+        self.known.clone_from(&tools);
+        self.roster.ready(&self.link, session.clone(), tools);
+        Ok(())
+    }
+
+    fn compiled(&self, description: ToolDescription) -> Arc<Tool> {
+        let known = self.known.iter().find(|tool| *tool.description() == description);
+        match known {
+            Some(tool) => tool.clone(),
+            None => Arc::new(Tool::new(description)),
+        }
+    }
+
+    /// The exit status of the process behind a connection, if it comes at once; otherwise the reason at hand.
+    async fn exit_status_or(&self, reason: String, exited: Pin<&mut impl Future<Output = String>>) -> String {
+        match self.link.config.endpoint {
+            Endpoint::Stdio(_) => timeout(EXIT_STATUS_GRACE, exited).await.unwrap_or(reason),
+            Endpoint::Http(_) => reason,
+        }
+    }
+
+    fn down(&self, reason: String) {
+        if !self.stop.is_cancelled() {
+            tracing::warn!(server = self.link.config.name, reason, "MCP server down");
+        }
+        self.roster.down(&self.link, reason);
+    }
+}
+
+/// What came of an attempt to connect.
+enum Attempt {
+    /// The connection was kept until its end, or failed; the server is down.
+    Over,
+    /// The server has none of the revisions that were offered, for this reason.
+    NeedsSession(String),
+}
+
+/// How the service introduces itself.
+fn client() -> ClientConfig {
+    let implementation = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    ClientConfig::new(ClientCapabilities::default(), implementation)
+}

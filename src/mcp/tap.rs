@@ -1,0 +1,131 @@
+//! A transport around another one that takes the notifications out of the stream, in their order and at once.
+//!
+//! rmcp handles each notification in a task of its own, so that they may overtake one another and the answer of
+//! their call, and a server that floods them costs a task and a log line each. Here a progress report goes to its
+//! call before anything that the server said later, and the rest is a flag or a log line.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rmcp::RoleClient;
+use rmcp::model::{
+    ClientRequest, JsonRpcMessage, ProgressNotificationParam, ProgressToken, RequestMetaObject,
+    ServerNotification,
+};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use serde::Serialize;
+use tokio::sync::{Notify, mpsc};
+
+use crate::run::event::Progress;
+
+/// Where the progress reports of a call go; travels with the request to the transport. Reports that do not find
+/// room are dropped: a newer one says more.
+#[derive(Clone, Debug)]
+pub(super) struct ProgressSink(pub(super) mpsc::Sender<Progress>);
+
+/// The transport.
+pub(super) struct Tap<T> {
+    inner: T,
+    server: String,
+    tools_changed: Arc<Notify>,
+    sinks: HashMap<ProgressToken, ProgressSink>,
+    /// At this many sinks those of finished calls are thrown out.
+    sweep_at: usize,
+}
+
+const SWEEP_AT_LEAST: usize = 64;
+const LOG_LIMIT_BYTES: usize = 1024;
+
+impl<T> Tap<T> {
+    /// Around `inner`; `tools_changed` is notified when the server says that its list of tools has changed.
+    pub(super) fn new(inner: T, server: String, tools_changed: Arc<Notify>) -> Self {
+        Self {
+            inner,
+            server,
+            tools_changed,
+            sinks: HashMap::new(),
+            sweep_at: SWEEP_AT_LEAST,
+        }
+    }
+
+    fn register(&mut self, message: &TxJsonRpcMessage<RoleClient>) {
+        let JsonRpcMessage::Request(request) = message else {
+            return;
+        };
+        let ClientRequest::CallToolRequest(call) = &request.request else {
+            return;
+        };
+        let token = call
+            .extensions
+            .get::<RequestMetaObject>()
+            .and_then(RequestMetaObject::get_progress_token);
+        if let (Some(token), Some(sink)) = (token, call.extensions.get::<ProgressSink>()) {
+            if self.sinks.len() >= self.sweep_at {
+                self.sinks.retain(|_, sink| !sink.0.is_closed());
+                self.sweep_at = SWEEP_AT_LEAST.max(2 * self.sinks.len());
+            }
+            self.sinks.insert(token, sink.clone());
+        }
+    }
+
+    /// Takes a notification; gives back what rmcp has to handle itself.
+    fn take(&self, message: RxJsonRpcMessage<RoleClient>) -> Option<RxJsonRpcMessage<RoleClient>> {
+        let JsonRpcMessage::Notification(notification) = &message else {
+            return Some(message);
+        };
+        match &notification.notification {
+            ServerNotification::CancelledNotification(_)
+            | ServerNotification::SubscriptionsAcknowledgedNotification(_) => return Some(message),
+            ServerNotification::ProgressNotification(progress) => self.report(&progress.params),
+            ServerNotification::ToolListChangedNotification(_) => self.tools_changed.notify_one(),
+            ServerNotification::LoggingMessageNotification(entry) => self.log(&entry.params),
+            _ => {}
+        }
+        None
+    }
+
+    fn report(&self, progress: &ProgressNotificationParam) {
+        if let Some(sink) = self.sinks.get(&progress.progress_token) {
+            let _ = sink.0.try_send(Progress {
+                progress: progress.progress,
+                total: progress.total,
+                message: progress.message.clone().unwrap_or_default(),
+            });
+        }
+    }
+
+    /// Logs what the server itself wants logged, for those who look closely.
+    fn log(&self, entry: &impl Serialize) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let mut text = serde_json::to_string(entry).unwrap_or_default();
+            text.truncate(text.floor_char_boundary(LOG_LIMIT_BYTES));
+            tracing::debug!(server = self.server, "{text}");
+        }
+    }
+}
+
+impl<T: Transport<RoleClient>> Transport<RoleClient> for Tap<T> {
+    type Error = T::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleClient>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        self.register(&item);
+        self.inner.send(item)
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleClient>> {
+        loop {
+            let message = self.inner.receive().await?;
+            if let Some(message) = self.take(message) {
+                return Some(message);
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,334 @@
+//! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
+
+mod peer;
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use assistd::mcp::{Config, Pacing, Pool};
+use assistd::run::catalogue::Tool;
+use assistd::run::error::{Error, Reason};
+use assistd::run::message::ToolOutput;
+use assistd::run::ports::{Connection, Toolbox};
+use peer::{Listening, Peer, Seen};
+use rmcp::ServiceExt;
+use serde_json::{Map, Value, json};
+
+/// Long enough for a busy machine; no test waits for it to pass.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PACING: Pacing = Pacing {
+    retry_first: Duration::from_millis(10),
+    retry_longest: Duration::from_millis(100),
+    probe_every: Duration::from_millis(100),
+};
+
+/// Not a test of its own: the server of the others, when they start this binary as their child.
+#[tokio::test]
+#[ignore = "is the child process of other tests"]
+async fn child_server() {
+    if std::env::var_os("ASSISTD_TEST_CHILD").is_some() {
+        // The test runner has left its own line open.
+        println!();
+        let server = Peer(Arc::new(Seen::default()))
+            .serve(rmcp::transport::stdio())
+            .await
+            .expect("a client");
+        let _ = server.waiting().await;
+    }
+}
+
+fn child() -> Value {
+    json!({
+        "command": std::env::current_exe().expect("own path"),
+        "args": ["--exact", "mcp::child_server", "--ignored", "--nocapture", "--test-threads", "1"],
+        "env": {"ASSISTD_TEST_CHILD": "1"},
+    })
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+async fn pool(servers: Value) -> Pool {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let json = json!({"mcpServers": servers}).to_string();
+    let config = Config::parse(&json, |name| (name == "PATH").then(|| "/usr/bin:/bin".to_owned()));
+    let pool = Pool::start(config.expect("a configuration"), PACING);
+    assert!(pool.settled(PATIENCE).await, "not settled: {:?}", pool.servers());
+    pool
+}
+
+async fn call(pool: &Pool, tool: &str, arguments: Value) -> Result<ToolOutput, Error> {
+    call_tool(pool, &tool_of(pool, tool), arguments).await
+}
+
+async fn call_tool(pool: &Pool, tool: &Tool, arguments: Value) -> Result<ToolOutput, Error> {
+    let arguments: Map<String, Value> = serde_json::from_value(arguments).expect("an object");
+    tokio::time::timeout(PATIENCE, pool.call(tool, arguments, Box::new(|_| {})))
+        .await
+        .expect("an answer in time")
+}
+
+fn tool_of(pool: &Pool, name: &str) -> Arc<Tool> {
+    let catalogue = pool.catalogue();
+    catalogue
+        .get(name)
+        .unwrap_or_else(|| panic!("no tool {name}: {:?}", pool.servers()))
+        .clone()
+}
+
+/// Waits until something holds that no signal tells of.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let waiting = async {
+        while !holds() {
+            ticks.tick().await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+        "never: {what}"
+    );
+}
+
+#[tokio::test]
+async fn tools_are_listed_page_by_page_in_the_order_of_the_configuration() {
+    let seen = Arc::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let pool = pool(json!({"b": child(), "a": {"url": server.url(), "prefix": "x-"}})).await;
+    let names: Vec<String> = pool
+        .catalogue()
+        .tools()
+        .iter()
+        .map(|tool| tool.name().to_owned())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "b__echo",
+            "b__wait",
+            "b__count",
+            "b__die",
+            "b__refuse",
+            "b__grow",
+            "x-echo",
+            "x-wait",
+            "x-count",
+            "x-die",
+            "x-refuse",
+            "x-grow"
+        ]
+    );
+    assert_eq!(pool.servers()[1].transport, "streamable_http");
+    assert_eq!(pool.servers()[1].tool_count, 6);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn integers_stay_integers_over_both_transports_and_both_eras() {
+    let (new, old) = (Arc::default(), Arc::<Seen>::default());
+    old.is_old.store(true, Ordering::SeqCst);
+    let new = Listening::start(loopback(), &new).await;
+    let old = Listening::start(loopback(), &old).await;
+    let pool = pool(json!({"new": {"url": new.url()}, "old": {"url": old.url()}, "child": child()})).await;
+    for server in ["new", "old", "child"] {
+        let output = call(
+            &pool,
+            &format!("{server}__echo"),
+            json!({"n": 9007199254740993_i64, "one": 1}),
+        )
+        .await;
+        assert_eq!(
+            output.expect("an output").text(),
+            r#"{"n":9007199254740993,"one":1}"#,
+            "{server}"
+        );
+    }
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn progress_is_reported_in_order_before_the_answer() {
+    let seen = Arc::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let pool = pool(json!({"remote": {"url": server.url()}, "child": child()})).await;
+    for tool in ["child__count", "remote__count"] {
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let heard = reports.clone();
+        let on_progress = Box::new(move |report: assistd::run::event::Progress| {
+            heard
+                .lock()
+                .unwrap()
+                .push((report.progress, report.total, report.message));
+        });
+        let output = pool.call(&tool_of(&pool, tool), Map::new(), on_progress).await;
+        assert_eq!(output.expect("an output").text(), "counted");
+        let expected = [1.0, 2.0, 3.0].map(|step| (step, Some(3.0), format!("step {step}")));
+        assert_eq!(*reports.lock().unwrap(), expected, "{tool}");
+    }
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn dropping_a_call_cancels_it_on_the_server_in_both_eras() {
+    for is_old in [false, true] {
+        let seen = Arc::<Seen>::default();
+        seen.is_old.store(is_old, Ordering::SeqCst);
+        let server = Listening::start(loopback(), &seen).await;
+        let pool = pool(json!({"a": {"url": server.url()}})).await;
+        let tool = tool_of(&pool, "a__wait");
+        tokio::select! {
+            output = pool.call(&tool, Map::new(), Box::new(|_| {})) => panic!("answered: {output:?}"),
+            () = seen.waiting.notified() => {}
+        }
+        let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
+        assert!(cancelled.is_ok(), "old: {is_old}");
+        assert_eq!(pool.servers()[0].connection, Connection::Ready);
+        pool.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_server_is_an_output_that_the_model_can_read() {
+    let pool = pool(json!({"a": child()})).await;
+    let output = call(&pool, "a__refuse", json!({})).await.expect("an output");
+    assert!(output.is_error);
+    assert_eq!(output.text(), "'refuse' is refused");
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_child_that_dies_in_a_call_fails_it_and_is_started_again() {
+    let pool = pool(json!({"a": child()})).await;
+    let version = pool.catalogue().version();
+    let error = call(&pool, "a__die", json!({})).await.expect_err("no answer");
+    assert_eq!(error.reason(), Reason::McpUnavailable);
+    assert_eq!(error.metadata(), [("server", "a".to_owned())]);
+    until("down and up again", || pool.catalogue().version() >= version + 2).await;
+    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    assert!(call(&pool, "a__echo", json!({})).await.is_ok());
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_started_is_down_with_the_reason_and_the_others_work() {
+    let pool = pool(json!({
+        "missing": {"command": "/no/such/command"},
+        "quick": {"command": "/bin/sh", "args": ["-c", "exit 7"]},
+        "closed": {"url": "http://127.0.0.1:1/mcp"},
+        "good": child(),
+    }))
+    .await;
+    let servers = pool.servers();
+    let down = |text: &str| Connection::Down(text.to_owned());
+    assert_eq!(
+        servers[0].connection,
+        down("cannot start /no/such/command: no such command")
+    );
+    assert_eq!(servers[1].connection, down("the process exited with code 7"));
+    assert!(
+        matches!(&servers[2].connection, Connection::Down(reason) if reason.starts_with("cannot connect")),
+        "{:?}",
+        servers[2]
+    );
+    assert_eq!(servers[3].connection, Connection::Ready);
+    assert!(call(&pool, "good__echo", json!({})).await.is_ok());
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_over_http_that_goes_away_is_noticed_and_found_again() {
+    let seen = Arc::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let address = server.address;
+    let pool = pool(json!({"a": {"url": server.url()}})).await;
+    let tool = tool_of(&pool, "a__echo");
+    drop(server);
+    until("down", || {
+        matches!(pool.servers()[0].connection, Connection::Down(_))
+    })
+    .await;
+    assert!(pool.catalogue().tools().is_empty());
+    let error = call_tool(&pool, &tool, json!({}))
+        .await
+        .expect_err("nobody there");
+    assert_eq!(error.reason(), Reason::McpUnavailable);
+    let _server = Listening::start(address, &seen).await;
+    until("up", || pool.servers()[0].connection == Connection::Ready).await;
+    assert!(call_tool(&pool, &tool, json!({})).await.is_ok());
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_changed_list_of_tools_makes_a_new_version_of_the_catalogue() {
+    let seen = Arc::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let pool = pool(json!({"child": child(), "remote": {"url": server.url()}})).await;
+    let before = pool.catalogue();
+    assert!(call(&pool, "child__grow", json!({})).await.is_ok());
+    until("a late tool", || pool.catalogue().get("child__late").is_some()).await;
+    assert!(pool.catalogue().version() > before.version());
+    // The server over HTTP does not tell: its tools are listed from time to time.
+    seen.has_late.store(true, Ordering::SeqCst);
+    until("another late tool", || {
+        pool.catalogue().get("remote__late").is_some()
+    })
+    .await;
+    assert!(before.get("child__late").is_none());
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn of_two_tools_with_one_name_the_first_stays() {
+    let mut first = child();
+    first["prefix"] = json!("");
+    let pool = pool(json!({"first": first, "second": first})).await;
+    let catalogue = pool.catalogue();
+    assert_eq!(catalogue.tools().len(), 6);
+    assert_eq!(tool_of(&pool, "echo").description().server, "first");
+    assert_eq!(pool.servers()[1].tool_count, 6);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_silent_server_does_not_hold_a_call_or_the_start() {
+    let mut quiet = child();
+    quiet["timeout_ms"] = json!(100);
+    let mut mute = json!({"command": "/bin/sh", "args": ["-c", "cat >/dev/null"]});
+    mute["connect_timeout_ms"] = json!(100);
+    let pool = pool(json!({"quiet": quiet, "mute": mute})).await;
+    let error = call(&pool, "quiet__wait", json!({})).await.expect_err("silence");
+    assert_eq!(error.reason(), Reason::McpUnavailable);
+    assert!(error.message().contains("was silent for 100 ms"), "{error}");
+    assert_eq!(
+        pool.servers()[1].connection,
+        Connection::Down("not connected within 100 ms".to_owned())
+    );
+    pool.shutdown().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_that_a_child_has_started_is_left_after_shutdown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pids = directory.path().join("pids");
+    // A launcher that ignores SIGTERM and the end of its input, as does the process that it starts.
+    let script = "trap '' TERM; (trap '' TERM; while :; do sleep 1; done) & echo $$ $! > \"$PIDS.new\"; \
+                  mv \"$PIDS.new\" \"$PIDS\"; while :; do sleep 1; done";
+    let stubborn = json!({"command": "/bin/sh", "args": ["-c", script], "env": {"PIDS": pids}});
+    let json = json!({"mcpServers": {"a": stubborn}}).to_string();
+    let config = Config::parse(&json, |name| (name == "PATH").then(|| "/usr/bin:/bin".to_owned()));
+    let pool = Pool::start(config.expect("a configuration"), PACING);
+    until("started", || pids.exists()).await;
+    pool.shutdown().await;
+    let pids = std::fs::read_to_string(pids).expect("pids");
+    let is_alive = |pid: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    for pid in pids.split_whitespace() {
+        until("ended", || !is_alive(pid)).await;
+    }
+}

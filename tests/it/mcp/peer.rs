@@ -1,0 +1,159 @@
+//! An MCP server for the tests: over streamable HTTP in this process, or over stdio in a child.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig,
+    Tool,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{ErrorData, ServerHandler};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// What the server has seen, and how it is to behave.
+#[derive(Default)]
+pub struct Seen {
+    /// The tool `wait` has been called.
+    pub waiting: Notify,
+    /// A call of `wait` has been cancelled.
+    pub cancelled: Notify,
+    /// The tool `late` is there.
+    pub has_late: AtomicBool,
+    /// It speaks only the revisions before 2026-07-28.
+    pub is_old: AtomicBool,
+}
+
+/// The server.
+#[derive(Clone)]
+pub struct Peer(pub Arc<Seen>);
+
+impl ServerHandler for Peer {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .build();
+        ServerConfig::new(capabilities)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        if self.0.is_old.load(Ordering::SeqCst) {
+            Cow::Owned(vec![ProtocolVersion::V_2025_06_18])
+        } else {
+            Cow::Borrowed(ProtocolVersion::KNOWN_VERSIONS)
+        }
+    }
+
+    /// One tool on each page.
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let schema = json!({"type": "object"}).as_object().cloned().unwrap_or_default();
+        let mut names = vec!["echo", "wait", "count", "die", "refuse", "grow"];
+        if self.0.has_late.load(Ordering::SeqCst) {
+            names.push("late");
+        }
+        let page: usize = request
+            .and_then(|request| request.cursor)
+            .and_then(|cursor| cursor.parse().ok())
+            .unwrap_or(0);
+        let tool = Tool::new(names[page], "a tool of the test", schema);
+        let mut result = ListToolsResult::with_all_items(vec![tool]);
+        result.next_cursor = (page + 1 < names.len()).then(|| (page + 1).to_string());
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let text = match request.name.as_ref() {
+            "echo" => serde_json::to_string(&request.arguments).unwrap_or_default(),
+            "wait" => {
+                self.0.waiting.notify_one();
+                context.ct.cancelled().await;
+                self.0.cancelled.notify_one();
+                "cancelled".to_owned()
+            }
+            "count" => count(&context).await,
+            "die" => std::process::exit(3),
+            "grow" => {
+                self.0.has_late.store(true, Ordering::SeqCst);
+                let _ = context.peer.notify_tool_list_changed().await;
+                "grown".to_owned()
+            }
+            name => return Err(ErrorData::invalid_params(format!("'{name}' is refused"), None)),
+        };
+        Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
+    }
+}
+
+async fn count(context: &RequestContext<RoleServer>) -> String {
+    let Some(token) = context.meta.get_progress_token() else {
+        return "no progress token".to_owned();
+    };
+    for step in 1..=3_u8 {
+        let params = ProgressNotificationParam::new(token.clone(), f64::from(step))
+            .with_total(3.0)
+            .with_message(format!("step {step}"));
+        let _ = context.peer.notify_progress(params).await;
+    }
+    "counted".to_owned()
+}
+
+/// The server on a port of its own, until it is dropped: then every connection breaks.
+pub struct Listening {
+    /// Where it listens.
+    pub address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Listening {
+    /// Starts it; port 0 for a free port.
+    pub async fn start(address: SocketAddr, seen: &Arc<Seen>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        let peer = Peer(seen.clone());
+        let service = StreamableHttpService::new(
+            move || Ok(peer.clone()),
+            Arc::new(LocalSessionManager::default()),
+            StreamableHttpServerConfig::default(),
+        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = TowerToHyperService::new(service.clone());
+                connections.spawn(async move {
+                    let _ = Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self {
+            address,
+            _tasks: tasks,
+        }
+    }
+
+    /// Its address for clients.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+}
