@@ -205,7 +205,7 @@ async fn respond(desk: &Desk, body: &[u8]) -> Result<Response<Playback>, Disconn
     if ask.stream {
         return Ok(stream(exchange.stream(&ask, &speech, &stamp), &speech, pace));
     }
-    tokio::time::sleep(wait_of(&speech, pace)).await;
+    wait_for_tokens(&speech, pace).await;
     Ok(written(exchange.whole(&ask, &speech, &stamp), &speech))
 }
 
@@ -223,7 +223,7 @@ async fn complete(desk: &Desk, body: &[u8]) -> Result<Response<Playback>, Discon
     if ask.stream {
         return Ok(stream(exchange.stream(&ask, &speech, &stamp), &speech, pace));
     }
-    tokio::time::sleep(wait_of(&speech, pace)).await;
+    wait_for_tokens(&speech, pace).await;
     match exchange.whole(&ask, &speech, &stamp).transpose() {
         Some(body) => Ok(written(body, &speech)),
         None => Ok(refused(&Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR))),
@@ -249,11 +249,11 @@ async fn unless_speech(answer: Answer) -> Result<Cue, Disconnected> {
     }
 }
 
-fn wait_of(speech: &Speech, pace: Pace) -> Duration {
-    if pace == Pace::default() {
-        Duration::ZERO
-    } else {
-        pace.total(speech.deltas())
+/// A whole answer comes when its last token would have.
+async fn wait_for_tokens(speech: &Speech, pace: Pace) {
+    // A sleep of zero would still wait for the timer's next millisecond.
+    if pace != Pace::default() {
+        tokio::time::sleep(pace.total(speech.deltas())).await;
     }
 }
 

@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod mcp;
+mod simulator;
 mod store;
 mod tidy;
