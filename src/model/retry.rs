@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn every_form_of_retry_after_is_read() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let table: &[(&[(&str, &str)], Option<u64>)] = &[
+        type Headers<'a> = &'a [(&'a str, &'a str)];
+        let table: &[(Headers<'_>, Option<u64>)] = &[
             (&[("retry-after", "2")], Some(2000)),
             (&[("retry-after", "0.03")], Some(30)),
             (&[("retry-after-ms", "30"), ("retry-after", "1")], Some(30)),

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod mcp;
+mod model;
 mod simulator;
 mod store;
 mod tidy;

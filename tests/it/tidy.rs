@@ -6,24 +6,47 @@ use std::{fs, io};
 /// A room, the rooms that it may import beside itself, and the foreign crates that live only there.
 const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("run", &[], &[]),
-    ("api", &["run"], &["tonic_web", "tonic_reflection", "prost_reflect", "tower_http", "hyper_util"]),
+    (
+        "api",
+        &["run"],
+        &[
+            "tonic_web",
+            "tonic_reflection",
+            "prost_reflect",
+            "tower_http",
+            "hyper_util",
+        ],
+    ),
     ("model", &["run"], &["async_openai"]),
     ("mcp", &["run"], &["rmcp", "process_wrap"]),
     ("store", &["run"], &["sqlx"]),
     ("simulator", &[], &[]),
     ("config", &[], &["dotenvy", "etcetera", "toml"]),
     ("telemetry", &["config"], &["tracing_subscriber"]),
-    ("cli", &["api", "app", "config", "mcp", "simulator", "telemetry"], &["clap_complete", "rustyline"]),
-    ("app", &["api", "config", "mcp", "model", "run", "simulator", "store"], &["tonic_health"]),
+    (
+        "cli",
+        &["api", "app", "config", "mcp", "simulator", "telemetry"],
+        &["clap_complete", "rustyline"],
+    ),
+    (
+        "app",
+        &["api", "config", "mcp", "model", "run", "simulator", "store"],
+        &["tonic_health"],
+    ),
 ];
 
 /// Foreign crates that several rooms share, but never the heart.
-const NEVER_IN_THE_HEART: [&str; 8] =
-    ["tonic", "prost", "http", "hyper", "reqwest", "axum", "tower", "clap"];
+const NEVER_IN_THE_HEART: [&str; 8] = [
+    "tonic", "prost", "http", "hyper", "reqwest", "axum", "tower", "clap",
+];
 
 /// Foreign crates that a room uses although another one owns them, with the reason.
 const EXCEPTIONS: [(&str, &str, &str); 5] = [
-    ("app", "prost_reflect", "decodes the descriptors that the transcoder is given"),
+    (
+        "app",
+        "prost_reflect",
+        "decodes the descriptors that the transcoder is given",
+    ),
     ("app", "tonic_reflection", "registers the service"),
     ("cli", "prost_reflect", "prints messages as ProtoJSON"),
     ("mcp", "hyper_util", "the built-in server listens too"),
@@ -49,8 +72,16 @@ fn sources() -> Vec<(String, String, Vec<String>)> {
     let files = source_files(&root).expect("the sources can be read");
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("a source file is text");
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).map(str::to_owned).collect();
-        let place = path.strip_prefix(&root).expect("it is below the root").to_string_lossy().into_owned();
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .map(str::to_owned)
+            .collect();
+        let place = path
+            .strip_prefix(&root)
+            .expect("it is below the root")
+            .to_string_lossy()
+            .into_owned();
         let room = place.split(['/', '.']).next().unwrap_or_default().to_owned();
         (room, place, code)
     };
@@ -61,7 +92,9 @@ fn sources() -> Vec<(String, String, Vec<String>)> {
 fn names_after<'a>(line: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
     line.match_indices(prefix).filter_map(move |(place, _)| {
         let rest = &line[place + prefix.len()..];
-        let end = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len());
+        let end = rest
+            .find(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .unwrap_or(rest.len());
         (starts_a_path(line, place) && end > 0).then_some(&rest[..end])
     })
 }
@@ -76,7 +109,10 @@ fn starts_a_path(line: &str, place: usize) -> bool {
 fn rooms_in(line: &str) -> Vec<&str> {
     let mut rooms: Vec<&str> = names_after(line, "crate::").collect();
     if let Some(list) = line.trim_start().strip_prefix("use crate::{") {
-        rooms.extend(list.split([',', '{', '}', ';']).filter_map(|item| item.trim().split("::").next()));
+        rooms.extend(
+            list.split([',', '{', '}', ';'])
+                .filter_map(|item| item.trim().split("::").next()),
+        );
     }
     rooms
 }
@@ -84,7 +120,8 @@ fn rooms_in(line: &str) -> Vec<&str> {
 /// Whether the line uses the foreign crate: a path that begins with it.
 fn uses_crate(line: &str, name: &str) -> bool {
     let path = format!("{name}::");
-    line.match_indices(&path).any(|(place, _)| starts_a_path(line, place))
+    line.match_indices(&path)
+        .any(|(place, _)| starts_a_path(line, place))
 }
 
 #[test]
@@ -92,7 +129,9 @@ fn rooms_import_only_what_they_may() {
     let all: Vec<&str> = ROOMS.iter().map(|(room, _, _)| *room).collect();
     let mut broken = Vec::new();
     for (room, place, code) in sources() {
-        let Some((_, allowed, _)) = ROOMS.iter().find(|(name, _, _)| *name == room) else { continue };
+        let Some((_, allowed, _)) = ROOMS.iter().find(|(name, _, _)| *name == room) else {
+            continue;
+        };
         for line in &code {
             for named in rooms_in(line) {
                 if all.contains(&named) && named != room && !allowed.contains(&named) {
@@ -101,7 +140,11 @@ fn rooms_import_only_what_they_may() {
             }
         }
     }
-    assert!(broken.is_empty(), "these imports go against ARCHITECTURE.md:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "these imports go against ARCHITECTURE.md:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
@@ -113,7 +156,9 @@ fn foreign_crates_stay_in_their_rooms() {
                 let strays = crates.iter().filter(|name| uses_crate(line, name));
                 broken.extend(
                     strays
-                        .filter(|name| owner != room && !EXCEPTIONS.iter().any(|(r, c, _)| *r == room && c == *name))
+                        .filter(|name| {
+                            owner != room && !EXCEPTIONS.iter().any(|(r, c, _)| *r == room && c == *name)
+                        })
                         .map(|name| format!("{place}: {name} lives in {owner}")),
                 );
             }
@@ -122,13 +167,19 @@ fn foreign_crates_stay_in_their_rooms() {
             }
         }
     }
-    assert!(broken.is_empty(), "these uses go against ARCHITECTURE.md:\n{}", broken.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "these uses go against ARCHITECTURE.md:\n{}",
+        broken.join("\n")
+    );
 }
 
 #[test]
 fn only_the_configuration_reads_the_environment() {
     for (room, place, code) in sources() {
-        let reads = code.iter().any(|line| line.contains("env::var") || line.contains("env::vars"));
+        let reads = code
+            .iter()
+            .any(|line| line.contains("env::var") || line.contains("env::vars"));
         assert!(!reads || room == "config", "{place} reads the environment");
     }
 }
@@ -137,8 +188,19 @@ fn only_the_configuration_reads_the_environment() {
 fn no_file_is_named_for_what_is_left_over() {
     for (_, place, code) in sources() {
         let name = place.rsplit('/').next().unwrap_or_default();
-        let bad = ["mod.rs", "utils.rs", "util.rs", "helpers.rs", "common.rs", "misc.rs", "prelude.rs"];
+        let bad = [
+            "mod.rs",
+            "utils.rs",
+            "util.rs",
+            "helpers.rs",
+            "common.rs",
+            "misc.rs",
+            "prelude.rs",
+        ];
         assert!(!bad.contains(&name), "{place} says nothing of what is in it");
-        assert!(!code.iter().any(|line| line.contains("#[allow")), "{place}: expect a lint with a reason instead");
+        assert!(
+            !code.iter().any(|line| line.contains("#[allow")),
+            "{place}: expect a lint with a reason instead"
+        );
     }
 }

@@ -149,6 +149,10 @@ pub(super) fn usage(json: &RawValue) -> Option<Usage> {
         cached_tokens: input.and_then(|details| details.cached_tokens).unwrap_or(0),
         output_tokens: output_tokens.unwrap_or(0),
         reasoning_tokens: output.and_then(|details| details.reasoning_tokens).unwrap_or(0),
+        // Turns and calls are counted by who makes them.
         ..Usage::default()
     })
 }
+
+#[cfg(test)]
+mod golden;

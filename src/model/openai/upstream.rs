@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
 
-use crate::model::{Config, install_tls_provider, retry};
+use crate::model::{Config, Secret, install_tls_provider, retry};
 use crate::run::error::Error;
 
 use super::error::Failure;
@@ -25,7 +25,7 @@ pub(super) struct Upstream {
     client: Client,
     url: Url,
     /// What must not be logged, also when the provider quotes it.
-    secrets: Vec<String>,
+    secrets: Vec<Secret>,
     /// Why the last request failed.
     trouble: Mutex<Option<String>>,
 }
@@ -81,7 +81,7 @@ impl Upstream {
                 .into_iter()
                 .chain(values)
                 .filter(|secret| secret.len() >= SECRET_LENGTH_BYTES)
-                .map(str::to_owned)
+                .map(Secret::new)
                 .collect(),
             trouble: Mutex::default(),
         })
@@ -157,7 +157,7 @@ impl Upstream {
 
     fn conceal(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.as_str(), "***")
+            text.replace(secret.expose(), "***")
         })
     }
 }

@@ -1,0 +1,450 @@
+//! What comes in and what goes out, per dialect, as tables: one line a case, wherever the bytes are split.
+
+use super::Decoder;
+use crate::model::Dialect::{self, ChatCompletions, Responses};
+use crate::model::openai::decode::Events;
+use crate::model::openai::error::Failure;
+use crate::model::openai::sse;
+use crate::run::message::Usage;
+use crate::run::ports::{Finish, ModelEvent};
+
+/// A shorthand for what came of an answer, deltas joined: `"text"`, `?reasoning`, `!refusal`, `call0=name`,
+/// `args0={}`, `usage=in/cached/out/reasoning`, and the end.
+fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
+    let mut words: Vec<(String, String)> = Vec::new();
+    for event in events {
+        let (key, text) = match event {
+            ModelEvent::TextDelta(text) => ("text=".to_owned(), text.clone()),
+            ModelEvent::ReasoningDelta(text) => ("reasoning=".to_owned(), text.clone()),
+            ModelEvent::RefusalDelta(text) => ("refusal=".to_owned(), text.clone()),
+            ModelEvent::ToolCallStarted { index, tool } => (format!("call{index}="), tool.clone()),
+            ModelEvent::ToolCallArgumentsDelta { index, json } => (format!("args{index}="), json.clone()),
+            ModelEvent::Usage(Usage {
+                input_tokens,
+                cached_tokens,
+                output_tokens,
+                reasoning_tokens,
+                ..
+            }) => (
+                "usage=".to_owned(),
+                format!("{input_tokens}/{cached_tokens}/{output_tokens}/{reasoning_tokens}"),
+            ),
+            ModelEvent::Finished(Finish::Stop) => ("stop".to_owned(), String::new()),
+            ModelEvent::Finished(Finish::Length) => ("length".to_owned(), String::new()),
+            ModelEvent::Finished(Finish::ContentFilter) => ("content_filter".to_owned(), String::new()),
+        };
+        match words.last_mut() {
+            Some((last, joined)) if *last == key => joined.push_str(&text),
+            _ => words.push((key, text)),
+        }
+    }
+    if let Err(failure) = end {
+        words.push(("error=".to_owned(), failure.reason().as_str().to_owned()));
+    }
+    let words: Vec<String> = words.into_iter().map(|(key, text)| key + &text).collect();
+    words.join(" ")
+}
+
+fn decode(dialect: Dialect, pieces: &[&[u8]]) -> String {
+    let mut decoder = Decoder::new(dialect);
+    let mut stream = sse::Decoder::default();
+    let mut events = Events::new();
+    let end = pieces
+        .iter()
+        .try_for_each(|piece| stream.feed(piece, |event| decoder.event(&event, &mut events)))
+        .and_then(|()| stream.finish(|event| decoder.event(&event, &mut events)))
+        .and_then(|()| decoder.end(&mut events));
+    shorthand(&events, &end)
+}
+
+/// Every line of `events` is the data of one event; one that begins with `event:` is as it stands.
+fn check(dialect: Dialect, events: &[&str], expected: &str) {
+    let text: String = events
+        .iter()
+        .map(|event| match event.strip_prefix("event:") {
+            Some(_) => format!("{event}\n\n"),
+            None => format!("data: {event}\n\n"),
+        })
+        .collect();
+    let bytes = text.as_bytes();
+    assert_eq!(decode(dialect, &[bytes]), expected, "{text}");
+    for at in 0..bytes.len() {
+        let (head, tail) = bytes.split_at(at);
+        assert_eq!(decode(dialect, &[head, tail]), expected, "split at {at}: {text}");
+    }
+}
+
+fn check_whole(dialect: Dialect, body: &str, expected: &str) {
+    let mut events = Events::new();
+    let end = Decoder::new(dialect).whole(body.as_bytes(), &mut events);
+    assert_eq!(shorthand(&events, &end), expected, "{body}");
+}
+
+#[test]
+fn chat_completions_say_text_in_every_form() {
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null}"#,
+                r#"{"choices":[{"index":0,"delta":{"content":"Hé"},"finish_reason":null}]}"#,
+                r#"{"choices":[{"delta":{"content":"llo\n"}}],"new_field":{"x":[1]}}"#,
+                r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+                r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":1},"completion_tokens_details":{"reasoning_tokens":1}}}"#,
+                "[DONE]",
+            ],
+            "text=Héllo\n usage=3/1/2/1 stop",
+        ),
+        // Usage in the middle, an odd reason to stop, no `[DONE]`.
+        (
+            &[
+                r#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":"1","completion_tokens":1.0}}"#,
+                r#"{"choices":[{"delta":{"content":"b"},"finish_reason":"eos"}]}"#,
+            ],
+            "text=a usage=1/0/1/0 text=b stop",
+        ),
+        // No reason to stop, but `[DONE]`.
+        (
+            &[r#"{"choices":[{"delta":{"content":"a"}}]}"#, "[DONE]"],
+            "text=a stop",
+        ),
+        // What comes behind the end is not read.
+        (
+            &[r#"{"choices":[{"delta":{"content":"a"}}]}"#, "[DONE]", "garbage"],
+            "text=a stop",
+        ),
+        (
+            &[r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"length"}]}"#],
+            "text=a length",
+        ),
+        (
+            &[r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"content_filter"}]}"#],
+            "text=a content_filter",
+        ),
+        (
+            &[
+                r#"{"choices":[{"delta":{"reasoning_content":"hm","reasoning":"hm"}}]}"#,
+                r#"{"choices":[{"delta":{"reasoning":"m"}}]}"#,
+                r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"x"}]},{"type":"text","text":"ok"}]}}]}"#,
+                r#"{"choices":[{"delta":{"refusal":"no"},"finish_reason":"stop"}]}"#,
+            ],
+            "reasoning=hmm text=ok refusal=no stop",
+        ),
+        // Unknown events, nulls, second choices and empty lines mean nothing.
+        (
+            &[
+                "event: ping\ndata: {}",
+                r#"{"choices":null,"error":null}"#,
+                r#"{"choices":"?"}"#,
+                r#"{"choices":[{"index":1,"delta":{"content":"other"}}]}"#,
+                r#"{"choices":[{"delta":null,"finish_reason":"stop"}]}"#,
+                "[DONE]",
+            ],
+            "stop",
+        ),
+    ];
+    for (events, expected) in table {
+        check(ChatCompletions, events, expected);
+    }
+}
+
+#[test]
+fn chat_completions_ask_for_calls_in_every_form() {
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"x\":"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":1,"function":{"arguments":"}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"1}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#,
+                "[DONE]",
+            ],
+            r#"call0=f call1=g args1={ args0={"x": args1=} args0=1} stop"#,
+        ),
+        // Neither index nor id nor type; arguments as an object.
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":{"b":1,"a":2}}},{"function":{"name":"f"}}]}}]}"#,
+                "[DONE]",
+            ],
+            r#"call0=f args0={"b":1,"a":2} call1=f stop"#,
+        ),
+        // Every call has the index 0; ids tell them apart.
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"b","function":{"name":"f","arguments":"{}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#,
+            ],
+            "call0=f args0={} call1=f args1={} stop",
+        ),
+        // Id and name are repeated with every piece.
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"}"}}]}}]}"#,
+                "[DONE]",
+            ],
+            "call0=f args0={} stop",
+        ),
+        // The name comes late, the pieces have no index.
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"arguments":"{"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":"}"}}]}}]}"#,
+                "[DONE]",
+            ],
+            "call0=f args0={} stop",
+        ),
+        (
+            &[
+                r#"{"choices":[{"delta":{"function_call":{"name":"f","arguments":"{"}}}]}"#,
+                r#"{"choices":[{"delta":{"function_call":{"arguments":"}"}},"finish_reason":"function_call"}]}"#,
+            ],
+            "call0=f args0={} stop",
+        ),
+    ];
+    for (events, expected) in table {
+        check(ChatCompletions, events, expected);
+    }
+}
+
+#[test]
+fn chat_completions_that_fail_are_errors() {
+    let said = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+    let table: &[(&[&str], &str)] = &[
+        (&[said], "text=a error=MODEL_UNAVAILABLE"),
+        (&[said, r#"{"choices":[{"del"#], "text=a error=MODEL_UNAVAILABLE"),
+        (&["[DONE]"], "error=MODEL_UNAVAILABLE"),
+        (&[], "error=MODEL_UNAVAILABLE"),
+        (&["<html>"], "error=MODEL_UNAVAILABLE"),
+        (
+            &[said, r#"{"error":{"message":"x","code":429}}"#],
+            "text=a error=RATE_LIMITED",
+        ),
+        (
+            &[said, r#"{"object":"error","message":"x"}"#],
+            "text=a error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &["event: error\ndata: {\"message\":\"x\",\"code\":\"context_length_exceeded\"}"],
+            "error=CONTEXT_LENGTH_EXCEEDED",
+        ),
+        (
+            &[r#"{"choices":[{"delta":{},"finish_reason":"error"}]}"#],
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a"}]}}]}"#,
+                "[DONE]",
+            ],
+            "error=MODEL_UNAVAILABLE",
+        ),
+    ];
+    for (events, expected) in table {
+        check(ChatCompletions, events, expected);
+    }
+}
+
+#[test]
+fn responses_say_text_in_every_form() {
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                r#"{"type":"response.created","sequence_number":0,"response":{"id":"r"}}"#,
+                r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"reasoning","id":"rs"}}"#,
+                r#"{"type":"response.reasoning_summary_part.added","summary_index":0}"#,
+                r#"{"type":"response.reasoning_summary_text.delta","delta":"h"}"#,
+                r#"{"type":"response.reasoning_summary_part.added","summary_index":1}"#,
+                r#"{"type":"response.reasoning_text.delta","delta":"m"}"#,
+                r#"{"type":"response.output_text.delta","delta":"Hé"}"#,
+                r#"{"type":"response.brand_new","delta":{"x":1},"item":[],"response":7}"#,
+                r#"{"type":"response.output_text.delta","delta":"llo","logprobs":[]}"#,
+                r#"{"type":"response.output_text.done","text":"Héllo"}"#,
+                r#"{"type":"response.completed","response":{"status":"completed","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Héllo"}]}],"usage":{"input_tokens":3,"input_tokens_details":{"cached_tokens":1},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":5}}}"#,
+            ],
+            "reasoning=h\n\nm text=Héllo usage=3/1/2/1 stop",
+        ),
+        // The type only as the event's name; the text only whole, then only at the end.
+        (
+            &[
+                "event: response.output_text.done\ndata: {\"text\":\"a\"}",
+                "event: response.completed\ndata: {\"response\":{}}",
+            ],
+            "text=a stop",
+        ),
+        (
+            &[
+                r#"{"type":"response.completed","response":{"output":[{"type":"message","content":[{"type":"output_text","text":"a"},{"type":"refusal","refusal":"no"}]},{"type":"new"},3]}}"#,
+            ],
+            "text=a refusal=no stop",
+        ),
+        (
+            &[
+                r#"{"type":"response.refusal.delta","delta":"no"}"#,
+                r#"{"type":"response.refusal.done","refusal":"no"}"#,
+                r#"{"type":"response.completed"}"#,
+                "[DONE]",
+            ],
+            "refusal=no stop",
+        ),
+        (
+            &[
+                r#"{"type":"response.output_text.delta","delta":"a"}"#,
+                r#"{"type":"response.incomplete","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}}"#,
+            ],
+            "text=a length",
+        ),
+        (
+            &[
+                r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"content_filter"}}}"#,
+            ],
+            "content_filter",
+        ),
+    ];
+    for (events, expected) in table {
+        check(Responses, events, expected);
+    }
+}
+
+#[test]
+fn responses_ask_for_calls_in_every_form() {
+    let done = r#"{"type":"response.completed","response":{}}"#;
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","id":"x","call_id":"c","name":"f","arguments":""}}"#,
+                r#"{"type":"response.output_item.added","output_index":2,"item":{"type":"function_call","id":"y","call_id":"d","name":"g","arguments":""}}"#,
+                r#"{"type":"response.function_call_arguments.delta","output_index":2,"item_id":"y","delta":"{}"}"#,
+                r#"{"type":"response.function_call_arguments.delta","output_index":1,"item_id":"other","delta":"{\"a\""}"#,
+                r#"{"type":"response.function_call_arguments.delta","output_index":1,"item_id":"x","delta":":1}"}"#,
+                r#"{"type":"response.function_call_arguments.done","output_index":1,"item_id":"x","name":"f","arguments":"{\"a\":1}"}"#,
+                r#"{"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","id":"x","name":"f","arguments":"{\"a\":1}"}}"#,
+                r#"{"type":"response.output_item.done","output_index":2,"item":{"type":"function_call","id":"y","name":"g","arguments":"{}"}}"#,
+                done,
+            ],
+            r#"call0=f call1=g args1={} args0={"a":1} stop"#,
+        ),
+        // Whole, without an index, and with an object for arguments.
+        (
+            &[
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","id":"x","name":"f","arguments":{"a":1}}}"#,
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","id":"y","name":"g"}}"#,
+                done,
+            ],
+            r#"call0=f args0={"a":1} call1=g stop"#,
+        ),
+        // The name comes last.
+        (
+            &[
+                r#"{"type":"response.function_call_arguments.delta","item_id":"x","delta":"{}"}"#,
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","id":"x","name":"f","arguments":"{}"}}"#,
+                done,
+            ],
+            "call0=f args0={} stop",
+        ),
+        // Only in the last event.
+        (
+            &[
+                r#"{"type":"response.completed","response":{"output":[{"type":"function_call","name":"f","arguments":"{}"}]}}"#,
+            ],
+            "call0=f args0={} stop",
+        ),
+    ];
+    for (events, expected) in table {
+        check(Responses, events, expected);
+    }
+}
+
+#[test]
+fn responses_that_fail_are_errors() {
+    let said = r#"{"type":"response.output_text.delta","delta":"a"}"#;
+    let table: &[(&[&str], &str)] = &[
+        (&[said], "text=a error=MODEL_UNAVAILABLE"),
+        (&[said, "[DONE]"], "text=a error=MODEL_UNAVAILABLE"),
+        (&[said, "{"], "text=a error=MODEL_UNAVAILABLE"),
+        (
+            &[r#"{"type":"error","code":"rate_limit_exceeded","message":"x","param":null}"#],
+            "error=RATE_LIMITED",
+        ),
+        (
+            &["event: error\ndata: {\"error\":{\"code\":\"insufficient_quota\"}}"],
+            "error=QUOTA_EXCEEDED",
+        ),
+        (
+            &[r#"{"error":{"message":"x","code":503}}"#],
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[
+                said,
+                r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"x"}}}"#,
+            ],
+            "text=a error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[r#"{"type":"response.failed","response":{"error":{"code":"invalid_prompt","message":"x"}}}"#],
+            "error=MODEL_REQUEST_REJECTED",
+        ),
+        (&[r#"{"type":"response.failed"}"#], "error=MODEL_UNAVAILABLE"),
+    ];
+    for (events, expected) in table {
+        check(Responses, events, expected);
+    }
+}
+
+#[test]
+fn an_answer_in_one_piece_is_read_too() {
+    let table = [
+        (
+            ChatCompletions,
+            r#"{"choices":[{"message":{"role":"assistant","content":"a","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
+            "text=a call0=f args0={} usage=1/0/2/0 stop",
+        ),
+        (
+            ChatCompletions,
+            r#"{"choices":[{"message":{"content":"a"}}]}"#,
+            "text=a stop",
+        ),
+        (ChatCompletions, r#"{"choices":[]}"#, "error=MODEL_UNAVAILABLE"),
+        (
+            ChatCompletions,
+            r#"{"error":{"code":"invalid_api_key"}}"#,
+            "error=MODEL_CREDENTIALS_REJECTED",
+        ),
+        (
+            ChatCompletions,
+            r#"{"code":429,"message":"x"}"#,
+            "error=RATE_LIMITED",
+        ),
+        (
+            Responses,
+            r#"{"object":"response","status":"completed","error":null,"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},{"type":"message","content":[{"type":"output_text","text":"a"}]}],"usage":{"input_tokens":1,"output_tokens":2}}"#,
+            "reasoning=hm text=a usage=1/0/2/0 stop",
+        ),
+        (Responses, r#"{"status":"incomplete","output":[]}"#, "length"),
+        (
+            Responses,
+            r#"{"status":"failed","error":{"code":"server_error"}}"#,
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            Responses,
+            r#"{"status":"in_progress","output":[]}"#,
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            Responses,
+            r#"{"error":{"code":"rate_limit_exceeded"}}"#,
+            "error=RATE_LIMITED",
+        ),
+        (Responses, "{}", "error=MODEL_UNAVAILABLE"),
+        (Responses, "[", "error=MODEL_UNAVAILABLE"),
+    ];
+    for (dialect, body, expected) in table {
+        check_whole(dialect, body, expected);
+    }
+}

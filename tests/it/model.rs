@@ -1,0 +1,519 @@
+//! The model's adapter against a server that says exactly what a test wants.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use assistd::model::{Config, Dialect, OpenAi, Secret};
+use assistd::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
+use assistd::run::error::{Error, Reason};
+use assistd::run::id::{CallId, MessageId, Mint, RunId};
+use assistd::run::message::{
+    CallOutput, Content, Media, MediaSource, Message, Part, Role, ToolCall, ToolOutput,
+};
+use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest};
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+const CHAT_OK: &str =
+    "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+
+/// What the server saw.
+#[derive(Debug)]
+enum Seen {
+    Connected,
+    Request { head: String, body: Vec<u8> },
+    Closed,
+}
+
+/// What the server does with a request.
+#[derive(Clone)]
+enum Answer {
+    /// Sends these bytes, as they are.
+    Raw(String),
+    /// Sends these bytes and then nothing, with the connection open.
+    Hang(String),
+}
+
+fn ok(body: &str) -> Answer {
+    Answer::Raw(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+fn refusal(head: &str, body: &str) -> Answer {
+    Answer::Raw(format!(
+        "HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+/// Serves one answer after the other, the last one for ever.
+async fn serve(answers: Vec<Answer>) -> (String, mpsc::UnboundedReceiver<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    let (sender, seen) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut answers = answers.into_iter().peekable();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = sender.send(Seen::Connected);
+            while let Some(request) = read_request(&mut socket).await {
+                let _ = sender.send(request);
+                let answer = answers.next().unwrap();
+                if answers.peek().is_none() {
+                    answers = vec![answer.clone()].into_iter().peekable();
+                }
+                match answer {
+                    Answer::Raw(bytes) => socket.write_all(bytes.as_bytes()).await.unwrap(),
+                    Answer::Hang(bytes) => {
+                        socket.write_all(bytes.as_bytes()).await.unwrap();
+                        let _ = socket.read(&mut [0; 16]).await;
+                        break;
+                    }
+                }
+            }
+            let _ = sender.send(Seen::Closed);
+        }
+    });
+    (base, seen)
+}
+
+async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |length| length.parse().unwrap());
+            if bytes.len() >= end + 4 + length {
+                let body = bytes[end + 4..end + 4 + length].to_vec();
+                return Some(Seen::Request { head, body });
+            }
+        }
+        if socket.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+async fn request_seen(seen: &mut mpsc::UnboundedReceiver<Seen>) -> (String, Value) {
+    loop {
+        let next = tokio::time::timeout(PATIENCE, seen.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        if let Seen::Request { head, body } = next {
+            return (head, serde_json::from_slice(&body).unwrap());
+        }
+    }
+}
+
+fn config(base: &str) -> Config {
+    Config {
+        base_url: Some(base.to_owned()),
+        api_key: Some(Secret::new("sk-very-secret")),
+        model: "m".to_owned(),
+        ..Config::default()
+    }
+}
+
+fn message(role: Role, content: Vec<Part>) -> Arc<Message> {
+    Arc::new(Message {
+        id: MessageId::new(&mut Mint::System),
+        role,
+        content,
+        run: None,
+        incomplete: false,
+        create_time: SystemTime::UNIX_EPOCH,
+    })
+}
+
+fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
+    ModelRequest {
+        run: RunId::new(&mut Mint::System),
+        model: String::new(),
+        instructions: String::new(),
+        messages,
+        tools: None,
+        max_output_tokens: None,
+    }
+}
+
+fn hello() -> ModelRequest {
+    request(vec![message(Role::User, vec![Part::Text("hello".into())])])
+}
+
+/// Everything that a request can hold.
+fn everything() -> ModelRequest {
+    let call = CallId::new(&mut Mint::System);
+    let media = |source| Media {
+        source,
+        mime_type: String::new(),
+        name: String::new(),
+    };
+    let url = || MediaSource::Url("http://127.0.0.1/x".into());
+    let base64 = || MediaSource::Base64("aGk=".into());
+    let tool = |name: &str, input_schema| {
+        Arc::new(Tool::new(ToolDescription {
+            name: name.into(),
+            server: "s".into(),
+            remote_name: name.into(),
+            title: String::new(),
+            description: "does it".into(),
+            input_schema: Arc::new(input_schema),
+            output_schema: None,
+            annotations: Annotations::default(),
+        }))
+    };
+    let schema = json!({"type": "object", "properties": {"q": {"type": "string"}}});
+    ModelRequest {
+        instructions: "be brief".into(),
+        tools: Some(Arc::new(Catalogue::new(
+            1,
+            [
+                tool("s__find", schema),
+                tool("odd.name", json!({"type": "object"})),
+            ],
+        ))),
+        max_output_tokens: Some(100),
+        ..request(vec![
+            message(Role::System, vec![Part::Text("more rules".into())]),
+            message(
+                Role::User,
+                vec![
+                    Part::Text("look".into()),
+                    Part::Image(media(url())),
+                    Part::Image(media(base64())),
+                    Part::File(media(url())),
+                    Part::File(media(base64())),
+                ],
+            ),
+            message(
+                Role::Assistant,
+                vec![
+                    Part::Text("calling".into()),
+                    Part::ToolCall(ToolCall {
+                        id: call.clone(),
+                        tool: "odd.name".into(),
+                        arguments: "{malformed".into(),
+                    }),
+                ],
+            ),
+            message(
+                Role::Tool,
+                vec![Part::ToolOutput(CallOutput {
+                    call,
+                    tool: "odd.name".into(),
+                    output: ToolOutput {
+                        content: vec![Content::Text("out".into())],
+                        ..ToolOutput::default()
+                    },
+                })],
+            ),
+            message(Role::Assistant, vec![Part::Refusal("no".into())]),
+            message(Role::Assistant, vec![]),
+            message(Role::User, vec![Part::Text("why".into())]),
+        ])
+    }
+}
+
+async fn ask(model: &OpenAi, request: ModelRequest) -> Result<Vec<ModelEvent>, Error> {
+    let collected = async {
+        let mut events = Vec::new();
+        let mut stream = model.stream(request).await?;
+        while let Some(event) = stream.next().await {
+            events.push(event?);
+        }
+        Ok(events)
+    };
+    tokio::time::timeout(PATIENCE, collected).await.unwrap()
+}
+
+fn hi() -> Vec<ModelEvent> {
+    vec![
+        ModelEvent::TextDelta("hi".into()),
+        ModelEvent::Finished(Finish::Stop),
+    ]
+}
+
+/// A validator for a schema of OpenAI's description, if that is here. A `oneOf` there means "the one that the
+/// discriminator names", but its branches overlap, so that JSON Schema must read it as `anyOf`.
+fn openai_schema(name: &str) -> Option<jsonschema::Validator> {
+    fn loosen(value: &mut Value) {
+        if let Value::Object(object) = value {
+            if let Some(branches) = object.remove("oneOf") {
+                object.insert("anyOf".into(), branches);
+            }
+            object.values_mut().for_each(loosen);
+        } else if let Value::Array(list) = value {
+            list.iter_mut().for_each(loosen);
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/openai/openapi.json");
+    // A git worktree beside the main one lies a directory deeper.
+    let alternative = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/openai/openapi.json");
+    let Ok(text) = std::fs::read_to_string(&path).or_else(|_| std::fs::read_to_string(alternative)) else {
+        eprintln!("SKIPPED: no description of OpenAI's API at {}", path.display());
+        return None;
+    };
+    let mut description: Value = serde_json::from_str(&text).unwrap();
+    let mut components = description["components"].take();
+    loosen(&mut components);
+    let schema = json!({"$ref": format!("#/components/schemas/{name}"), "components": components});
+    Some(jsonschema::validator_for(&schema).unwrap())
+}
+
+#[tokio::test]
+async fn every_request_is_what_openais_description_says() {
+    for (dialect, schema, path) in [
+        (Dialect::Responses, "CreateResponse", "post /v1/responses "),
+        (
+            Dialect::ChatCompletions,
+            "CreateChatCompletionRequest",
+            "post /v1/chat/completions ",
+        ),
+    ] {
+        let validator = openai_schema(schema);
+        let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+        let model = OpenAi::new(
+            Config {
+                dialect: Some(dialect),
+                ..config(&base)
+            },
+            false,
+        )
+        .unwrap();
+        let mut without_tools = everything();
+        without_tools.tools = None;
+        for request in [hello(), everything(), without_tools] {
+            ask(&model, request).await.unwrap_err();
+            let (head, body) = request_seen(&mut seen).await;
+            assert!(head.starts_with(path), "{head}");
+            assert!(head.contains("authorization: bearer sk-very-secret"), "{head}");
+            assert_eq!(body["model"], "m");
+            assert_eq!(body["stream"], true);
+            if let Some(validator) = &validator {
+                let errors: Vec<String> = validator
+                    .iter_errors(&body)
+                    .map(|error| error.to_string())
+                    .collect();
+                assert!(errors.is_empty(), "{errors:?}\n{body:#}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn tools_are_offered_under_names_that_providers_take_and_come_back_under_their_own() {
+    let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+    let model = OpenAi::new(config(&base), false).unwrap();
+    ask(&model, everything()).await.unwrap_err();
+    let (_, body) = request_seen(&mut seen).await;
+    assert_eq!(body["tools"][0]["function"]["name"], "s__find");
+    let alias = body["tools"][1]["function"]["name"].as_str().unwrap();
+    assert!(alias.starts_with("odd_name_"), "{alias}");
+    assert_eq!(body["messages"][3]["tool_calls"][0]["function"]["name"], alias);
+    assert_eq!(
+        body["messages"][3]["tool_calls"][0]["id"],
+        body["messages"][4]["tool_call_id"]
+    );
+
+    let chunk = json!({"choices": [{"delta": {"tool_calls": [{"function": {"name": alias}}]}}]});
+    let (base, _seen) = serve(vec![ok(&format!("data: {chunk}\n\ndata: [DONE]\n\n"))]).await;
+    let model = OpenAi::new(config(&base), false).unwrap();
+    let events = ask(&model, everything()).await.unwrap();
+    let tool = "odd.name".to_owned();
+    assert_eq!(events[0], ModelEvent::ToolCallStarted { index: 0, tool });
+}
+
+#[tokio::test]
+async fn a_passing_refusal_is_retried_and_a_lasting_one_is_not() {
+    let limited = |headers: &str| refusal(&format!("429 Too Many Requests\r\n{headers}"), "");
+    let quota = r#"{"error":{"message":"x","type":"insufficient_quota","code":"insufficient_quota"}}"#;
+    let table = [
+        (vec![limited("retry-after-ms: 30"), ok(CHAT_OK)], Ok(()), 2),
+        (
+            vec![limited("retry-after: 0.03"), refusal("503 Busy", ""), ok(CHAT_OK)],
+            Ok(()),
+            3,
+        ),
+        (
+            vec![refusal("502 Bad Gateway", "")],
+            Err(Reason::ModelUnavailable),
+            3,
+        ),
+        (vec![limited("retry-after: 11")], Err(Reason::RateLimited), 1),
+        (
+            vec![refusal("429 Too Many Requests", quota)],
+            Err(Reason::QuotaExceeded),
+            1,
+        ),
+        (vec![refusal("500 Oops", "")], Err(Reason::ModelUnavailable), 1),
+        (
+            vec![refusal("302 Found\r\nlocation: /", "")],
+            Err(Reason::ModelRequestRejected),
+            1,
+        ),
+        (
+            vec![refusal("401 Unauthorized", "")],
+            Err(Reason::ModelCredentialsRejected),
+            1,
+        ),
+    ];
+    for (answers, expected, requests) in table {
+        let (base, mut seen) = serve(answers).await;
+        let model = OpenAi::new(config(&base), false).unwrap();
+        let outcome = ask(&model, hello()).await;
+        assert_eq!(model.status().trouble.is_some(), outcome.is_err());
+        if let Err(error) = &outcome
+            && error.reason() == Reason::RateLimited
+        {
+            assert_eq!(error.retry_delay(), Some(Duration::from_secs(11)));
+        }
+        let outcome = outcome
+            .map(|events| assert_eq!(events, hi()))
+            .map_err(|error| error.reason());
+        assert_eq!(outcome, expected);
+        let mut count = 0;
+        while let Ok(next) = seen.try_recv() {
+            count += usize::from(matches!(next, Seen::Request { .. }));
+        }
+        assert_eq!(count, requests, "{expected:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_requests() {
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{CHAT_OK}\r\n0\r\n\r\n",
+        CHAT_OK.len()
+    );
+    let (base, mut seen) = serve(vec![Answer::Raw(chunked)]).await;
+    let model = OpenAi::new(config(&base), false).unwrap();
+    for _ in 0..5 {
+        assert_eq!(ask(&model, hello()).await.unwrap(), hi());
+    }
+    let mut connections = 0;
+    while let Ok(next) = seen.try_recv() {
+        connections += usize::from(matches!(next, Seen::Connected));
+    }
+    assert_eq!(connections, 1);
+}
+
+#[tokio::test]
+async fn a_dropped_stream_closes_the_connection() {
+    let begun = "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    let (base, mut seen) = serve(vec![Answer::Hang(begun.into())]).await;
+    let model = OpenAi::new(config(&base), false).unwrap();
+    let mut stream = model.stream(hello()).await.unwrap();
+    let first = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
+    assert_eq!(first.unwrap().unwrap(), ModelEvent::TextDelta("hi".into()));
+    drop(stream);
+    while !matches!(
+        tokio::time::timeout(PATIENCE, seen.recv())
+            .await
+            .unwrap()
+            .unwrap(),
+        Seen::Closed
+    ) {}
+}
+
+#[tokio::test]
+async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    for answer in [
+        Answer::Hang(String::new()),
+        Answer::Hang("HTTP/1.1 200 OK\r\n\r\n".into()),
+        Answer::Hang(begun.into()),
+        ok("data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n"),
+        ok("<html>"),
+        ok(""),
+        Answer::Raw("nonsense\r\n\r\n".into()),
+    ] {
+        let (base, _seen) = serve(vec![answer]).await;
+        let mut config = config(&base);
+        config.timeouts.idle = Duration::from_millis(200);
+        let error = ask(&OpenAi::new(config, false).unwrap(), hello())
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), Reason::ModelUnavailable);
+    }
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let model = OpenAi::new(config(&format!("http://{closed}")), false).unwrap();
+    let error = ask(&model, hello()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelUnavailable);
+    assert_eq!(
+        model.status().trouble.as_deref(),
+        Some("the model provider cannot be reached")
+    );
+}
+
+#[tokio::test]
+async fn neither_callers_nor_logs_see_the_key() {
+    let body = r#"{"error":{"message":"Incorrect API key provided: sk-very-secret"}}"#;
+    let (base, _seen) = serve(vec![refusal("401 Unauthorized", body)]).await;
+    let model = OpenAi::new(config(&base), false).unwrap();
+    let error = ask(&model, hello()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelCredentialsRejected);
+    assert!(!error.message().contains("Incorrect"));
+    assert!(!format!("{error:?} {model:?}").contains("sk-very-secret"));
+    assert!(format!("{error:?}").contains("Incorrect API key"));
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_an_error() {
+    let good = || config("http://127.0.0.1:1/v1/");
+    let with_header = |name: &str, value: &str| Config {
+        headers: vec![(name.to_owned(), value.to_owned())],
+        ..good()
+    };
+    let table = [
+        (config("127.0.0.1:1"), "model.base_url"),
+        (config("ftp://127.0.0.1"), "model.base_url"),
+        (config("http://user:pass@127.0.0.1"), "model.base_url"),
+        (
+            Config {
+                api_key: Some(Secret::new("sk-\n")),
+                ..good()
+            },
+            "model.api_key",
+        ),
+        (
+            Config {
+                organization: Some("a\nb".into()),
+                ..good()
+            },
+            "model.organization",
+        ),
+        (
+            Config {
+                project: Some("a\nb".into()),
+                ..good()
+            },
+            "model.project",
+        ),
+        (with_header("a b", "c"), "model.headers.a b"),
+        (with_header("a", "b\nc"), "model.headers.a"),
+    ];
+    for (config, field) in table {
+        let error = OpenAi::new(config, false).unwrap_err();
+        assert_eq!(error.violations()[0].field, field);
+        assert!(!error.message().contains("sk-"));
+    }
+    let status = OpenAi::new(good(), true).unwrap().status();
+    assert_eq!(status.endpoint, "http://127.0.0.1:1");
+    assert_eq!((status.dialect, status.simulated), ("chat_completions", true));
+}
