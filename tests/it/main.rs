@@ -6,3 +6,5 @@ mod model;
 mod simulator;
 mod store;
 mod tidy;
+mod transcode;
+mod vectors;
