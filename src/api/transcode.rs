@@ -56,7 +56,8 @@ pub struct Options {
     pub body_limit_bytes: usize,
     /// The `domain` of the `ErrorInfo` of errors that arise here: the service's name.
     pub error_domain: String,
-    /// How often an event stream that has nothing to say sends a comment.
+    /// How often an event stream that has nothing to say sends a comment, and how long a stream may take
+    /// to its first message before it is said to have begun.
     pub heartbeat: Duration,
     /// How long a browser waits before it connects to an event stream again, in milliseconds.
     pub retry_ms: u32,

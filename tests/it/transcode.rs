@@ -2,17 +2,23 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use assistd::api::transcode::bind::BuildError;
-use assistd::api::transcode::{Options, Transcoder};
+use assistd::api::transcode::decode::{self, Unknown};
+use assistd::api::transcode::query::{self, Plus};
+use assistd::api::transcode::schema::Schema;
+use assistd::api::transcode::template::Template;
+use assistd::api::transcode::wire::{self, WireType};
+use assistd::api::transcode::{Options, Transcoder, print};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, Full};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, proptest};
 use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
 use tonic::body::Body;
@@ -471,6 +477,21 @@ async fn a_detail_of_an_unknown_type_keeps_its_bytes() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_json_form_tells_the_client_nothing_of_why() {
+    let (status, json) = exchange("GET /v1/books/b?update_mask=part_3", "").await;
+    assert_eq!(
+        (status, &json["error"]["status"]),
+        (500, &json!("INTERNAL")),
+        "{json}"
+    );
+    assert_eq!(
+        json["error"]["message"],
+        "the service's answer cannot be passed on"
+    );
+    assert_eq!(json["error"]["details"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn metadata_passes_both_ways() {
     let mut request = request("GET /v1/books/b", "");
     for (name, value) in [
@@ -682,4 +703,71 @@ fn the_contract_has_these_routes() {
         .collect();
     routes.sort();
     assert_eq!(routes.join("\n") + "\n", include_str!("routes.golden"));
+}
+
+/// Records of every wire type, for fields that exist and some that do not.
+fn records() -> impl Strategy<Value = Vec<u8>> {
+    let record = (
+        1..19_u32,
+        0..4_u8,
+        any::<u64>(),
+        proptest::collection::vec(any::<u8>(), 0..12),
+    );
+    proptest::collection::vec(record, 0..8).prop_map(|records| {
+        let mut out = Vec::new();
+        for (number, wire_type, bits, bytes) in records {
+            let wire_type = [
+                WireType::Varint,
+                WireType::Fixed64,
+                WireType::Delimited,
+                WireType::Fixed32,
+            ][usize::from(wire_type)];
+            wire::put_tag(&mut out, number, wire_type);
+            match wire_type {
+                WireType::Varint => wire::put_varint(&mut out, bits),
+                WireType::Fixed64 => out.extend_from_slice(&bits.to_le_bytes()),
+                WireType::Delimited => wire::put_bytes(&mut out, &bytes),
+                WireType::Fixed32 => out.extend_from_slice(&bits.to_le_bytes()[..4]),
+            }
+        }
+        out
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_can_be_printed_can_be_read_and_means_the_same(message in records()) {
+        let schema = Schema::new(&pool_of_books());
+        let book = schema.find("shelf.v1.Book").unwrap();
+        let mut json = Vec::new();
+        if print::message(&schema, book, &message, &mut json).is_ok() {
+            let mut again = (Vec::new(), Vec::new());
+            let text = String::from_utf8(json).unwrap();
+            decode::message(&schema, book, &text, Unknown::Refuse, &mut again.0).unwrap();
+            print::message(&schema, book, &again.0, &mut again.1).unwrap();
+            prop_assert_eq!(String::from_utf8(again.1).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_client_sends_is_a_panic(
+        json in r#"[{}\[\]",:a-z0-9.eE\\u+ -]{0,40}"#,
+        name in "[a-z._\\[\\]]{0,12}",
+        text in any::<String>(),
+    ) {
+        let schema = Schema::new(&pool_of_books());
+        let book = schema.find("shelf.v1.Book").unwrap();
+        let _ = decode::message(&schema, book, &json, Unknown::Refuse, &mut Vec::new());
+        let _ = query::bind(&schema, book, [(&*name, &*text), ("extra", &*json), ("loan", &*json)], &[], &mut Vec::new());
+        let _ = query::pairs(&text, Plus::Space);
+        let _ = Template::parse(&text);
+    }
+}
+
+/// The pool, compiled once.
+fn pool_of_books() -> DescriptorPool {
+    static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| pool("shelf.proto"));
+    POOL.clone()
 }

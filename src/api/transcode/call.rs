@@ -159,12 +159,13 @@ async fn unary(
     head: &HeaderMap,
     mut messages: Messages,
 ) -> Result<Response<Body>, Refusal> {
+    let internal = |cause: &dyn std::fmt::Display| shared.refusals.internal(&binding.rpc.name, cause);
     let message = match messages.next().await {
         Some(message) => message?,
-        None => return Err(shared.refusals.internal("the service sent no message")),
+        None => return Err(internal(&"no message")),
     };
     match messages.next().await {
-        Some(Ok(_)) => return Err(shared.refusals.internal("the service sent more than one message")),
+        Some(Ok(_)) => return Err(internal(&"more than one message")),
         Some(Err(status)) => return Err(status.into()),
         None => {}
     }
@@ -183,7 +184,7 @@ async fn unary(
             ),
             Payload::Whole | Payload::None => print::message(schema, output, &message, &mut json),
         };
-        printed.map_err(|error| shared.refusals.internal(&error.to_string()))?;
+        printed.map_err(|error| internal(&error))?;
         (HeaderValue::from_static("application/json"), Bytes::from(json))
     };
     let length = body.len();
@@ -218,15 +219,14 @@ async fn stream(
     let binding = &shared.bindings[position];
     let (schema, output) = (&shared.schema, binding.rpc.output);
     let mut response = if binding.response.is_raw(schema, output) {
-        let held = first
-            .map(|message| raw::held(schema, output, binding.response, &message))
-            .unwrap_or_default();
-        let content_type = raw::content_type(&held);
-        let whole: fn(&Bytes) -> Bytes = raw::data;
+        let held = first.map(|message| raw::held(schema, output, binding.response, &message));
+        let content_type = raw::content_type(held.as_ref().unwrap_or(&Bytes::new()));
+        let first = held.as_ref().map(raw::data);
         let body = RawBody {
+            shared: Arc::clone(shared),
+            binding: position,
+            first,
             messages,
-            first: Some(raw::data(&held)),
-            data: whole,
         };
         let mut response = Response::new(Body::new(body));
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);

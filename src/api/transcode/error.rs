@@ -15,6 +15,9 @@ use super::schema::Schema;
 use super::text::{Problem, put, put_string};
 use super::wire::{self, Malformed, WireType};
 
+/// What a client is told of an answer that breaks the rules.
+pub(super) const UNUSABLE_ANSWER: &str = "the service's answer cannot be passed on";
+
 /// A request that gets an error for an answer.
 #[derive(Debug)]
 pub struct Refusal {
@@ -178,14 +181,15 @@ impl Refusals {
         }])
     }
 
-    /// 500: the RPC's answer cannot be shown.
+    /// 500: the RPC's answer is not one, which is the log's business and not the client's.
     #[must_use]
-    pub fn internal(&self, message: &str) -> Refusal {
+    pub fn internal(&self, rpc: &str, cause: &dyn std::fmt::Display) -> Refusal {
+        tracing::error!(rpc, %cause, "answer that cannot be passed on");
         self.build(
             StatusCode::INTERNAL_SERVER_ERROR,
             Code::Internal,
             "INTERNAL",
-            message,
+            UNUSABLE_ANSWER,
         )
     }
 

@@ -13,9 +13,11 @@ use tonic::Status;
 use super::Shared;
 use super::bind::Payload;
 use super::code;
+use super::error::UNUSABLE_ANSWER;
 use super::frame::Messages;
 use super::media::StreamForm;
 use super::print;
+use super::raw;
 use super::schema::{Kind, Label, MessageId, Schema};
 use super::wire;
 
@@ -104,7 +106,8 @@ impl Writer {
         };
         if let Err(error) = printed {
             out.truncate(before);
-            return Err(Status::internal(error.to_string()));
+            tracing::error!(rpc = binding.rpc.name, %error, "answer that cannot be passed on");
+            return Err(Status::internal(UNUSABLE_ANSWER));
         }
         self.end_of_message(out);
         Ok(())
@@ -234,12 +237,14 @@ impl http_body::Body for StreamBody {
 /// The body of a streamed `google.api.HttpBody`: the data of the messages, one after the other. An
 /// error can only end it short, since raw bytes have no room for one.
 pub struct RawBody {
+    /// Where the messages' plan is.
+    pub shared: Arc<Shared>,
+    /// The binding's position.
+    pub binding: usize,
+    /// The data of the first message, if it has come already.
+    pub first: Option<Bytes>,
     /// The rest of the messages.
     pub messages: Messages,
-    /// The data of the first one.
-    pub first: Option<Bytes>,
-    /// Where the data is in a message.
-    pub data: fn(&Bytes) -> Bytes,
 }
 
 impl http_body::Body for RawBody {
@@ -253,9 +258,17 @@ impl http_body::Body for RawBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        let data = self.data;
-        self.messages
-            .poll_next(cx)
-            .map(|given| given.map(|given| given.map(|message| Frame::data(data(&message)))))
+        let given = std::task::ready!(self.messages.poll_next(cx));
+        let binding = &self.shared.bindings[self.binding];
+        Poll::Ready(given.map(|given| {
+            let message = given?;
+            let held = raw::held(
+                &self.shared.schema,
+                binding.rpc.output,
+                binding.response,
+                &message,
+            );
+            Ok(Frame::data(raw::data(&held)))
+        }))
     }
 }
