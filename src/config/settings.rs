@@ -24,6 +24,18 @@ pub struct Inputs {
     pub file: Option<PathBuf>,
 }
 
+impl Inputs {
+    /// The layers of this process in its current directory.
+    pub fn of_process(flags: Vec<(&'static str, String)>, file: Option<PathBuf>) -> Self {
+        Self {
+            flags,
+            environment: std::env::vars_os().collect(),
+            directory: PathBuf::new(),
+            file,
+        }
+    }
+}
+
 /// What somebody said for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
