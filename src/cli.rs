@@ -1,1 +1,136 @@
-//! The command line.
+//! The command line: the service itself, and thin clients of its contract.
+
+mod call;
+mod chat;
+mod client;
+mod completions;
+mod config;
+mod error;
+mod flags;
+mod health;
+mod proto_json;
+mod service;
+mod terminal;
+mod tools;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Settings;
+
+pub use call::CallArguments;
+pub use chat::ChatArguments;
+pub use completions::CompletionsArguments;
+pub use config::ConfigArguments;
+pub use error::Error;
+pub use health::HealthArguments;
+pub use service::{McpServerArguments, SimulateArguments};
+pub use tools::ToolsArguments;
+
+const EXAMPLES: &str = "\
+Examples:
+  assistd                                  run the service on 127.0.0.1:8000
+  assistd --listen 0.0.0.0:9000            … on another address
+  assistd chat                             talk to it
+  assistd chat 'What is 12 * 34?'          … one message, one answer
+  assistd tools                            the tools that it has
+  assistd call calculate '{\"expression\":\"12*34\"}'
+  assistd config                           every setting, and where it comes from
+
+Exit codes:
+  0    done
+  1    failed: no service, an error from it, a tool's error, an unhealthy service
+  2    wrong usage or configuration
+  130  interrupted
+
+Every setting has a flag here, a variable or a key in assistd.toml: docs/configuration.md has the list.";
+
+#[derive(Debug, Parser)]
+#[command(name = "assistd", version, about, after_help = EXAMPLES)]
+struct Cli {
+    /// Read this file instead of assistd.toml
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service; the default
+    Serve,
+    /// Talk to a running service
+    Chat(ChatArguments),
+    /// List the tools of a running service
+    Tools(ToolsArguments),
+    /// Call one tool of a running service
+    Call(CallArguments),
+    /// Ask a running service how it is; exit 0 when it can work
+    Health(HealthArguments),
+    /// Run the built-in MCP server, with `echo` and `calculate`
+    McpServer(McpServerArguments),
+    /// Run the built-in stand-in for an OpenAI-compatible API
+    Simulate(SimulateArguments),
+    /// Print every setting with its value and where it comes from; secrets are masked
+    Config(ConfigArguments),
+    /// Print a completion script for a shell
+    Completions(CompletionsArguments),
+}
+
+/// A command line, understood.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What is to be done.
+    pub command: Command,
+    /// The keys of the configuration that were given as flags, with their values.
+    pub flags: Vec<(&'static str, String)>,
+    /// The file to read instead of `assistd.toml`.
+    pub config: Option<PathBuf>,
+}
+
+impl Invocation {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// It cannot be understood, or asks for help or the version, which clap reports the same way.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut grammar = grammar();
+        let matches = grammar.try_get_matches_from_mut(arguments)?;
+        let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut grammar))?;
+        Ok(Self {
+            command: cli.command.unwrap_or(Command::Serve),
+            flags: flags::given(&matches, &mut grammar)?,
+            config: cli.config,
+        })
+    }
+}
+
+/// The commands, with the flags that the table of keys gives them.
+fn grammar() -> clap::Command {
+    flags::add(Cli::command())
+}
+
+/// Does what is to be done.
+///
+/// # Errors
+/// It failed; the error knows its exit code.
+pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
+    match command {
+        Command::Serve => service::serve(settings).await,
+        Command::McpServer(arguments) => service::mcp_server(arguments).await,
+        Command::Simulate(arguments) => service::simulate(arguments).await,
+        Command::Chat(arguments) => chat::run(settings, arguments).await,
+        Command::Tools(arguments) => tools::run(settings, &arguments).await,
+        Command::Call(arguments) => call::run(settings, arguments).await,
+        Command::Health(arguments) => health::run(settings, &arguments).await,
+        Command::Config(arguments) => config::run(settings, &arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,165 @@
 //! The configuration: the only reader of the environment and of files.
+//!
+//! Flags win over the environment, that over `.env`, that over `assistd.toml`, that over the defaults. Every
+//! key is described once, in [`table`]; the rest of the crate sees plain typed data.
+
+pub mod document;
+mod duration;
+mod environment;
+mod file;
+pub mod form;
+pub mod key;
+mod problem;
+mod secret;
+mod section;
+mod settings;
+pub mod table;
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+
+pub use environment::Environment;
+pub use problem::{Error, Problem};
+pub use secret::Secret;
+pub use section::{
+    ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelSection,
+    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
+};
+pub use settings::{Inputs, Row, Setting, Settings, Source};
+
+/// The `data_dir` that stands for none.
+const IN_MEMORY: &str = ":memory:";
+
+/// Everything that the service is told, as plain data.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The front door.
+    pub api: ApiSection,
+    /// Where state is kept.
+    pub store: StoreSection,
+    /// The model.
+    pub model: ModelSection,
+    /// The tools.
+    pub mcp: McpSection,
+    /// What a run is given, and its bounds.
+    pub run: RunSection,
+}
+
+impl Config {
+    /// The service's configuration from the merged settings. Reads the list of MCP servers.
+    ///
+    /// # Errors
+    /// That list cannot be read, or there is no place for the data.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            api: api(settings)?,
+            store: store(settings)?,
+            model: model(settings)?,
+            mcp: mcp(settings)?,
+            run: run(settings)?,
+        })
+    }
+}
+
+impl LogSection {
+    /// What is logged, and how, from the merged settings.
+    ///
+    /// # Errors
+    /// None, as long as the keys have their defaults.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Error> {
+        Ok(Self {
+            filter: settings.require(&table::LOG_FILTER)?,
+            format: settings.require(&table::LOG_FORMAT)?,
+        })
+    }
+}
+
+fn api(settings: &Settings) -> Result<ApiSection, Error> {
+    Ok(ApiSection {
+        listen: settings.require(&table::LISTEN)?,
+        cors_origins: settings.require(&table::API_CORS_ORIGINS)?,
+        body_limit_bytes: settings.require(&table::API_BODY_LIMIT)?,
+        max_concurrent_requests: settings.require(&table::API_MAX_CONCURRENT_REQUESTS)?,
+        request_timeout: settings.require(&table::API_REQUEST_TIMEOUT)?,
+        drain_grace: settings.require(&table::API_DRAIN_GRACE)?,
+    })
+}
+
+fn store(settings: &Settings) -> Result<StoreSection, Error> {
+    match settings.get(&table::DATA_DIR) {
+        Some(path) if path == Path::new(IN_MEMORY) => Ok(StoreSection::Memory),
+        Some(_) => Ok(settings
+            .path(&table::DATA_DIR)
+            .map_or(StoreSection::Memory, StoreSection::Directory)),
+        None => default_data_dir().map(StoreSection::Directory),
+    }
+}
+
+fn default_data_dir() -> Result<PathBuf, Error> {
+    match etcetera::base_strategy::choose_native_strategy() {
+        Ok(platform) => Ok(platform.data_dir().join("assistd")),
+        Err(error) => Err(Error::from(Problem::Missing {
+            key: table::DATA_DIR.about.name,
+            reason: error.to_string(),
+        })),
+    }
+}
+
+fn model(settings: &Settings) -> Result<ModelSection, Error> {
+    Ok(ModelSection {
+        name: settings.require(&table::MODEL_NAME)?,
+        endpoint: ModelEndpoint {
+            base_url: settings.get(&table::MODEL_BASE_URL),
+            api_key: settings.get(&table::MODEL_API_KEY),
+            organization: settings.get(&table::MODEL_ORGANIZATION),
+            project: settings.get(&table::MODEL_PROJECT),
+            headers: settings.get(&table::MODEL_HEADERS).unwrap_or_default(),
+        },
+        dialect: settings.get(&table::MODEL_DIALECT),
+        timeouts: ModelTimeouts {
+            connect: settings.require(&table::MODEL_CONNECT_TIMEOUT)?,
+            first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
+            idle: settings.require(&table::MODEL_IDLE_TIMEOUT)?,
+        },
+        no_simulator: settings.require(&table::NO_SIMULATOR)?,
+    })
+}
+
+fn mcp(settings: &Settings) -> Result<McpSection, Error> {
+    let source = match settings.path(&table::MCP_CONFIG) {
+        None => McpSource::Builtin,
+        Some(path) => match std::fs::read_to_string(&path) {
+            Ok(text) => McpSource::File { path, text },
+            Err(error) => {
+                return Err(Error::from(Problem::Unreadable {
+                    path,
+                    reason: format!("{error} (`{}`)", table::MCP_CONFIG.about.name),
+                }));
+            }
+        },
+    };
+    Ok(McpSection {
+        source,
+        environment: settings.environment().clone(),
+    })
+}
+
+fn run(settings: &Settings) -> Result<RunSection, Error> {
+    Ok(RunSection {
+        instructions: settings.require(&table::ASSISTANT_INSTRUCTIONS)?,
+        limits: RunLimits {
+            max_turns: settings.require(&table::RUN_MAX_TURNS)?,
+            max_tool_calls: settings.require(&table::RUN_MAX_TOOL_CALLS)?,
+            max_output_tokens: settings.get(&table::RUN_MAX_OUTPUT_TOKENS),
+            max_total_tokens: settings.get(&table::RUN_MAX_TOTAL_TOKENS),
+            max_duration: settings.get(&table::RUN_MAX_DURATION),
+        },
+        execution_limit: settings.require(&table::RUN_EXECUTION_LIMIT)?,
+        call_timeout: settings.require(&table::RUN_CALL_TIMEOUT)?,
+        parallel_calls: settings.require(&table::RUN_PARALLEL_CALLS)?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! `assistd chat`: one message, or one after the other.
+
+mod printer;
+mod prompt;
+
+use std::io::{self, IsTerminal, Stderr, Stdout};
+
+use clap::Args;
+
+use crate::api::pb;
+use crate::config::Settings;
+
+use super::client::{self, Client};
+use super::error::Error;
+use printer::{Ending, Printer, Style};
+use prompt::Prompt;
+
+/// What `chat` takes.
+#[derive(Debug, Args)]
+pub struct ChatArguments {
+    /// The message; without one, messages are read from the terminal, or line by line from standard input
+    message: Option<String>,
+
+    /// Continue this thread
+    #[arg(long, value_name = "NAME")]
+    thread: Option<String>,
+
+    /// Print every event as a line of JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Ask this model, not the service's default
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+}
+
+/// Talks to the service.
+pub async fn run(settings: &Settings, arguments: ChatArguments) -> Result<(), Error> {
+    let style = Style {
+        json: arguments.json,
+        colour: io::stderr().is_terminal(),
+        harmless: io::stdout().is_terminal(),
+    };
+    let mut conversation = Conversation {
+        client: client::connect(settings).await?,
+        thread: arguments.thread.map(full_name).unwrap_or_default(),
+        model: arguments.model.unwrap_or_default(),
+        printer: Printer::new(io::stdout(), io::stderr(), style)?,
+    };
+    match arguments.message {
+        Some(message) => {
+            let result = conversation.ask(message).await;
+            conversation.say_how_to_continue()?;
+            result
+        }
+        None => conversation.go_on().await,
+    }
+}
+
+/// A thread's name is taken with and without its collection.
+fn full_name(thread: String) -> String {
+    if thread.contains('/') {
+        thread
+    } else {
+        format!("threads/{thread}")
+    }
+}
+
+struct Conversation {
+    client: Client,
+    /// Empty until the service has named it.
+    thread: String,
+    model: String,
+    printer: Printer<Stdout, Stderr>,
+}
+
+impl Conversation {
+    /// One message after the other, until there are no more or the second Ctrl-C in a row. What goes wrong
+    /// with one message is said, and for a person the next may be better; a script ends there.
+    async fn go_on(&mut self) -> Result<(), Error> {
+        let mut prompt = Prompt::open()?;
+        let result = loop {
+            let Some(message) = prompt.next().await? else {
+                break Ok(());
+            };
+            if message.trim().is_empty() {
+                continue;
+            }
+            match self.ask(message).await {
+                Ok(()) => {}
+                Err(Error::Interrupted) if prompt.is_interactive() => self.printer.note("interrupted")?,
+                Err(error @ (Error::Refused(_) | Error::Run(_))) if prompt.is_interactive() => {
+                    self.printer.note(&error.to_string())?;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.say_how_to_continue()?;
+        result
+    }
+
+    /// One message and its answer. To drop the stream is to cancel the run.
+    async fn ask(&mut self, message: String) -> Result<(), Error> {
+        tokio::select! {
+            result = self.answer(message) => result,
+            _ = tokio::signal::ctrl_c() => {
+                self.printer.break_line()?;
+                Err(Error::Interrupted)
+            }
+        }
+    }
+
+    async fn answer(&mut self, message: String) -> Result<(), Error> {
+        let request = pb::ChatRequest {
+            message,
+            thread: self.thread.clone(),
+            model: self.model.clone(),
+            ..Default::default()
+        };
+        let mut events = self.client.stream_chat(request).await?.into_inner();
+        while let Some(event) = events.message().await? {
+            if self.thread.is_empty() {
+                self.thread = thread_of(&event.run).to_owned();
+            }
+            match self.printer.event(&event)? {
+                None => {}
+                Some(Ending::Answered) => return Ok(()),
+                Some(Ending::Unanswered(why)) => return Err(Error::Run(why)),
+            }
+        }
+        self.printer.break_line()?;
+        Err(Error::Run("the stream ended before the run did".to_owned()))
+    }
+
+    fn say_how_to_continue(&mut self) -> Result<(), Error> {
+        if self.thread.is_empty() {
+            return Ok(());
+        }
+        let line = format!("continue with --thread {}", self.thread);
+        self.printer.note(&line)
+    }
+}
+
+/// `threads/T` of `threads/T/runs/R`.
+fn thread_of(run: &str) -> &str {
+    run.split_once("/runs/").map_or("", |(thread, _)| thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_known_by_its_runs_and_by_its_bare_id() {
+        assert_eq!(thread_of("threads/thread_1/runs/run_2"), "threads/thread_1");
+        assert_eq!(thread_of("nonsense"), "");
+        assert_eq!(full_name("thread_1".into()), "threads/thread_1");
+        assert_eq!(full_name("threads/thread_1".into()), "threads/thread_1");
+    }
+}

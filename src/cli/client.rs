@@ -1,0 +1,58 @@
+//! The connection to a running service.
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use crate::api::pb;
+use crate::config::Settings;
+use crate::config::table::SERVER;
+
+use super::error::Error;
+
+/// The contract's client, over one connection.
+pub type Client = pb::assistant_service_client::AssistantServiceClient<Channel>;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A silent connection is asked for a sign of life, so that no wait outlives the service.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The service may send more than a client sends to it: a page of tools with all their schemas.
+const LARGEST_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Connects to the service that the settings name.
+///
+/// # Errors
+/// Nobody answers there.
+pub async fn connect(settings: &Settings) -> Result<Client, Error> {
+    let server = settings.require(&SERVER)?;
+    if server.starts_with("https:") {
+        return Err(Error::Usage(format!(
+            "cannot use {server}: the command line speaks to http:// only"
+        )));
+    }
+    let unreachable = |error: tonic::transport::Error| Error::Unreachable {
+        server: server.clone(),
+        reason: root_cause(&error),
+    };
+    let channel = Endpoint::from_shared(server.clone())
+        .map_err(unreachable)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .connect()
+        .await
+        .map_err(unreachable)?;
+    Ok(Client::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES))
+}
+
+/// The innermost cause: "connection refused" says more than "transport error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,302 @@
+//! The forms that values have, each with the words that an error says of it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Uri};
+use tracing_subscriber::EnvFilter;
+
+use super::duration;
+use super::key::{Form, Raw, Shape};
+use super::secret::Secret;
+use super::section::{Dialect, LogFormat, Origins};
+
+const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
+    Shape {
+        placeholder,
+        expects,
+        secret: false,
+    }
+}
+
+/// An address to listen on.
+pub const ADDRESS: Form<SocketAddr> = Form {
+    shape: open(
+        "ADDR",
+        "an address and a port such as 127.0.0.1:8000 or [::1]:8000",
+    ),
+    parse: |raw| raw.text()?.parse().ok(),
+};
+
+/// Any text.
+pub const TEXT: Form<String> = Form {
+    shape: open("TEXT", "a text"),
+    parse: |raw| Some(raw.text()?.to_owned()),
+};
+
+/// One word or more on one line, fit for a header.
+pub const NAME: Form<String> = Form {
+    shape: open("NAME", "a name, on one line and not empty"),
+    parse: |raw| header_text(raw.text()?),
+};
+
+/// A secret that is sent in a header.
+pub const SECRET: Form<Secret> = Form {
+    shape: Shape {
+        placeholder: "SECRET",
+        expects: "one line of visible characters",
+        secret: true,
+    },
+    parse: |raw| header_text(raw.text()?).map(Secret::new),
+};
+
+/// A path.
+pub const PATH: Form<PathBuf> = Form {
+    shape: open("PATH", "a path"),
+    parse: |raw| {
+        let text = raw.text()?;
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    },
+};
+
+/// The address of an HTTP service; a slash at its end is dropped.
+pub const URL: Form<String> = Form {
+    shape: open("URL", "a URL such as https://host/v1"),
+    parse: |raw| http_url(raw.text()?),
+};
+
+/// Yes or no.
+pub const SWITCH: Form<bool> = Form {
+    shape: open("BOOL", "true or false"),
+    parse: |raw| match raw.text()?.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    },
+};
+
+/// How many of something; at least one.
+pub const COUNT: Form<u32> = Form {
+    shape: open("N", "a whole number from 1 to 4294967295"),
+    parse: |raw| raw.text()?.parse().ok().filter(|&count| count > 0),
+};
+
+/// How many of something that may be very many; at least one.
+pub const AMOUNT: Form<u64> = Form {
+    shape: open("N", "a whole number, at least 1"),
+    parse: |raw| raw.text()?.parse().ok().filter(|&count| count > 0),
+};
+
+/// How many bytes; at least one.
+pub const BYTES: Form<usize> = Form {
+    shape: open("BYTES", "a whole number of bytes, at least 1"),
+    parse: |raw| raw.text()?.parse().ok().filter(|&count| count > 0),
+};
+
+/// A time to wait; more than nothing.
+pub const DURATION: Form<Duration> = Form {
+    shape: open("DURATION", "a duration such as 250ms, 30s, 10m or 1h30m"),
+    parse: |raw| duration::parse(raw.text()?).filter(|duration| !duration.is_zero()),
+};
+
+/// A time to wait, or none.
+pub const GRACE: Form<Duration> = Form {
+    shape: open("DURATION", "a duration such as 0s, 250ms, 30s or 10m"),
+    parse: |raw| duration::parse(raw.text()?),
+};
+
+/// The API that a model speaks.
+pub const DIALECT: Form<Dialect> = Form {
+    shape: open("DIALECT", "responses or chat_completions"),
+    parse: |raw| match raw.text()? {
+        "responses" => Some(Dialect::Responses),
+        "chat_completions" => Some(Dialect::ChatCompletions),
+        _ => None,
+    },
+};
+
+/// Headers. Their values often are credentials.
+pub const HEADERS: Form<Vec<(String, Secret)>> = Form {
+    shape: Shape {
+        placeholder: "HEADERS",
+        expects: "`name: value` pairs, separated by line ends, or by commas on one line; in toml a table",
+        secret: true,
+    },
+    parse: headers,
+};
+
+/// Origins that browsers may come from.
+pub const ORIGINS: Form<Origins> = Form {
+    shape: open(
+        "ORIGINS",
+        "`*`, or origins such as https://app.example.com, separated by commas",
+    ),
+    parse: origins,
+};
+
+/// Which events are logged.
+pub const FILTER: Form<String> = Form {
+    shape: open(
+        "FILTER",
+        "a level such as info, or directives such as info,assistd=debug",
+    ),
+    parse: |raw| {
+        let text = raw.text()?;
+        EnvFilter::try_new(text).ok().map(|_| text.to_owned())
+    },
+};
+
+/// How events are written.
+pub const LOG_FORMAT: Form<LogFormat> = Form {
+    shape: open("FORMAT", "text or json"),
+    parse: |raw| match raw.text()? {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    },
+};
+
+/// A text that can be sent as a header's value and is not blank.
+fn header_text(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty() && HeaderValue::from_str(text).is_ok_and(|value| value.to_str().is_ok()))
+        .then(|| text.to_owned())
+}
+
+fn http_url(text: &str) -> Option<String> {
+    let uri: Uri = text.parse().ok()?;
+    let schemed = matches!(uri.scheme_str(), Some("http" | "https"));
+    let hosted = uri.host().is_some_and(|host| !host.is_empty());
+    (schemed && hosted && uri.query().is_none()).then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn headers(raw: &Raw) -> Option<Vec<(String, Secret)>> {
+    let pairs = match raw {
+        Raw::Pairs(pairs) => pairs.clone(),
+        Raw::List(_) => return None,
+        Raw::Text(text) => {
+            let separator = if text.trim().contains('\n') { '\n' } else { ',' };
+            text.split(separator)
+                .map(str::trim)
+                .filter(|piece| !piece.is_empty())
+                .map(|piece| {
+                    piece
+                        .split_once(':')
+                        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+                })
+                .collect::<Option<Vec<_>>>()?
+        }
+    };
+    let sendable = pairs
+        .iter()
+        .all(|(name, value)| name.parse::<HeaderName>().is_ok() && header_text(value).is_some());
+    sendable.then(|| {
+        pairs
+            .into_iter()
+            .map(|(name, value)| (name, Secret::new(value)))
+            .collect()
+    })
+}
+
+fn origins(raw: &Raw) -> Option<Origins> {
+    let items: Vec<String> = match raw {
+        Raw::List(items) => items.clone(),
+        Raw::Text(text) => text
+            .split(',')
+            .map(|item| item.trim().to_owned())
+            .filter(|item| !item.is_empty())
+            .collect(),
+        Raw::Pairs(_) => return None,
+    };
+    if items.iter().any(|item| item == "*") {
+        return (items.len() == 1).then_some(Origins::Any);
+    }
+    items
+        .iter()
+        .all(|item| is_origin(item))
+        .then_some(Origins::These(items))
+}
+
+/// Whether it is an origin as a browser sends it: a scheme, a host, perhaps a port, and nothing after.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    !scheme.is_empty() && !rest.contains('/') && rest.parse::<http::uri::Authority>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> Raw {
+        Raw::Text(value.to_owned())
+    }
+
+    #[test]
+    fn urls_need_a_scheme_and_a_host() {
+        let cases = [
+            ("https://api.example.com/v1/", Some("https://api.example.com/v1")),
+            ("http://127.0.0.1:9000", Some("http://127.0.0.1:9000")),
+            ("http://[::1]:9000/v1", Some("http://[::1]:9000/v1")),
+            ("api.example.com/v1", None),
+            ("ftp://api.example.com", None),
+            ("https://", None),
+            ("https://a b", None),
+            ("https://host/v1?key=1", None),
+            ("", None),
+        ];
+        for (input, expected) in cases {
+            assert_eq!((URL.parse)(&text(input)).as_deref(), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn headers_come_as_lines_or_on_one_line_or_as_a_table() {
+        let pair = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
+        let two = Some(vec![pair("x-a", "1"), pair("x-b", "2:3")]);
+        assert_eq!((HEADERS.parse)(&text("x-a: 1\nx-b: 2:3\n")), two);
+        assert_eq!((HEADERS.parse)(&text("x-a:1, x-b: 2:3")), two);
+        let table = Raw::Pairs(vec![
+            ("x-a".to_owned(), "1".to_owned()),
+            ("x-b".to_owned(), "2:3".to_owned()),
+        ]);
+        assert_eq!((HEADERS.parse)(&table), two);
+        let lines = (HEADERS.parse)(&text("accept: a, b\nx-a: 1"));
+        assert_eq!(lines, Some(vec![pair("accept", "a, b"), pair("x-a", "1")]));
+        for wrong in ["x-a", "x a: 1", "x-a:", ": 1", "x-a: 1, b"] {
+            assert!((HEADERS.parse)(&text(wrong)).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_are_a_star_or_a_list_of_origins() {
+        let list = |items: &[&str]| Origins::These(items.iter().map(|&item| item.to_owned()).collect());
+        let cases = [
+            ("*", Some(Origins::Any)),
+            (
+                "https://a.example, http://localhost:3000",
+                Some(list(&["https://a.example", "http://localhost:3000"])),
+            ),
+            ("", Some(list(&[]))),
+            ("*, https://a.example", None),
+            ("a.example", None),
+            ("https://a.example/path", None),
+        ];
+        for (input, expected) in cases {
+            assert_eq!((ORIGINS.parse)(&text(input)), expected, "{input}");
+        }
+        let array = Raw::List(vec!["https://a.example".to_owned()]);
+        assert_eq!((ORIGINS.parse)(&array), Some(list(&["https://a.example"])));
+    }
+
+    #[test]
+    fn a_secret_is_one_line_that_a_header_can_carry() {
+        for wrong in ["", "  ", "sk-a\nb", "sk-\u{e9}"] {
+            assert!((SECRET.parse)(&text(wrong)).is_none(), "{wrong:?}");
+        }
+        let secret = (SECRET.parse)(&text(" sk-abc\n")).unwrap();
+        assert_eq!(secret.reveal(), "sk-abc");
+    }
+}

@@ -1,0 +1,150 @@
+//! What a key of the configuration is: its names, what it accepts, and what it is for.
+
+use std::fmt;
+
+/// One key: everything there is to know of it, said once. The flags, the help, the environment names, the
+/// TOML names and `docs/configuration.md` all come from here.
+pub struct Key<T: 'static> {
+    /// Its names and its purpose.
+    pub about: About,
+    /// What it accepts.
+    pub form: Form<T>,
+}
+
+/// A key's names and its purpose.
+pub struct About {
+    /// The TOML key, with its table: `model.name`.
+    pub name: &'static str,
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag, if there is one.
+    pub flag: Option<Flag>,
+    /// What holds when nobody sets it.
+    pub default: Fallback,
+    /// What it is for, in one or two sentences.
+    pub help: &'static str,
+}
+
+/// A flag and the commands that have it.
+pub struct Flag {
+    /// Without the dashes.
+    pub long: &'static str,
+    /// The commands that have it.
+    pub scope: Scope,
+}
+
+/// The commands that have a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    Every,
+    /// Those that run the service or show its configuration.
+    Service,
+    /// Those that talk to a running service.
+    Client,
+}
+
+/// What holds when nobody sets a key.
+pub enum Fallback {
+    /// A value, in the form in which one would write it.
+    Value(&'static str),
+    /// No value; these words say what happens then.
+    Unset(&'static str),
+}
+
+/// What a key accepts.
+pub struct Form<T: 'static> {
+    /// How that is told to people.
+    pub shape: Shape,
+    /// Reads a value; `None` when it is not of this form.
+    pub parse: fn(&Raw) -> Option<T>,
+}
+
+/// How a form is told to people.
+pub struct Shape {
+    /// The placeholder in a usage text.
+    pub placeholder: &'static str,
+    /// Completes the sentence "expected …".
+    pub expects: &'static str,
+    /// Whether a value is never to be shown.
+    pub secret: bool,
+}
+
+/// A value as somebody wrote it, before it has a meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Raw {
+    /// One value. Numbers and booleans of TOML are here too, as text.
+    Text(String),
+    /// A TOML array.
+    List(Vec<String>),
+    /// A TOML table of texts.
+    Pairs(Vec<(String, String)>),
+}
+
+/// A key whatever its type.
+pub trait Entry: Sync {
+    /// Its names and its purpose.
+    fn about(&self) -> &About;
+
+    /// How its form is told to people.
+    fn shape(&self) -> &Shape;
+
+    /// Whether a value is of its form.
+    fn accepts(&self, raw: &Raw) -> bool;
+}
+
+impl<T: 'static> Entry for Key<T> {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn shape(&self) -> &Shape {
+        &self.form.shape
+    }
+
+    fn accepts(&self, raw: &Raw) -> bool {
+        (self.form.parse)(raw).is_some()
+    }
+}
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "********";
+
+impl Raw {
+    /// The value when it is a single one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Raw::Text(text) => Some(text),
+            Raw::List(_) | Raw::Pairs(_) => None,
+        }
+    }
+
+    /// The value as it may be shown: a secret is masked; of secret pairs the names are shown.
+    pub fn shown(&self, shape: &Shape) -> String {
+        match self {
+            Raw::Pairs(pairs) if shape.secret => pairs
+                .iter()
+                .map(|(name, _)| format!("{name}: {MASK}"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            _ if shape.secret => MASK.to_owned(),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raw::Text(text) => f.write_str(text),
+            Raw::List(items) => f.write_str(&items.join(", ")),
+            Raw::Pairs(pairs) => {
+                for (index, (name, value)) in pairs.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { ", " };
+                    write!(f, "{separator}{name}: {value}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

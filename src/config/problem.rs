@@ -1,0 +1,192 @@
+//! What can be wrong with a configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::key::Entry;
+use super::settings::Source;
+use super::table::KEYS;
+
+/// Everything that is wrong with a configuration, so that it can be mended in one go.
+#[derive(Debug)]
+pub struct Error {
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub enum Problem {
+    /// A name that no key has.
+    Unknown {
+        /// The name.
+        name: String,
+        /// Where it was said.
+        source: Source,
+        /// The known name that is most like it.
+        nearest: &'static str,
+    },
+    /// A value that is not of its key's form.
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// The value as it may be shown.
+        value: String,
+        /// Where it was said.
+        source: Source,
+        /// Completes "expected …".
+        expected: &'static str,
+    },
+    /// A file that cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file whose text cannot be understood.
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// Nobody said it and it has no default here.
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// Why there is no default.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What is wrong, in the order in which it was found; never empty.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// An error, when anything is wrong.
+    pub(super) fn of(problems: Vec<Problem>) -> Result<(), Error> {
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Error { problems })
+        }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+}
+
+impl Problem {
+    /// An unknown TOML key.
+    pub(super) fn unknown_key(name: String, source: Source) -> Self {
+        let nearest = nearest(&name, |entry| entry.about().name);
+        Problem::Unknown {
+            name,
+            source,
+            nearest,
+        }
+    }
+
+    /// An unknown environment variable.
+    pub(super) fn unknown_variable(name: String, source: Source) -> Self {
+        let nearest = nearest(&name, |entry| entry.about().env);
+        Problem::Unknown {
+            name,
+            source,
+            nearest,
+        }
+    }
+}
+
+/// The known name that is most like this one. A key without its table counts as nearly right.
+fn nearest(name: &str, names: fn(&dyn Entry) -> &'static str) -> &'static str {
+    let likeness = |known: &str| {
+        let bare = known.rsplit('.').next().unwrap_or(known);
+        let said = name.rsplit('.').next().unwrap_or(name);
+        let whole = strsim::normalized_damerau_levenshtein(name, known);
+        whole.max(strsim::normalized_damerau_levenshtein(said, bare) * 0.95)
+    };
+    KEYS.iter()
+        .map(|&entry| names(entry))
+        .max_by(|one, two| likeness(one).total_cmp(&likeness(two)))
+        .unwrap_or_default()
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Unknown {
+                name,
+                source,
+                nearest,
+            } => write!(
+                f,
+                "unknown configuration key `{name}` ({source}); the nearest known one is `{nearest}`"
+            ),
+            Problem::Invalid {
+                key,
+                value,
+                source,
+                expected,
+            } => write!(
+                f,
+                "invalid value `{value}` for `{key}` ({source}); expected {expected}"
+            ),
+            Problem::Unreadable { path, reason } => write!(f, "cannot read {}: {reason}", path.display()),
+            Problem::Syntax { path, line, reason } => write!(f, "{}:{line}: {reason}", path.display()),
+            Problem::Missing { key, reason } => write!(f, "no value for `{key}`: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_name_is_the_one_that_was_meant() {
+        let keys = [
+            ("listn", "listen"),
+            ("datadir", "data_dir"),
+            ("base_url", "model.base_url"),
+            ("modle.base_url", "model.base_url"),
+            ("model.apikey", "model.api_key"),
+            ("run.max_turn", "run.max_turns"),
+            ("api.drain", "api.drain_grace"),
+        ];
+        for (said, meant) in keys {
+            assert_eq!(nearest(said, |entry| entry.about().name), meant);
+        }
+        let variables = [
+            ("ASSISTD_LISTN", "ASSISTD_LISTEN"),
+            ("ASSISTD_DATADIR", "ASSISTD_DATA_DIR"),
+            ("ASSISTD_MODEL_NAME", "ASSISTD_MODEL"),
+        ];
+        for (said, meant) in variables {
+            assert_eq!(nearest(said, |entry| entry.about().env), meant);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The configuration as plain data, a section for each part of the service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::environment::Environment;
+use super::secret::Secret;
+
+/// The front door.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiSection {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Origins that browsers may come from.
+    pub cors_origins: Origins,
+    /// The largest request body.
+    pub body_limit_bytes: usize,
+    /// Requests in flight at once; a stream counts until it ends.
+    pub max_concurrent_requests: u32,
+    /// The longest that any request may take, streams too.
+    pub request_timeout: Duration,
+    /// How long running runs may go on after a signal to stop.
+    pub drain_grace: Duration,
+}
+
+/// Origins that browsers may come from; never with credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    /// Any.
+    Any,
+    /// These alone; perhaps none.
+    These(Vec<String>),
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreSection {
+    /// In a directory, which may not exist yet.
+    Directory(PathBuf),
+    /// In memory, until the process ends.
+    Memory,
+}
+
+/// The model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSection {
+    /// The model's name, as the provider knows it.
+    pub name: String,
+    /// Where it is, and who asks.
+    pub endpoint: ModelEndpoint,
+    /// The API that it speaks; `None` lets the base URL decide.
+    pub dialect: Option<Dialect>,
+    /// How long to wait for it.
+    pub timeouts: ModelTimeouts,
+    /// Never use the built-in simulator in place of a missing model.
+    pub no_simulator: bool,
+}
+
+/// Where the model is, and who asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelEndpoint {
+    /// Without a slash at its end; `None` is the provider's own.
+    pub base_url: Option<String>,
+    /// The credential.
+    pub api_key: Option<Secret>,
+    /// The organization that pays.
+    pub organization: Option<String>,
+    /// The project that it is booked on.
+    pub project: Option<String>,
+    /// Headers for every request, beside our own.
+    pub headers: Vec<(String, Secret)>,
+}
+
+/// How long to wait for the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelTimeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// From the request to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of a stream.
+    pub idle: Duration,
+}
+
+/// An API that models speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI's Responses API.
+    Responses,
+    /// OpenAI's Chat Completions API, which nearly everybody else speaks.
+    ChatCompletions,
+}
+
+/// The tools.
+#[derive(Clone, Debug)]
+pub struct McpSection {
+    /// Where the list of servers comes from.
+    pub source: McpSource,
+    /// What `${NAME}` in it stands for.
+    pub environment: Environment,
+}
+
+/// Where the list of MCP servers comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum McpSource {
+    /// There is none: the binary's own server.
+    Builtin,
+    /// A file.
+    File {
+        /// Its path, for messages.
+        path: PathBuf,
+        /// What it says.
+        text: String,
+    },
+}
+
+/// What a run is given, and its bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunSection {
+    /// The system instructions of the default assistant; empty for none.
+    pub instructions: String,
+    /// The bounds that end a run with what there is.
+    pub limits: RunLimits,
+    /// The longest that a run may take before it expires.
+    pub execution_limit: Duration,
+    /// The longest that one tool call may take.
+    pub call_timeout: Duration,
+    /// Tool calls of one turn that go on at the same time.
+    pub parallel_calls: u32,
+}
+
+/// The bounds that end a run with what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Model requests with tools on offer.
+    pub max_turns: u32,
+    /// Tool calls, over all turns.
+    pub max_tool_calls: u32,
+    /// Tokens written in one turn.
+    pub max_output_tokens: Option<u64>,
+    /// Tokens read and written, over all turns.
+    pub max_total_tokens: Option<u64>,
+    /// Wall time.
+    pub max_duration: Option<Duration>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSection {
+    /// A level, or directives for targets.
+    pub filter: String,
+    /// How events are written.
+    pub format: LogFormat,
+}
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A line of JSON.
+    Json,
+}

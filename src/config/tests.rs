@@ -1,0 +1,257 @@
+//! The layers and the sections that come of them, against real files.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::key::MASK;
+use super::*;
+
+/// A directory with its files, an environment and flags.
+struct Place {
+    directory: TempDir,
+    environment: Vec<(OsString, OsString)>,
+    flags: Vec<(&'static str, String)>,
+}
+
+fn place() -> Place {
+    Place {
+        directory: tempfile::tempdir().unwrap(),
+        environment: Vec::new(),
+        flags: Vec::new(),
+    }
+}
+
+impl Place {
+    fn file(self, name: &str, text: &str) -> Self {
+        std::fs::write(self.directory.path().join(name), text).unwrap();
+        self
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    fn flag(mut self, name: &'static str, value: &str) -> Self {
+        self.flags.push((name, value.to_owned()));
+        self
+    }
+
+    fn settings(&self) -> Result<Settings, Error> {
+        self.settings_from(None)
+    }
+
+    fn settings_from(&self, file: Option<&str>) -> Result<Settings, Error> {
+        Settings::read(Inputs {
+            flags: self.flags.clone(),
+            environment: self.environment.clone(),
+            directory: self.directory.path().to_owned(),
+            file: file.map(PathBuf::from),
+        })
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let error = self.settings().unwrap_err();
+        error.problems().iter().map(ToString::to_string).collect()
+    }
+}
+
+fn row(settings: &Settings, key: &str) -> (Option<String>, String) {
+    let rows = settings.rows();
+    let row = rows.into_iter().find(|row| row.key == key).unwrap();
+    (row.value, row.source.to_string())
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_over_the_env_file_over_the_file_over_the_default() {
+    let toml = ("assistd.toml", "\n[model]\nname = 'toml'\n");
+    let dotenv = (".env", "ASSISTD_MODEL=dotenv\n");
+    let layers: [(&str, &str, bool, bool, bool, bool); 6] = [
+        ("flag", "--model", true, true, true, true),
+        ("env", "ASSISTD_MODEL", false, true, true, true),
+        ("dotenv", "ASSISTD_MODEL in ", false, false, true, true),
+        ("toml", "assistd.toml:3", false, false, false, true),
+        ("gpt-5.4-mini", "default", false, false, false, false),
+        ("flag", "--model", true, false, false, true),
+    ];
+    for (expected, from, by_flag, by_env, by_dotenv, by_toml) in layers {
+        let mut place = place();
+        if by_toml {
+            place = place.file(toml.0, toml.1);
+        }
+        if by_dotenv {
+            place = place.file(dotenv.0, dotenv.1);
+        }
+        if by_env {
+            place = place.env("ASSISTD_MODEL", "env");
+        }
+        if by_flag {
+            place = place.flag("model.name", "flag");
+        }
+        let settings = place.settings().unwrap();
+        let (value, source) = row(&settings, "model.name");
+        assert_eq!(value.as_deref(), Some(expected));
+        assert!(source.contains(from), "{expected}: {source}");
+        assert_eq!(settings.get(&table::MODEL_NAME).as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn an_empty_variable_leaves_the_word_to_the_next_layer() {
+    let settings = place()
+        .env("OPENAI_API_KEY", "")
+        .env("OPENAI_BASE_URL", "")
+        .file("assistd.toml", "model.base_url = 'http://127.0.0.1:9/v1'\n")
+        .settings()
+        .unwrap();
+    assert_eq!(settings.get(&table::MODEL_API_KEY), None);
+    let base_url = settings.get(&table::MODEL_BASE_URL);
+    assert_eq!(base_url.as_deref(), Some("http://127.0.0.1:9/v1"));
+}
+
+#[test]
+fn secrets_are_masked_wherever_they_are_shown() {
+    let settings = place()
+        .env("OPENAI_API_KEY", "sk-secret")
+        .file("assistd.toml", "[model.headers]\nx-token = 'tok-secret'\n")
+        .settings()
+        .unwrap();
+    assert_eq!(row(&settings, "model.api_key").0.as_deref(), Some(MASK));
+    let headers = row(&settings, "model.headers").0;
+    assert_eq!(headers, Some(format!("x-token: {MASK}")));
+    let config = Config::from_settings(&settings).unwrap();
+    assert!(!format!("{config:?}").contains("-secret"), "{config:?}");
+    let key = config.model.endpoint.api_key.as_ref().map(Secret::reveal);
+    assert_eq!(key, Some("sk-secret"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_place() {
+    let problems = place()
+        .file("assistd.toml", "listn = 1\n[run]\nmax_turns = 0\n")
+        .file(".env", "ASSISTD_DRAIN_GRACE=soon\n")
+        .env("ASSISTD_LISTEN", "8000")
+        .env("ASSISTD_MODLE", "x")
+        .env("OPENAI_API_KEY", "sk-one\nsk-two")
+        .flag("log.format", "xml")
+        .problems();
+    let expected = [
+        "unknown configuration key `ASSISTD_MODLE` (ASSISTD_MODLE); the nearest known one is `ASSISTD_MODEL`",
+        "invalid value `8000` for `listen` (ASSISTD_LISTEN); expected an address and a port",
+        "invalid value `********` for `model.api_key` (OPENAI_API_KEY); expected one line",
+        "invalid value `xml` for `log.format` (--log-format); expected text or json",
+    ];
+    for part in expected {
+        assert!(
+            problems.iter().any(|line| line.starts_with(part)),
+            "{part}: {problems:#?}"
+        );
+    }
+    let in_files = [
+        (
+            "unknown configuration key `listn`",
+            "assistd.toml:1); the nearest known one is `listen`",
+        ),
+        (
+            "invalid value `0` for `run.max_turns`",
+            "assistd.toml:3); expected a whole number",
+        ),
+        (
+            "invalid value `soon` for `api.drain_grace`",
+            ".env); expected a duration",
+        ),
+    ];
+    for (start, place) in in_files {
+        let found = problems
+            .iter()
+            .any(|line| line.starts_with(start) && line.contains(place));
+        assert!(found, "{start}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), expected.len() + in_files.len(), "{problems:#?}");
+}
+
+#[test]
+fn bad_values_are_refused_for_every_kind_of_key() {
+    let cases = [
+        ("listen", "localhost"),
+        ("data_dir", ""),
+        ("no_simulator", "maybe"),
+        ("model.base_url", "api.example.com"),
+        ("model.name", " "),
+        ("log.filter", "assistd=loud"),
+        ("server", "ftp://x"),
+    ];
+    for (key, value) in cases {
+        let problems = place().flag(key, value).problems();
+        let expected = format!("invalid value `{value}` for `{key}` (--");
+        assert!(problems[0].starts_with(&expected), "{problems:?}");
+    }
+}
+
+#[test]
+fn without_any_layer_the_defaults_hold() {
+    let settings = place().settings().unwrap();
+    let config = Config::from_settings(&settings).unwrap();
+    assert_eq!(config.api.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.api.cors_origins, Origins::Any);
+    assert_eq!(config.api.body_limit_bytes, 4 * 1024 * 1024);
+    assert_eq!(config.run.limits.max_turns, 16);
+    assert_eq!(config.run.execution_limit, Duration::from_secs(600));
+    assert_eq!(config.model.dialect, None);
+    assert!(!config.model.no_simulator);
+    assert_eq!(config.mcp.source, McpSource::Builtin);
+    assert!(matches!(config.store, StoreSection::Directory(path) if path.ends_with("assistd")));
+}
+
+#[test]
+fn a_store_in_memory_is_no_directory() {
+    for place in [
+        place().flag("data_dir", ":memory:"),
+        place().file("assistd.toml", "data_dir = ':memory:'\n"),
+    ] {
+        let config = Config::from_settings(&place.settings().unwrap()).unwrap();
+        assert_eq!(config.store, StoreSection::Memory);
+    }
+}
+
+#[test]
+fn a_path_in_a_file_is_meant_from_where_the_file_is() {
+    let place = place().env("GREETING", "hello");
+    let inner = place.directory.path().join("etc");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("mcp.json"), "{}").unwrap();
+    std::fs::write(inner.join("here.toml"), "mcp_config = 'mcp.json'\n").unwrap();
+    let settings = place.settings_from(Some("etc/here.toml")).unwrap();
+    let mcp = Config::from_settings(&settings).unwrap().mcp;
+    let expected = McpSource::File {
+        path: inner.join("mcp.json"),
+        text: "{}".to_owned(),
+    };
+    assert_eq!(mcp.source, expected);
+    assert_eq!(mcp.environment.lookup("GREETING"), Some("hello"));
+}
+
+#[test]
+fn a_list_of_servers_that_is_not_there_is_named() {
+    let settings = place()
+        .flag("mcp_config", "/nonexistent/mcp.json")
+        .settings()
+        .unwrap();
+    let error = Config::from_settings(&settings).unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot read /nonexistent/mcp.json: "),
+        "{error}"
+    );
+    assert!(error.contains("`mcp_config`"), "{error}");
+}
+
+#[test]
+fn a_file_that_was_asked_for_must_exist() {
+    let error = place().settings_from(Some("none.toml")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot read ") && error.contains("none.toml"),
+        "{error}"
+    );
+}
