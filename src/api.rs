@@ -1,10 +1,14 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
 pub mod convert;
+pub mod cors;
 pub mod deadline;
+pub mod front;
 pub mod grpc;
 pub mod guard;
 pub mod handlers;
+pub mod legacy;
+pub mod listener;
 pub mod pb;
 pub mod request_id;
 pub mod status;

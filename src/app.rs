@@ -1,1 +1,412 @@
 //! The composition root: the only file that names concrete adapters.
+//!
+//! [`App::bind`] builds the house and opens its door, [`App::run`] lives in it until it is told to stop, and
+//! then leaves it in order: no new work, a grace period for what goes on, and nothing left behind.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use prost_reflect::DescriptorPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use crate::api::cors::{Cors, Origins};
+use crate::api::front::{Contract, Front};
+use crate::api::grpc::Assistant;
+use crate::api::guard::Guard;
+use crate::api::handlers::Handlers;
+use crate::api::legacy::Legacy;
+use crate::api::listener::{self, Bounds};
+use crate::api::pb::assistant_service_server::{AssistantServiceServer, SERVICE_NAME};
+use crate::api::transcode::{self, Transcoder};
+use crate::api::{pb, status};
+use crate::config::{self, Config};
+use crate::run::engine::{Engine, Ports, Settings};
+use crate::run::ports::{Connection, Model};
+use crate::run::record::Limits;
+use crate::simulator::{Script, Simulator};
+use crate::{mcp, model, store};
+
+/// How long start-up waits for the first attempt at each MCP server. One that takes longer joins later.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// How long connections may take to end once every run has.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
+
+/// Connections at once, and requests at once on each HTTP/2 connection.
+const MAX_CONNECTIONS: usize = 16_384;
+const MAX_STREAMS: u32 = 1_024;
+
+/// The file of the store in the data directory.
+const STORE_FILE: &str = "assistd.db";
+
+/// The service, ready to be run.
+pub struct App {
+    listener: TcpListener,
+    address: SocketAddr,
+    door: Cors<Front>,
+    core: Core,
+    health: HealthReporter,
+    drain: Drain,
+}
+
+/// What lives behind the door.
+struct Core {
+    engine: Engine,
+    pool: Arc<mcp::Pool>,
+    simulator: Option<Simulator>,
+}
+
+/// How the service ends.
+struct Drain {
+    grace: Duration,
+    /// The service says that it is not ready, and takes no new connections.
+    begun: CancellationToken,
+    /// Connections that are still there are cut off.
+    abandon: CancellationToken,
+}
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The configuration does not fit.
+    #[error("{0}")]
+    Configuration(String),
+    /// The store cannot be opened, or what a dead process left cannot be put in order.
+    #[error("the store cannot be used: {0}")]
+    Store(crate::run::error::Error),
+    /// The simulator cannot be started.
+    #[error("the simulator cannot be started: {0}")]
+    Simulator(std::io::Error),
+    /// The contract cannot be served: a defect of the build.
+    #[error("the contract cannot be served: {0}")]
+    Contract(String),
+}
+
+impl App {
+    /// Builds the service and listens; requests are answered from [`run`](App::run) on.
+    ///
+    /// # Errors
+    /// Whatever keeps the service from starting, in words for its operator.
+    pub async fn bind(config: Config) -> Result<App, StartError> {
+        let started = SystemTime::now();
+        let address = config.api.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address, source })?;
+
+        let core = Core::build(&config).await?;
+        let handlers = Arc::new(Handlers::new(core.engine.clone(), started));
+        let (health, health_server) = health_reporter();
+        let drain = Drain::new(config.api.drain_grace);
+        let door = door(&config.api, &handlers, health_server, drain.begun.clone())?;
+        health
+            .set_service_status("", tonic_health::ServingStatus::Serving)
+            .await;
+        health
+            .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::Serving)
+            .await;
+        log_start(&core, address);
+        Ok(App {
+            listener,
+            address,
+            door,
+            core,
+            health,
+            drain,
+        })
+    }
+
+    /// Where it listens: with the real port when port 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to tell whoever started it: where it is, and what it works with.
+    pub fn banner(&self) -> String {
+        let ports = self.core.engine.ports();
+        let model = ports.model.status();
+        let mut banner = format!(
+            "assistd {} on http://{}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.address
+        );
+        banner.push_str(&match (model.dialect, model.simulated) {
+            ("", _) => "  model    none: set OPENAI_API_KEY or OPENAI_BASE_URL\n".to_owned(),
+            (_, true) => "  model    SIMULATED: answers come from the built-in simulator, not from a model;\n           \
+                          set OPENAI_API_KEY or OPENAI_BASE_URL for a real one\n"
+                .to_owned(),
+            (dialect, false) => format!("  model    {} at {} ({dialect})\n", model.model, model.endpoint),
+        });
+        for server in ports.toolbox.servers() {
+            let state = match server.connection {
+                Connection::Ready => format!("{} tools", server.tool_count),
+                Connection::Connecting => "connecting".to_owned(),
+                Connection::Down(reason) => format!("down: {reason}"),
+            };
+            banner.push_str(&format!("  tools    {}: {state}\n", server.name));
+        }
+        banner
+    }
+
+    /// Answers requests until `shutdown`, then drains: no new work, a grace period for running runs, every
+    /// stream to its terminal event.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let App {
+            listener,
+            door,
+            core,
+            health,
+            drain,
+            ..
+        } = self;
+        let bounds = Bounds {
+            max_connections: MAX_CONNECTIONS,
+            max_streams: MAX_STREAMS,
+        };
+        let serving = listener::serve(listener, door, bounds, drain.begun.clone(), drain.abandon.clone());
+        let ending = async {
+            shutdown.await;
+            tracing::info!(grace = ?drain.grace, "draining");
+            health
+                .set_service_status("", tonic_health::ServingStatus::NotServing)
+                .await;
+            health
+                .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing)
+                .await;
+            drain.begun.cancel();
+            core.engine.drain(drain.grace).await;
+            tokio::time::sleep(CLOSING_TIME).await;
+            drain.abandon.cancel();
+        };
+        tokio::pin!(serving);
+        tokio::select! {
+            () = &mut serving => {}
+            () = ending => serving.await,
+        }
+        core.engine.drain(Duration::ZERO).await;
+        core.pool.shutdown().await;
+        if let Some(simulator) = core.simulator {
+            simulator.serve_until(std::future::ready(())).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+impl Core {
+    async fn build(config: &Config) -> Result<Core, StartError> {
+        let store = store::open(&store_config(&config.store))
+            .await
+            .map_err(StartError::Store)?;
+        let (model, simulator) = build_model(&config.model).await?;
+        let pool = Arc::new(mcp::Pool::start(mcp_config(&config.mcp)?, mcp::Pacing::default()));
+        let ports = Ports {
+            model,
+            toolbox: Arc::<mcp::Pool>::clone(&pool),
+            store,
+        };
+        let engine = Engine::new(ports, engine_settings(config));
+        engine.recover().await.map_err(StartError::Store)?;
+        pool.settled(SETTLE_TIME).await;
+        Ok(Core {
+            engine,
+            pool,
+            simulator,
+        })
+    }
+}
+
+impl Drain {
+    fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            begun: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+        }
+    }
+}
+
+fn log_start(core: &Core, address: SocketAddr) {
+    let model = core.engine.ports().model.status();
+    tracing::info!(%address, model = model.model, endpoint = model.endpoint, dialect = model.dialect, "listening");
+    if model.simulated {
+        tracing::warn!("the model is simulated: set OPENAI_API_KEY or OPENAI_BASE_URL for a real one");
+    }
+}
+
+/// Every door to these handlers.
+fn door(
+    config: &config::ApiSection,
+    handlers: &Arc<Handlers>,
+    health: HealthServer<impl Health>,
+    draining: CancellationToken,
+) -> Result<Cors<Front>, StartError> {
+    let contract_error = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
+    let routes = routes(config, handlers, health).map_err(|error| contract_error(&error))?;
+    let max_calls = usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX);
+    let contract: Contract = Guard::new(routes, max_calls, config.request_timeout);
+    let descriptors = DescriptorPool::decode(pb::DESCRIPTOR_SET).map_err(|error| contract_error(&error))?;
+    let options = transcode::Options {
+        body_limit_bytes: config.body_limit_bytes,
+        error_domain: status::DOMAIN.to_owned(),
+        ..transcode::Options::default()
+    };
+    let http =
+        Transcoder::new(&descriptors, contract.clone(), options).map_err(|error| contract_error(&error))?;
+    let legacy = Legacy::new(
+        Arc::clone(handlers),
+        config.body_limit_bytes,
+        config.request_timeout,
+    );
+    let front = Front::new(contract, http, legacy, Arc::clone(handlers), draining);
+    Ok(Cors::new(front, &origins(&config.cors_origins)?))
+}
+
+/// The gRPC services: the contract's, health and reflection in both versions.
+fn routes(
+    config: &config::ApiSection,
+    handlers: &Arc<Handlers>,
+    health: HealthServer<impl Health>,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let assistant = AssistantServiceServer::new(Assistant::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let mut routes = Routes::builder();
+    routes
+        .add_service(assistant)
+        .add_service(health)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    Ok(routes.routes().prepare())
+}
+
+/// The model that is configured, or else the simulator, or else the plain fact that there is none.
+async fn build_model(
+    config: &config::ModelSection,
+) -> Result<(Arc<dyn Model>, Option<Simulator>), StartError> {
+    let is_configured = config.endpoint.api_key.is_some() || config.endpoint.base_url.is_some();
+    if !is_configured && config.no_simulator {
+        return Ok((Arc::new(model::NotConfigured), None));
+    }
+    let simulator = if is_configured {
+        None
+    } else {
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Some(
+            Simulator::bind(anywhere, Script::stand_in())
+                .await
+                .map_err(StartError::Simulator)?,
+        )
+    };
+    let model_config = model_config(config, simulator.as_ref());
+    let model = model::OpenAi::new(model_config, simulator.is_some())
+        .map_err(|error| StartError::Configuration(error.message().to_owned()))?;
+    Ok((Arc::new(model), simulator))
+}
+
+fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) -> model::Config {
+    let endpoint = &config.endpoint;
+    let secret = |secret: &config::Secret| model::Secret::new(secret.reveal());
+    model::Config {
+        base_url: simulator
+            .map(Simulator::base_url)
+            .or_else(|| endpoint.base_url.clone()),
+        api_key: endpoint.api_key.as_ref().map(secret),
+        model: config.name.clone(),
+        organization: endpoint.organization.clone(),
+        project: endpoint.project.clone(),
+        headers: endpoint
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect(),
+        dialect: config.dialect.map(|dialect| match dialect {
+            config::Dialect::Responses => model::Dialect::Responses,
+            config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
+        }),
+        timeouts: model::Timeouts {
+            connect: config.timeouts.connect,
+            idle: config.timeouts.idle,
+        },
+    }
+}
+
+fn store_config(config: &config::StoreSection) -> store::Config {
+    let location = match config {
+        config::StoreSection::Directory(directory) => store::Location::File(directory.join(STORE_FILE)),
+        config::StoreSection::Memory => store::Location::Memory,
+    };
+    store::Config { location }
+}
+
+fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
+    match &config.source {
+        config::McpSource::Builtin => {
+            let exe: PathBuf = std::env::current_exe().map_err(|error| {
+                StartError::Configuration(format!("the program's own path is not known: {error}"))
+            })?;
+            Ok(mcp::Config::builtin(exe))
+        }
+        config::McpSource::File { path, text } => {
+            mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))
+                .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display())))
+        }
+    }
+}
+
+fn engine_settings(config: &Config) -> Settings {
+    let limits = config.run.limits;
+    Settings {
+        model: config.model.name.clone(),
+        instructions: config.run.instructions.clone(),
+        limits: Limits {
+            max_turns: limits.max_turns,
+            max_tool_calls: limits.max_tool_calls,
+            max_output_tokens: limits.max_output_tokens,
+            max_total_tokens: limits.max_total_tokens,
+            max_duration: limits.max_duration,
+        },
+        execution_limit: config.run.execution_limit,
+        call_timeout: config.run.call_timeout,
+        parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
+    }
+}
+
+fn origins(origins: &config::Origins) -> Result<Origins, StartError> {
+    match origins {
+        config::Origins::Any => Ok(Origins::Any),
+        config::Origins::These(listed) => {
+            let parse = |origin: &String| {
+                HeaderValue::from_str(origin)
+                    .map_err(|_| StartError::Configuration(format!("{origin:?} is not an origin")))
+            };
+            listed
+                .iter()
+                .map(parse)
+                .collect::<Result<_, _>>()
+                .map(Origins::Listed)
+        }
+    }
+}

@@ -51,7 +51,11 @@ pub async fn run(settings: &Settings, arguments: CallArguments) -> Result<(), Er
         output(&response.content, response.structured_content.as_ref())
     };
     io::stdout().write_all(text.as_bytes())?;
-    if response.is_error { Err(Error::Reported) } else { Ok(()) }
+    if response.is_error {
+        Err(Error::Reported)
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads the arguments. A number that the contract cannot carry exactly is refused here, not changed.
@@ -140,10 +144,13 @@ mod tests {
             content: Some(content),
         };
         let image = pb::MediaContent {
-            data: vec![0; 3].into(),
+            data: vec![0; 3],
             mime_type: "image/png".into(),
         };
-        let parts = [part(Content::Text("Result: 4".into())), part(Content::Image(image))];
+        let parts = [
+            part(Content::Text("Result: 4".into())),
+            part(Content::Image(image)),
+        ];
         assert_eq!(output(&parts, None), "Result: 4\n[image, image/png, 3 bytes]\n");
         let structured = structure::from_json(&read(r#"{"n":4}"#).unwrap());
         assert_eq!(output(&[], Some(&structured)), "{\"n\":4}\n");

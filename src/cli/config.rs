@@ -20,7 +20,11 @@ pub struct ConfigArguments {
 /// Prints every setting. Checks also what needs more than one key or a file, as the service would.
 pub fn run(settings: &Settings, arguments: &ConfigArguments) -> Result<(), Error> {
     let rows = settings.rows();
-    let text = if arguments.json { as_json(&rows) } else { as_table(&rows) };
+    let text = if arguments.json {
+        as_json(&rows)
+    } else {
+        as_table(&rows)
+    };
     io::stdout().write_all(text.as_bytes())?;
     Config::from_settings(settings)?;
     Ok(())
@@ -72,7 +76,10 @@ mod tests {
             line.split_whitespace().map(str::to_owned).collect()
         };
         assert_eq!(words("listen"), ["listen", "127.0.0.1:9", "--listen"]);
-        assert_eq!(words("model.api_key"), ["model.api_key", "********", "OPENAI_API_KEY"]);
+        assert_eq!(
+            words("model.api_key"),
+            ["model.api_key", "********", "OPENAI_API_KEY"]
+        );
         assert_eq!(words("run.max_turns"), ["run.max_turns", "16", "default"]);
         assert!(!text.contains("sk-secret"));
     }

@@ -101,7 +101,11 @@ mod tests {
     #[test]
     fn an_error_from_the_service_shows_its_reason_and_fields() {
         let mut details = ErrorDetails::new();
-        details.set_error_info("VALIDATION_FAILED", "assistant.v1", std::collections::HashMap::new());
+        details.set_error_info(
+            "VALIDATION_FAILED",
+            "assistant.v1",
+            std::collections::HashMap::new(),
+        );
         details.add_bad_request_violation("message", "must not be empty");
         let status = tonic::Status::with_error_details(tonic::Code::InvalidArgument, "bad request", details);
         let text = Error::from(status).to_string();
@@ -115,6 +119,9 @@ mod tests {
     fn a_reader_that_has_gone_is_no_failure() {
         let error = Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(error.is_silent());
-        assert_eq!(format!("{:?}", error.exit_code()), format!("{:?}", ExitCode::SUCCESS));
+        assert_eq!(
+            format!("{:?}", error.exit_code()),
+            format!("{:?}", ExitCode::SUCCESS)
+        );
     }
 }

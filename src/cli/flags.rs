@@ -33,7 +33,10 @@ pub fn add(mut grammar: Command) -> Command {
 ///
 /// # Errors
 /// A flag for the service stands before a command that does not run it.
-pub fn given(matches: &ArgMatches, grammar: &mut Command) -> Result<Vec<(&'static str, String)>, clap::Error> {
+pub fn given(
+    matches: &ArgMatches,
+    grammar: &mut Command,
+) -> Result<Vec<(&'static str, String)>, clap::Error> {
     let mut found = Vec::new();
     let subcommand = matches.subcommand();
     for (entry, flag) in entries() {
@@ -63,7 +66,7 @@ fn argument(entry: &'static dyn Entry, flag: &'static Flag) -> Arg {
         .long(flag.long)
         .help(format!("{} [env: {}]", about.help, about.env))
         .help_heading("Configuration");
-    if is_switch(entry) {
+    if flag.is_switch {
         argument.action(ArgAction::SetTrue)
     } else {
         argument
@@ -72,16 +75,11 @@ fn argument(entry: &'static dyn Entry, flag: &'static Flag) -> Arg {
     }
 }
 
-fn is_switch(entry: &dyn Entry) -> bool {
-    std::ptr::eq(entry.shape().placeholder, "BOOL") || entry.shape().placeholder == "BOOL"
-}
-
 fn value(matches: &ArgMatches, entry: &dyn Entry, flag: &Flag) -> Option<String> {
     let id = entry.about().env;
     // A command that does not have the flag does not know its id.
     matches.try_contains_id(id).ok()?;
-    let _ = flag;
-    if is_switch(entry) {
+    if flag.is_switch {
         matches.get_flag(id).then(|| "true".to_owned())
     } else {
         matches.get_one::<String>(id).cloned()

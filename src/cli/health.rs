@@ -36,7 +36,11 @@ pub async fn run(settings: &Settings, arguments: &HealthArguments) -> Result<(),
         describe(&health)
     };
     io::stdout().write_all(text.as_bytes())?;
-    if works(health.status()) { Ok(()) } else { Err(Error::Reported) }
+    if works(health.status()) {
+        Ok(())
+    } else {
+        Err(Error::Reported)
+    }
 }
 
 fn works(status: pb::HealthStatus) -> bool {
@@ -56,7 +60,11 @@ fn word(status: pb::HealthStatus) -> &'static str {
 fn describe(health: &pb::HealthResponse) -> String {
     let mut lines = vec![format!("{} (assistd {})", word(health.status()), health.version)];
     if let Some(model) = &health.model {
-        let place = if model.simulator { "the built-in simulator" } else { &model.base_url_host };
+        let place = if model.simulator {
+            "the built-in simulator"
+        } else {
+            &model.base_url_host
+        };
         let detail = format!("{} at {place}", model.name);
         lines.push(line("model", &detail, model.status(), &model.message));
     }

@@ -1,11 +1,18 @@
 //! `assistd serve`, `assistd mcp-server` and `assistd simulate`: what runs until it is told to stop.
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
+use crate::app::{App, StartError};
 use crate::config::{Config, Settings};
+use crate::mcp::builtin;
+use crate::simulator::{Script, Simulator};
 
 use super::error::Error;
 
@@ -27,4 +34,140 @@ pub struct SimulateArguments {
     /// What to answer, instead of the built-in behaviour
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
+}
+
+/// Runs the service until a signal stops it; a second one ends it at once.
+pub async fn serve(settings: &Settings) -> Result<(), Error> {
+    let config = Config::from_settings(settings)?;
+    let mut signals = Signals::listen()?;
+    let app = App::bind(config).await.map_err(start_error)?;
+    eprint!("{}", app.banner());
+    let (stop, stopped) = oneshot::channel();
+    let serving = app.run(async {
+        let _ = stopped.await;
+    });
+    tokio::pin!(serving);
+    tokio::select! {
+        () = &mut serving => return Ok(()),
+        () = signals.next() => {}
+    }
+    // The receiver lives in the future that is polled below.
+    let _ = stop.send(());
+    eprintln!("assistd: stopping; a second signal stops at once");
+    tokio::select! {
+        () = &mut serving => Ok(()),
+        () = signals.next() => Err(Error::Interrupted),
+    }
+}
+
+fn start_error(error: StartError) -> Error {
+    match error {
+        StartError::Configuration(text) => Error::Usage(text),
+        error => Error::service(error),
+    }
+}
+
+/// Runs the built-in MCP server until its input ends, or over HTTP until a signal stops it.
+pub async fn mcp_server(arguments: McpServerArguments) -> Result<(), Error> {
+    match arguments.listen {
+        None => builtin::serve_stdio().await.map_err(Error::service),
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|error| cannot_listen(address, &error))?;
+            let stop = stop_signal()?;
+            tracing::info!("mcp server listening on http://{}/mcp", listener.local_addr()?);
+            builtin::serve_http(listener, stop).await.map_err(Error::service)
+        }
+    }
+}
+
+/// Runs the simulator until a signal stops it.
+pub async fn simulate(arguments: SimulateArguments) -> Result<(), Error> {
+    let script = match &arguments.script {
+        Some(path) => read_script(path)?,
+        None => Script::stand_in(),
+    };
+    let stop = stop_signal()?;
+    let address = arguments.listen;
+    let simulator = Simulator::bind(address, script)
+        .await
+        .map_err(|error| cannot_listen(address, &error))?;
+    tracing::info!("simulator listening, base url {}", simulator.base_url());
+    simulator.serve_until(stop).await;
+    Ok(())
+}
+
+fn read_script(path: &Path) -> Result<Script, Error> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("cannot read {}: {error}", path.display())))?;
+    Script::from_json(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Error {
+    Error::service(format!("cannot listen on {address}: {error}"))
+}
+
+/// Resolves at the first SIGTERM or Ctrl-C. From here on neither ends the process by itself.
+fn stop_signal() -> Result<impl Future<Output = ()>, Error> {
+    let mut signals = Signals::listen()?;
+    Ok(async move { signals.next().await })
+}
+
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_cannot_be_used_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("script.json");
+        let said = |path: &Path| read_script(path).err().map(|error| error.to_string()).unwrap();
+        assert!(said(&path).starts_with("cannot read "), "{}", said(&path));
+        std::fs::write(&path, r#"{"trns": []}"#).unwrap();
+        assert!(
+            said(&path).contains("script.json: unknown field `trns`"),
+            "{}",
+            said(&path)
+        );
+        std::fs::write(&path, r#"{"turns": []}"#).unwrap();
+        assert!(read_script(&path).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_taken_is_named() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let arguments = SimulateArguments {
+            listen: address,
+            script: None,
+        };
+        let said = simulate(arguments).await.unwrap_err().to_string();
+        assert!(
+            said.starts_with(&format!("cannot listen on {address}: ")),
+            "{said}"
+        );
+    }
 }

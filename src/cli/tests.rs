@@ -22,11 +22,20 @@ fn flags_are_keys_wherever_they_stand() {
     let cases: [(&str, &[(&str, &str)]); 7] = [
         ("", &[]),
         ("--listen [::1]:9", &[("listen", "[::1]:9")]),
-        ("serve --listen [::1]:9 --no-simulator", &[("listen", "[::1]:9"), ("no_simulator", "true")]),
+        (
+            "serve --listen [::1]:9 --no-simulator",
+            &[("listen", "[::1]:9"), ("no_simulator", "true")],
+        ),
         ("--listen a serve --listen b", &[("listen", "b")]),
-        ("chat --server http://a --log debug hi", &[("server", "http://a"), ("log.filter", "debug")]),
+        (
+            "chat --server http://a --log debug hi",
+            &[("server", "http://a"), ("log.filter", "debug")],
+        ),
         ("--log-format json tools", &[("log.format", "json")]),
-        ("config --model m --server http://a", &[("server", "http://a"), ("model.name", "m")]),
+        (
+            "config --model m --server http://a",
+            &[("server", "http://a"), ("model.name", "m")],
+        ),
     ];
     for (line, expected) in cases {
         let invocation = parse(line).unwrap();
@@ -48,7 +57,11 @@ fn without_a_command_the_service_runs() {
 #[test]
 fn the_file_is_taken_before_and_after_the_command() {
     for line in ["--config a.toml tools", "tools --config a.toml"] {
-        assert_eq!(parse(line).unwrap().config, Some(PathBuf::from("a.toml")), "{line}");
+        assert_eq!(
+            parse(line).unwrap().config,
+            Some(PathBuf::from("a.toml")),
+            "{line}"
+        );
     }
 }
 

@@ -71,13 +71,21 @@ fn cells(tool: &pb::Tool) -> [String; 3] {
 pub fn table(head: [&str; 3], rows: &[[String; 3]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or_default()
+        cells
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or_default()
     };
     let (first, second) = (width(0), width(1));
     let head = head.map(str::to_owned);
     std::iter::once(&head)
         .chain(rows)
-        .map(|[one, two, three]| format!("{one:first$}  {two:second$}  {three}").trim_end().to_owned() + "\n")
+        .map(|[one, two, three]| {
+            format!("{one:first$}  {two:second$}  {three}")
+                .trim_end()
+                .to_owned()
+                + "\n"
+        })
         .collect()
 }
 

@@ -86,7 +86,8 @@ impl fmt::Debug for Environment {
     }
 }
 
-const PREFIX: &str = "ASSISTD_";
+/// What our variables begin with; all but those that other programs know too.
+pub(super) const PREFIX: &str = "ASSISTD_";
 
 /// Whether it is one of the variables that Kubernetes and Docker links set in every container beside a
 /// service of the name `assistd`: `ASSISTD_SERVICE_HOST`, `ASSISTD_PORT`, `ASSISTD_PORT_8000_TCP_ADDR`, …

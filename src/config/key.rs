@@ -31,6 +31,8 @@ pub struct Flag {
     pub long: &'static str,
     /// The commands that have it.
     pub scope: Scope,
+    /// Whether it stands alone and means `true`.
+    pub is_switch: bool,
 }
 
 /// The commands that have a flag.

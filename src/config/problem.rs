@@ -3,9 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::key::Entry;
+use strsim::normalized_damerau_levenshtein;
+
+use super::environment::PREFIX;
+use super::key::About;
 use super::settings::Source;
-use super::table::KEYS;
+use super::table::{KEYS, LISTEN};
 
 /// Everything that is wrong with a configuration, so that it can be mended in one go.
 #[derive(Debug)]
@@ -88,37 +91,49 @@ impl From<Problem> for Error {
 impl Problem {
     /// An unknown TOML key.
     pub(super) fn unknown_key(name: String, source: Source) -> Self {
-        let nearest = nearest(&name, |entry| entry.about().name);
         Problem::Unknown {
+            nearest: nearest_key(&name),
             name,
             source,
-            nearest,
         }
     }
 
     /// An unknown environment variable.
     pub(super) fn unknown_variable(name: String, source: Source) -> Self {
-        let nearest = nearest(&name, |entry| entry.about().env);
         Problem::Unknown {
+            nearest: nearest_variable(&name),
             name,
             source,
-            nearest,
         }
     }
 }
 
-/// The known name that is most like this one. A key without its table counts as nearly right.
-fn nearest(name: &str, names: fn(&dyn Entry) -> &'static str) -> &'static str {
-    let likeness = |known: &str| {
-        let bare = known.rsplit('.').next().unwrap_or(known);
-        let said = name.rsplit('.').next().unwrap_or(name);
-        let whole = strsim::normalized_damerau_levenshtein(name, known);
-        whole.max(strsim::normalized_damerau_levenshtein(said, bare) * 0.95)
-    };
+/// The key that is most like this name. One without its table, or in a wrong one, counts as nearly right.
+fn nearest_key(name: &str) -> &'static str {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    nearest(|about| {
+        let whole = normalized_damerau_levenshtein(name, about.name);
+        let bare = normalized_damerau_levenshtein(&last(name), &last(about.name));
+        whole.max(bare * 0.95)
+    })
+    .name
+}
+
+/// The variable that is most like this name, or whose key, written as a variable, is.
+fn nearest_variable(name: &str) -> &'static str {
+    nearest(|about| {
+        let derived = format!("{PREFIX}{}", about.name.replace('.', "_").to_ascii_uppercase());
+        let direct = normalized_damerau_levenshtein(name, about.env);
+        direct.max(normalized_damerau_levenshtein(name, &derived))
+    })
+    .env
+}
+
+fn nearest(likeness: impl Fn(&About) -> f64) -> &'static About {
     KEYS.iter()
-        .map(|&entry| names(entry))
+        .map(|entry| entry.about())
         .max_by(|one, two| likeness(one).total_cmp(&likeness(two)))
-        .unwrap_or_default()
+        .unwrap_or(&LISTEN.about)
 }
 
 impl fmt::Display for Problem {
@@ -178,15 +193,17 @@ mod tests {
             ("api.drain", "api.drain_grace"),
         ];
         for (said, meant) in keys {
-            assert_eq!(nearest(said, |entry| entry.about().name), meant);
+            assert_eq!(nearest_key(said), meant);
         }
         let variables = [
             ("ASSISTD_LISTN", "ASSISTD_LISTEN"),
             ("ASSISTD_DATADIR", "ASSISTD_DATA_DIR"),
             ("ASSISTD_MODEL_NAME", "ASSISTD_MODEL"),
+            ("ASSISTD_MODEL_BASE_URL", "OPENAI_BASE_URL"),
+            ("ASSISTD_MAX_TURNS", "ASSISTD_RUN_MAX_TURNS"),
         ];
         for (said, meant) in variables {
-            assert_eq!(nearest(said, |entry| entry.about().env), meant);
+            assert_eq!(nearest_variable(said), meant);
         }
     }
 }

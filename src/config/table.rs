@@ -44,10 +44,11 @@ pub const KEYS: &[&dyn Entry] = &[
     &LOG_FORMAT,
 ];
 
-const fn service_flag(long: &'static str) -> Option<Flag> {
+const fn flag(long: &'static str, scope: Scope) -> Option<Flag> {
     Some(Flag {
         long,
-        scope: Scope::Service,
+        scope,
+        is_switch: false,
     })
 }
 
@@ -56,7 +57,7 @@ pub static LISTEN: Key<SocketAddr> = Key {
     about: About {
         name: "listen",
         env: "ASSISTD_LISTEN",
-        flag: service_flag("listen"),
+        flag: flag("listen", Scope::Service),
         default: Fallback::Value("127.0.0.1:8000"),
         help: "Where the service listens, for gRPC, gRPC-Web and HTTP/JSON alike. Port 0 takes any free port",
     },
@@ -68,7 +69,7 @@ pub static DATA_DIR: Key<PathBuf> = Key {
     about: About {
         name: "data_dir",
         env: "ASSISTD_DATA_DIR",
-        flag: service_flag("data-dir"),
+        flag: flag("data-dir", Scope::Service),
         default: Fallback::Unset("`assistd` in the platform's data directory"),
         help: "Where threads, messages and runs are kept, created when missing. `:memory:` keeps them until the process ends",
     },
@@ -80,7 +81,7 @@ pub static MCP_CONFIG: Key<PathBuf> = Key {
     about: About {
         name: "mcp_config",
         env: "ASSISTD_MCP_CONFIG",
-        flag: service_flag("mcp-config"),
+        flag: flag("mcp-config", Scope::Service),
         default: Fallback::Unset("the built-in server with `echo` and `calculate`"),
         help: "A JSON file with the MCP servers to connect, under `mcpServers`",
     },
@@ -92,7 +93,11 @@ pub static NO_SIMULATOR: Key<bool> = Key {
     about: About {
         name: "no_simulator",
         env: "ASSISTD_NO_SIMULATOR",
-        flag: service_flag("no-simulator"),
+        flag: Some(Flag {
+            long: "no-simulator",
+            scope: Scope::Service,
+            is_switch: true,
+        }),
         default: Fallback::Value("false"),
         help: "Refuse to chat without a model, instead of answering from the built-in simulator",
     },
@@ -104,10 +109,7 @@ pub static SERVER: Key<String> = Key {
     about: About {
         name: "server",
         env: "ASSISTD_SERVER",
-        flag: Some(Flag {
-            long: "server",
-            scope: Scope::Client,
-        }),
+        flag: flag("server", Scope::Client),
         default: Fallback::Value("http://127.0.0.1:8000"),
         help: "The running service that chat, tools, call and health talk to",
     },
@@ -131,7 +133,7 @@ pub static MODEL_BASE_URL: Key<String> = Key {
     about: About {
         name: "model.base_url",
         env: "OPENAI_BASE_URL",
-        flag: service_flag("base-url"),
+        flag: flag("base-url", Scope::Service),
         default: Fallback::Unset("OpenAI's, when there is an API key"),
         help: "An OpenAI-compatible API, up to and with its version: https://api.openai.com/v1",
     },
@@ -143,7 +145,7 @@ pub static MODEL_NAME: Key<String> = Key {
     about: About {
         name: "model.name",
         env: "ASSISTD_MODEL",
-        flag: service_flag("model"),
+        flag: flag("model", Scope::Service),
         default: Fallback::Value("gpt-5.4-mini"),
         help: "The model that answers when neither the request nor the assistant names one",
     },
@@ -407,10 +409,7 @@ pub static LOG_FILTER: Key<String> = Key {
     about: About {
         name: "log.filter",
         env: "ASSISTD_LOG",
-        flag: Some(Flag {
-            long: "log",
-            scope: Scope::Every,
-        }),
+        flag: flag("log", Scope::Every),
         default: Fallback::Value("info"),
         help: "What is logged to standard error",
     },
@@ -422,10 +421,7 @@ pub static LOG_FORMAT: Key<LogFormat> = Key {
     about: About {
         name: "log.format",
         env: "ASSISTD_LOG_FORMAT",
-        flag: Some(Flag {
-            long: "log-format",
-            scope: Scope::Every,
-        }),
+        flag: flag("log-format", Scope::Every),
         default: Fallback::Value("text"),
         help: "How log lines are written",
     },

@@ -1,6 +1,8 @@
 //! The integration tests: one binary, so that it links once.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod chat;
+mod doors;
 mod mcp;
 mod model;
 mod simulator;
@@ -8,3 +10,4 @@ mod store;
 mod tidy;
 mod transcode;
 mod vectors;
+mod world;

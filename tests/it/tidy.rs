@@ -41,7 +41,7 @@ const NEVER_IN_THE_HEART: [&str; 8] = [
 ];
 
 /// Foreign crates that a room uses although another one owns them, with the reason.
-const EXCEPTIONS: [(&str, &str, &str); 5] = [
+const EXCEPTIONS: [(&str, &str, &str); 6] = [
     (
         "app",
         "prost_reflect",
@@ -49,6 +49,11 @@ const EXCEPTIONS: [(&str, &str, &str); 5] = [
     ),
     ("app", "tonic_reflection", "registers the service"),
     ("cli", "prost_reflect", "prints messages as ProtoJSON"),
+    (
+        "config",
+        "tracing_subscriber",
+        "refuses a log filter that cannot be read",
+    ),
     ("mcp", "hyper_util", "the built-in server listens too"),
     ("simulator", "hyper_util", "it is a server of its own"),
 ];

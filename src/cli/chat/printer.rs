@@ -106,7 +106,11 @@ impl<O: Write, N: Write> Printer<O, N> {
         match payload {
             Payload::TextDelta(delta) => self.text(&delta.text),
             Payload::ToolCallStarted(started) => match &started.tool_call {
-                Some(call) => self.note(&format!("→ {} {}", call.tool, brief(&arguments(call), NOTE_CHARS))),
+                Some(call) => self.note(&format!(
+                    "→ {} {}",
+                    call.tool,
+                    brief(&arguments(call), NOTE_CHARS)
+                )),
                 None => Ok(()),
             },
             Payload::ToolCallProgress(progress) if !progress.message.is_empty() => {
@@ -119,8 +123,14 @@ impl<O: Write, N: Write> Printer<O, N> {
             Payload::TurnRestarted(_) => self.note("the answer starts again"),
             Payload::ActionRequired(_) => self.note("waits for a person to decide"),
             Payload::RunIncomplete(end) => {
-                let reason = end.run.as_ref().map_or(pb::IncompleteReason::Unspecified, pb::Run::incomplete_reason);
-                self.note(&format!("incomplete: {}", word(reason.as_str_name(), "INCOMPLETE_REASON_")))
+                let reason = end
+                    .run
+                    .as_ref()
+                    .map_or(pb::IncompleteReason::Unspecified, pb::Run::incomplete_reason);
+                self.note(&format!(
+                    "incomplete: {}",
+                    word(reason.as_str_name(), "INCOMPLETE_REASON_")
+                ))
             }
             _ => Ok(()),
         }
@@ -128,7 +138,11 @@ impl<O: Write, N: Write> Printer<O, N> {
 
     /// A piece of the answer, at once.
     fn text(&mut self, text: &str) -> Result<(), Error> {
-        let shown = if self.style.harmless { plain(text) } else { text.into() };
+        let shown = if self.style.harmless {
+            plain(text)
+        } else {
+            text.into()
+        };
         if let Some(last) = shown.chars().next_back() {
             self.answer.write_all(shown.as_bytes())?;
             self.answer.flush()?;
@@ -241,10 +255,20 @@ mod tests {
     #[test]
     fn the_answer_is_the_deltas_and_the_notes_are_the_tools() {
         let [started, done] = tool_use();
-        let events = [delta("Let me "), delta("see."), started, done, delta("It is 4."), completed()];
+        let events = [
+            delta("Let me "),
+            delta("see."),
+            started,
+            done,
+            delta("It is 4."),
+            completed(),
+        ];
         let (answer, notes, ending) = printed(false, events);
         assert_eq!(answer, "Let me see.\nIt is 4.\n");
-        assert_eq!(notes, "→ calculate {\"expression\":\"2+2\"}\n← calculate Result: 4\n");
+        assert_eq!(
+            notes,
+            "→ calculate {\"expression\":\"2+2\"}\n← calculate Result: 4\n"
+        );
         assert_eq!(ending, Some(Ending::Answered));
     }
 

@@ -1,0 +1,370 @@
+//! The doors themselves: what is no conversation, and what does not fit.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use assistd::api::pb;
+use assistd::simulator::{Script, Turn};
+use serde_json::{Value, json};
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::world::{self, PATIENCE, World};
+
+#[tokio::test]
+async fn requests_that_do_not_fit_are_told_which_field_and_why() {
+    let world = World::new(Script::stand_in()).await;
+    let cases: [(Value, &str); 11] = [
+        (json!({}), "message"),
+        (json!({"message": ""}), "message"),
+        (json!({"message": 5}), "message"),
+        (json!({"mesage": "x"}), "mesage"),
+        (json!({"message": "x", "thread": "nonsense"}), "thread"),
+        (json!({"message": "x", "thread": "threads/../x"}), "thread"),
+        (json!({"message": "x", "requestId": "7"}), "request_id"),
+        (
+            json!({"message": "x", "limits": {"maxTurns": 0}}),
+            "limits.max_turns",
+        ),
+        (
+            json!({"message": "x", "limits": {"maxDuration": "-1s"}}),
+            "limits.max_duration",
+        ),
+        (json!({"message": "x", "assistant": "me"}), "assistant"),
+        (
+            json!({"message": "x", "parts": [{"image": {}}]}),
+            "parts[0].image",
+        ),
+    ];
+    for (request, field) in cases {
+        let (status, body) = world.post("/v1/chat", &request).await;
+        assert_eq!(status, 400, "{request} {body}");
+        let details = body["error"]["details"].as_array().unwrap();
+        let info: Vec<&Value> = details.iter().filter(|one| one["reason"].is_string()).collect();
+        assert_eq!(info.len(), 1, "one ErrorInfo: {body}");
+        assert_eq!(info[0]["reason"], "VALIDATION_FAILED", "{body}");
+        let fields: Vec<&str> = details
+            .iter()
+            .filter_map(|one| one["fieldViolations"].as_array())
+            .flatten()
+            .filter_map(|one| one["field"].as_str())
+            .collect();
+        assert_eq!(fields, [field], "{request} {body}");
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let world = World::new(Script::stand_in()).await;
+    for (request, reason) in [
+        (
+            json!({"message": "x", "thread": "threads/thread_nope"}),
+            "THREAD_NOT_FOUND",
+        ),
+        (
+            json!({"message": "x", "assistant": "assistants/asst_nope"}),
+            "ASSISTANT_NOT_FOUND",
+        ),
+    ] {
+        let (status, body) = world.post("/v1/chat", &request).await;
+        assert_eq!(
+            (status, &body["error"]["details"][0]["reason"]),
+            (404, &json!(reason)),
+            "{body}"
+        );
+    }
+    let (status, body) = world.post("/v1/tools/nope:call", &json!({})).await;
+    assert_eq!(
+        (status, &body["error"]["details"][0]["reason"]),
+        (404, &json!("TOOL_NOT_FOUND"))
+    );
+    let (status, _) = world.post("/v1/nope", &json!({})).await;
+    assert_eq!(status, 404);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn what_the_contract_has_and_the_service_has_not_says_so() {
+    let world = World::new(Script::stand_in()).await;
+    let mut client = world.grpc().await;
+    let unserved = client
+        .create_assistant(pb::CreateAssistantRequest::default())
+        .await
+        .unwrap_err();
+    let channel = tonic::transport::Channel::from_shared(world.url(""))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut threads = pb::thread_service_client::ThreadServiceClient::new(channel);
+    let unknown = threads
+        .get_thread(pb::GetThreadRequest::default())
+        .await
+        .unwrap_err();
+    for status in [unserved, unknown] {
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "UNIMPLEMENTED"
+        );
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn tools_are_listed_page_by_page() {
+    let world = World::new(Script::stand_in()).await;
+    let mut client = world.grpc().await;
+    let mut names = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListToolsRequest {
+            page_size: 1,
+            page_token,
+            ..pb::ListToolsRequest::default()
+        };
+        let page = client.list_tools(request).await.unwrap().into_inner();
+        names.extend(page.tools.into_iter().map(|tool| tool.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["tools/echo", "tools/calculate"]);
+
+    let bad = [
+        pb::ListToolsRequest {
+            page_size: -1,
+            ..Default::default()
+        },
+        pb::ListToolsRequest {
+            page_token: "nonsense".into(),
+            ..Default::default()
+        },
+    ];
+    for request in bad {
+        assert_eq!(
+            client.list_tools(request).await.unwrap_err().code(),
+            Code::InvalidArgument
+        );
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_tool_is_called_directly_and_its_failure_is_an_answer() {
+    let world = World::new(Script::stand_in()).await;
+    let call = |arguments: Value| {
+        let world = &world;
+        async move {
+            world
+                .post("/v1/tools/calculate:call", &json!({"arguments": arguments}))
+                .await
+        }
+    };
+    let (status, body) = call(json!({"expression": "7/2"})).await;
+    assert_eq!(
+        (status, &body["content"][0]["text"], &body["isError"]),
+        (200, &json!("Result: 3.5"), &json!(false))
+    );
+    let (status, body) = call(json!({"expression": 5})).await;
+    assert_eq!((status, &body["isError"]), (200, &json!(true)), "{body}");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn health_tells_the_truth_about_what_is_missing() {
+    let broken = json!({"mcpServers": {
+        "gone": {"command": "/does/not/exist"},
+        "builtin": {"command": world::program(), "args": ["mcp-server"], "prefix": ""},
+    }});
+    let world = World::with(Script::stand_in(), |config| config.mcp = world::mcp(&broken)).await;
+    let health = world
+        .grpc()
+        .await
+        .health(pb::HealthRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(health.status(), pb::HealthStatus::Degraded);
+    let servers: Vec<_> = health
+        .mcp_servers
+        .iter()
+        .map(|one| (one.name.as_str(), one.status()))
+        .collect();
+    assert_eq!(
+        servers,
+        [
+            ("gone", pb::HealthStatus::Unhealthy),
+            ("builtin", pb::HealthStatus::Healthy)
+        ]
+    );
+    assert!(!health.mcp_servers[0].message.is_empty());
+    assert!(
+        !health.model.unwrap().simulator,
+        "a configured model is not taken for the built-in one"
+    );
+    let answer = world
+        .grpc()
+        .await
+        .chat(pb::ChatRequest {
+            message: "echo on".into(),
+            ..Default::default()
+        })
+        .await;
+    assert!(answer.unwrap().into_inner().response.contains("Echo: on"));
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn without_a_model_and_without_the_simulator_chat_says_what_to_do() {
+    let world = World::with(Script::stand_in(), |config| {
+        config.model.endpoint.base_url = None;
+        config.model.no_simulator = true;
+    })
+    .await;
+    let (status, body) = world.post("/v1/chat", &json!({"message": "hi"})).await;
+    assert_eq!(
+        (status, &body["error"]["details"][0]["reason"]),
+        (400, &json!("MODEL_NOT_CONFIGURED")),
+        "{body}"
+    );
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn more_requests_than_allowed_are_refused_with_when_to_come_back() {
+    let world = World::with(Script::turns([Turn::hang()]), |config| {
+        config.api.max_concurrent_requests = 1
+    })
+    .await;
+    let mut client = world.grpc().await;
+    let request = pb::ChatRequest {
+        message: "hi".into(),
+        ..Default::default()
+    };
+    let mut open = client.stream_chat(request).await.unwrap().into_inner();
+    open.message().await.unwrap();
+    let response = reqwest::get(world.url("/v1/health")).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "1");
+    drop(open);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn too_much_is_refused_on_every_door() {
+    let world = World::with(Script::stand_in(), |config| config.api.body_limit_bytes = 1_000).await;
+    let long = "x".repeat(2_000);
+    let (status, body) = world.post("/v1/chat", &json!({"message": long})).await;
+    assert_eq!(status, 413, "{body}");
+    let request = pb::ChatRequest {
+        message: long,
+        ..Default::default()
+    };
+    let refused = world.grpc().await.chat(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(
+        refused.get_error_details().error_info().unwrap().reason,
+        "REQUEST_TOO_LARGE"
+    );
+    world.stopped().await;
+}
+
+/// Sends bytes, and reads what comes back until the connection is closed or nothing more comes.
+fn raw(world: &World, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(world.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_requests_get_an_answer_and_leave_the_service_alone() {
+    let world = World::new(Script::stand_in()).await;
+    let chat = |content_type: &str, body: &[u8]| {
+        let head = format!(
+            "POST /v1/chat HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {content_type}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let grpc_web = |body: &[u8]| {
+        let request = chat("application/grpc-web+proto", body);
+        let text =
+            String::from_utf8_lossy(&request).replace("/v1/chat", "/assistant.v1.AssistantService/Chat");
+        text.into_bytes()
+    };
+    let cases: [(Vec<u8>, &str); 8] = [
+        (b"nonsense\r\n\r\n".to_vec(), "HTTP/1.1 400"),
+        (chat("application/json", b"{\"message\""), "HTTP/1.1 400"),
+        (
+            chat("application/json", b"{\"message\":\"\xff\"}"),
+            "HTTP/1.1 400",
+        ),
+        (chat("text/plain", b"hello"), "HTTP/1.1 415"),
+        (
+            b"PUT /v1/chat HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(),
+            "HTTP/1.1 405",
+        ),
+        (
+            b"GET /v1/../etc HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(),
+            "HTTP/1.1 404",
+        ),
+        (grpc_web(b"\x00\x00\x00\x00\x05\xff\xff"), "HTTP/1.1 200"),
+        (grpc_web(b"\x00\x00\x00\x00\x02\xff\xff"), "HTTP/1.1 200"),
+    ];
+    for (request, expected) in cases {
+        let answer = tokio::task::block_in_place(|| raw(&world, &request));
+        assert!(
+            answer.starts_with(expected),
+            "{}\n{answer}",
+            String::from_utf8_lossy(&request)
+        );
+        if expected.ends_with("200") {
+            assert!(
+                answer.contains("grpc-status:3") || answer.contains("grpc-status: 3"),
+                "{answer}"
+            );
+        }
+    }
+    let answer = world
+        .post("/v1/chat", &json!({"message": "still there?"}))
+        .await
+        .1;
+    assert_eq!(answer["response"], "Mock reply to: still there?");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn probes_answer() {
+    let world = World::new(Script::stand_in()).await;
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(
+            reqwest::get(world.url(path)).await.unwrap().status(),
+            200,
+            "{path}"
+        );
+    }
+    let channel = tonic::transport::Channel::from_shared(world.url(""))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    for service in ["", "assistant.v1.AssistantService"] {
+        let request = tonic_health::pb::HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = health.check(request).await.unwrap().into_inner();
+        assert_eq!(
+            answer.status(),
+            tonic_health::pb::health_check_response::ServingStatus::Serving
+        );
+    }
+    world.stopped().await;
+}
