@@ -80,7 +80,7 @@ fn sources() -> Vec<(String, String, Vec<String>)> {
         let code = text
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"))
-            .map(str::to_owned)
+            .map(without_texts)
             .collect();
         let place = path
             .strip_prefix(&root)
@@ -91,6 +91,11 @@ fn sources() -> Vec<(String, String, Vec<String>)> {
         (room, place, code)
     };
     files.into_iter().map(read).collect()
+}
+
+/// The line without what stands between its quotes: a name there is no use of it.
+fn without_texts(line: &str) -> String {
+    line.split('"').step_by(2).collect()
 }
 
 /// The names that follow `prefix` in the line.
