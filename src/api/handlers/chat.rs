@@ -15,6 +15,7 @@ use crate::api::pb;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect, RunHandle};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::event::{Body, Event};
+use crate::run::id::{RunId, ThreadId};
 use crate::run::log::Watch;
 use crate::run::message::{Message, Part, Role};
 use crate::run::ports::RequestKey;
@@ -56,7 +57,12 @@ impl Handlers {
 
     async fn begin(&self, request: pb::ChatRequest) -> Result<Begun, Error> {
         let (new, on_disconnect) = self.read(request)?;
-        self.engine.begin(new, on_disconnect).await
+        let thread = new.thread.clone();
+        let begun = self.engine.begin(new, on_disconnect).await;
+        begun.map_err(|error| match thread {
+            Some(thread) => named(error, &thread),
+            None => error,
+        })
     }
 
     /// Reads a request, naming every field that does not fit.
@@ -115,6 +121,22 @@ impl Handlers {
         Ok(stream::iter(events)
             .map(move |event| convert::event::to_pb(&thread, &run, &event))
             .boxed())
+    }
+}
+
+/// Names the thread that is not there, or the run that keeps it busy, as the contract does.
+fn named(error: Error, thread: &ThreadId) -> Error {
+    match error.reason() {
+        Reason::ThreadNotFound => error.with("thread", name::thread(thread)),
+        Reason::ThreadBusy => {
+            let active = error.metadata().iter().find(|(key, _)| *key == "run");
+            let active = active.and_then(|(_, id)| RunId::parse(id).ok());
+            match active {
+                Some(run) => Error::new(error.reason(), error.message()).with("run", name::run(thread, &run)),
+                None => error,
+            }
+        }
+        _ => error,
     }
 }
 
