@@ -348,6 +348,7 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
         }),
         timeouts: model::Timeouts {
             connect: config.timeouts.connect,
+            first_byte: config.timeouts.first_byte,
             idle: config.timeouts.idle,
         },
     }

@@ -43,7 +43,9 @@ pub struct Config {
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
-    /// For the next byte, the first one included. Models that reason without saying so are silent for long.
+    /// For the head of the answer. Some servers send none before the model has begun to speak.
+    pub first_byte: Duration,
+    /// For the next byte after it. Models that reason without saying so are silent for long.
     pub idle: Duration,
 }
 
@@ -51,6 +53,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(120),
             idle: Duration::from_secs(120),
         }
     }

@@ -441,6 +441,7 @@ async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
     ] {
         let (base, _seen) = serve(vec![answer]).await;
         let mut config = config(&base);
+        config.timeouts.first_byte = Duration::from_millis(200);
         config.timeouts.idle = Duration::from_millis(200);
         let error = ask(&OpenAi::new(config, false).unwrap(), hello())
             .await

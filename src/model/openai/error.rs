@@ -118,6 +118,14 @@ impl Failure {
         }
     }
 
+    /// A connection that has been silent for this long.
+    pub(super) fn silent(limit: Duration) -> Self {
+        Self {
+            stage: Stage::Waiting,
+            ..Self::broken(format!("nothing came for {limit:?}"))
+        }
+    }
+
     /// Whether the same request may be sent again: the provider has not begun to work on it. Not after a 500,
     /// which may come after work that was done and paid for.
     pub(super) fn is_before_work(&self) -> bool {

@@ -80,13 +80,13 @@ impl Reader {
     }
 
     async fn read(&mut self) -> State {
-        let taken = match self.response.chunk().await {
+        let taken = match self.source.upstream.chunk(&mut self.response).await {
             Ok(Some(bytes)) => self.take(&bytes),
             Ok(None) => return State::Ended(self.end()),
             // A server that cuts the connection behind a complete answer has done its work.
-            Err(error) => {
+            Err(failure) => {
                 let ended = self.decoder.end(&mut self.events);
-                return State::Ended(ended.map_err(|_| Failure::from_transport(error)));
+                return State::Ended(ended.map_err(|_| failure));
             }
         };
         match taken {

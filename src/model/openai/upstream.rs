@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
 
-use crate::model::{Config, Secret, install_tls_provider, retry};
+use crate::model::{Config, Secret, Timeouts, install_tls_provider, retry};
 use crate::run::error::Error;
 
 use super::error::Failure;
@@ -26,6 +26,7 @@ pub(super) struct Upstream {
     url: Url,
     /// What must not be logged, also when the provider quotes it.
     secrets: Vec<Secret>,
+    timeouts: Timeouts,
     /// Why the last request failed.
     trouble: Mutex<Option<String>>,
 }
@@ -58,7 +59,6 @@ impl Upstream {
             .default_headers(headers(config)?)
             .user_agent(concat!("assistd/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.timeouts.connect)
-            .read_timeout(config.timeouts.idle)
             // Followed, a redirect would carry the conversation to somebody who was not configured.
             .redirect(reqwest::redirect::Policy::none())
             // What may be repeated is decided here alone.
@@ -83,6 +83,7 @@ impl Upstream {
                 .filter(|secret| secret.len() >= SECRET_LENGTH_BYTES)
                 .map(Secret::new)
                 .collect(),
+            timeouts: config.timeouts,
             trouble: Mutex::default(),
         })
     }
@@ -121,18 +122,32 @@ impl Upstream {
     }
 
     async fn attempt(&self, body: Bytes) -> Result<Response, Failure> {
-        let sent = self.client.post(self.url.clone()).body(body).send().await;
-        let response = sent.map_err(Failure::from_transport)?;
+        let sending = self.client.post(self.url.clone()).body(body).send();
+        let response = tokio::time::timeout(self.timeouts.first_byte, sending)
+            .await
+            .map_err(|_| Failure::silent(self.timeouts.first_byte))?
+            .map_err(Failure::from_transport)?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
         let retry_after = retry::retry_after(response.headers(), SystemTime::now());
-        let body = beginning(response).await;
+        let body = self.beginning(response).await;
         Err(Failure {
             retry_after,
             ..Failure::from_response(status, &body)
         })
+    }
+
+    /// The next piece of an answer; none at its end.
+    ///
+    /// # Errors
+    /// The connection breaks, or is silent for too long.
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Failure> {
+        tokio::time::timeout(self.timeouts.idle, response.chunk())
+            .await
+            .map_err(|_| Failure::silent(self.timeouts.idle))?
+            .map_err(Failure::from_transport)
     }
 
     /// Makes an error of a failure, and remembers it.
@@ -155,24 +170,24 @@ impl Upstream {
             .clone()
     }
 
+    /// The beginning of a refusal's body; the rest, or a body that breaks off, is not worth another error.
+    async fn beginning(&self, mut response: Response) -> Vec<u8> {
+        let mut body = Vec::new();
+        while let Ok(Some(bytes)) = self.chunk(&mut response).await {
+            let room = REFUSAL_LIMIT_BYTES - body.len();
+            body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if bytes.len() >= room {
+                break;
+            }
+        }
+        body
+    }
+
     fn conceal(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| {
             text.replace(secret.expose(), "***")
         })
     }
-}
-
-/// The beginning of a refusal's body; the rest, or a body that breaks off, is not worth another error.
-async fn beginning(mut response: Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Ok(Some(bytes)) = response.chunk().await {
-        let room = REFUSAL_LIMIT_BYTES - body.len();
-        body.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if bytes.len() >= room {
-            break;
-        }
-    }
-    body
 }
 
 /// The headers of every request. Checked before they reach async-openai, which panics over those that cannot
