@@ -44,6 +44,7 @@ pub async fn run(settings: &Settings, arguments: ChatArguments) -> Result<(), Er
     let mut conversation = Conversation {
         client: client::connect(settings).await?,
         thread: arguments.thread.map(full_name).unwrap_or_default(),
+        is_under_way: false,
         model: arguments.model.unwrap_or_default(),
         printer: Printer::new(io::stdout(), io::stderr(), style)?,
     };
@@ -70,6 +71,8 @@ struct Conversation {
     client: Client,
     /// Empty until the service has named it.
     thread: String,
+    /// Whether the service has the thread: an event of it has come.
+    is_under_way: bool,
     model: String,
     printer: Printer<Stdout, Stderr>,
 }
@@ -119,7 +122,8 @@ impl Conversation {
         };
         let mut events = self.client.stream_chat(request).await?.into_inner();
         while let Some(event) = events.message().await? {
-            if self.thread.is_empty() {
+            if !self.is_under_way {
+                self.is_under_way = true;
                 self.thread = thread_of(&event.run).to_owned();
             }
             match self.printer.event(&event)? {
@@ -133,7 +137,7 @@ impl Conversation {
     }
 
     fn say_how_to_continue(&mut self) -> Result<(), Error> {
-        if self.thread.is_empty() {
+        if !self.is_under_way {
             return Ok(());
         }
         let line = format!("continue with --thread {}", self.thread);

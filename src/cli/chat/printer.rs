@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::api::pb;
+use crate::api::pb::content_part::Part;
 use crate::api::pb::run_event::Payload;
 use crate::cli::call;
 use crate::cli::error::Error;
@@ -105,14 +106,11 @@ impl<O: Write, N: Write> Printer<O, N> {
     fn print(&mut self, payload: &Payload) -> Result<(), Error> {
         match payload {
             Payload::TextDelta(delta) => self.text(&delta.text),
-            Payload::ToolCallStarted(started) => match &started.tool_call {
-                Some(call) => self.note(&format!(
-                    "→ {} {}",
-                    call.tool,
-                    brief(&arguments(call), NOTE_CHARS)
-                )),
-                None => Ok(()),
-            },
+            // Here, not when a call starts: only now its arguments are whole.
+            Payload::MessageCompleted(completed) => completed
+                .message
+                .as_ref()
+                .map_or(Ok(()), |message| self.calls(message)),
             Payload::ToolCallProgress(progress) if !progress.message.is_empty() => {
                 self.note(&format!("… {}", brief(&progress.message, NOTE_CHARS)))
             }
@@ -147,6 +145,23 @@ impl<O: Write, N: Write> Printer<O, N> {
             self.answer.write_all(shown.as_bytes())?;
             self.answer.flush()?;
             self.is_amid_line = last != '\n';
+        }
+        Ok(())
+    }
+
+    /// The tools that the model asks for in a message of its own.
+    fn calls(&mut self, message: &pb::Message) -> Result<(), Error> {
+        if message.role() != pb::Role::Assistant {
+            return Ok(());
+        }
+        for part in &message.content {
+            if let Some(Part::ToolCall(call)) = &part.part {
+                self.note(&format!(
+                    "→ {} {}",
+                    call.tool,
+                    brief(&arguments(call), NOTE_CHARS)
+                ))?;
+            }
         }
         Ok(())
     }
@@ -221,9 +236,14 @@ mod tests {
             ..Default::default()
         };
         [
-            Payload::ToolCallStarted(pb::ToolCallStarted {
-                tool_call: Some(call.clone()),
-                ..Default::default()
+            Payload::MessageCompleted(pb::MessageCompleted {
+                message: Some(pb::Message {
+                    role: pb::Role::Assistant.into(),
+                    content: vec![pb::ContentPart {
+                        part: Some(Part::ToolCall(call.clone())),
+                    }],
+                    ..Default::default()
+                }),
             }),
             Payload::ToolCallCompleted(pb::ToolCallCompleted {
                 tool_call: Some(call),
