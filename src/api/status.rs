@@ -48,8 +48,7 @@ pub fn of(error: &Error, request_id: &str) -> Status {
                 .collect::<Vec<_>>(),
         );
     }
-    let delay = error.retry_delay().or_else(|| retry_hint(error.reason()));
-    if let Some(delay) = delay {
+    if let Some(delay) = retry_delay(error) {
         details.set_retry_info(Some(delay));
     }
     if let Some((kind, name)) = resource(error) {
@@ -67,6 +66,11 @@ pub fn of(error: &Error, request_id: &str) -> Status {
         tracing::error!(request_id, cause = ?std::error::Error::source(error), "internal error");
     }
     Status::with_error_details(code(error.kind()), error.message(), details)
+}
+
+/// When a later try may work, if there is any sense in one.
+pub fn retry_delay(error: &Error) -> Option<Duration> {
+    error.retry_delay().or_else(|| retry_hint(error.reason()))
 }
 
 /// When to try again where nothing better is known.

@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod chat;
+mod description;
 mod doors;
+mod legacy;
 mod mcp;
 mod model;
 mod simulator;
+mod skip;
 mod store;
 mod tidy;
 mod transcode;

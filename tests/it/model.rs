@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +18,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+
+use crate::description::description;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHAT_OK: &str =
@@ -245,33 +246,6 @@ fn hi() -> Vec<ModelEvent> {
     ]
 }
 
-/// A validator for a schema of OpenAI's description, if that is here. A `oneOf` there means "the one that the
-/// discriminator names", but its branches overlap, so that JSON Schema must read it as `anyOf`.
-fn openai_schema(name: &str) -> Option<jsonschema::Validator> {
-    fn loosen(value: &mut Value) {
-        if let Value::Object(object) = value {
-            if let Some(branches) = object.remove("oneOf") {
-                object.insert("anyOf".into(), branches);
-            }
-            object.values_mut().for_each(loosen);
-        } else if let Value::Array(list) = value {
-            list.iter_mut().for_each(loosen);
-        }
-    }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/openai/openapi.json");
-    // A git worktree beside the main one lies a directory deeper.
-    let alternative = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/openai/openapi.json");
-    let Ok(text) = std::fs::read_to_string(&path).or_else(|_| std::fs::read_to_string(alternative)) else {
-        eprintln!("SKIPPED: no description of OpenAI's API at {}", path.display());
-        return None;
-    };
-    let mut description: Value = serde_json::from_str(&text).unwrap();
-    let mut components = description["components"].take();
-    loosen(&mut components);
-    let schema = json!({"$ref": format!("#/components/schemas/{name}"), "components": components});
-    Some(jsonschema::validator_for(&schema).unwrap())
-}
-
 #[tokio::test]
 async fn every_request_is_what_openais_description_says() {
     for (dialect, schema, path) in [
@@ -282,7 +256,7 @@ async fn every_request_is_what_openais_description_says() {
             "post /v1/chat/completions ",
         ),
     ] {
-        let validator = openai_schema(schema);
+        let validator = description().map(|description| description.request_schema(schema));
         let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
         let model = OpenAi::new(
             Config {

@@ -1,12 +1,10 @@
 //! The simulator over real sockets: everything it says is what OpenAI's API description allows.
 
-pub mod description;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::description::{Description, assert_valid, description};
 use assistd::simulator::{At, Fault, Finish, Item, Script, Simulator, Turn};
-use description::{Description, assert_valid, description};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -28,10 +28,10 @@ fn folder() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!(
-        "SKIPPED: no vectors: {} is not a folder (set ASSISTD_VECTORS)",
+    crate::skip::skipped(&format!(
+        "no vectors: {} is not a folder (set ASSISTD_VECTORS)",
         folder.display()
-    );
+    ));
     None
 }
 

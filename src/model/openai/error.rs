@@ -217,6 +217,10 @@ impl Failure {
         };
         let said = self.said(conceal);
         let error = Error::new(reason, message).caused_by(Said(said));
+        let error = match self.status {
+            Some(status) => error.with("provider_status", status.to_string()),
+            None => error,
+        };
         match self.retry_after {
             Some(delay) => error.retry_after(delay),
             None => error,

@@ -1,23 +1,16 @@
 //! OpenAI's API description as a judge of requests and answers.
 
-use std::path::Path;
-
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
+const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/openai/openapi.json");
+
 /// The description, or `None` with a loud note where it does not lie beside the project.
 pub fn description() -> Option<Description> {
-    // Beside the project, or further up where the project is a worktree.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let candidates = root
-        .ancestors()
-        .skip(1)
-        .map(|above| above.join("shared/openai/openapi.json"));
-    let Some(text) = candidates
-        .filter_map(|path| std::fs::read_to_string(path).ok())
-        .next()
-    else {
-        eprintln!("SKIPPED: ../shared/openai/openapi.json is not there, nothing is validated against it");
+    let Ok(text) = std::fs::read_to_string(DESCRIPTION) else {
+        crate::skip::skipped(
+            "OpenAI's description is not beside the project: nothing is validated against it",
+        );
         return None;
     };
     let mut document: Value = serde_json::from_str(&text).expect("the description is JSON");
