@@ -569,8 +569,8 @@ async fn openings_whose_callers_go_away_leave_no_thread_busy() {
         for _ in 0..patience * 20 {
             std::hint::spin_loop();
         }
-        if patience % 2 == 0 {
-            is_opened |= futures::poll!(&mut call).is_ready();
+        if !is_opened && patience % 2 == 0 {
+            is_opened = futures::poll!(&mut call).is_ready();
         }
         drop(call);
         if is_opened {
