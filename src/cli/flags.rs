@@ -75,13 +75,14 @@ fn argument(entry: &'static dyn Entry, flag: &'static Flag) -> Arg {
     }
 }
 
+/// The flag's value. A command that does not have the flag does not know its id: that is an error with debug
+/// assertions and nothing without, and neither may panic.
 fn value(matches: &ArgMatches, entry: &dyn Entry, flag: &Flag) -> Option<String> {
     let id = entry.about().env;
-    // A command that does not have the flag does not know its id.
-    matches.try_contains_id(id).ok()?;
     if flag.is_switch {
-        matches.get_flag(id).then(|| "true".to_owned())
+        let is_on = matches.try_get_one::<bool>(id).ok().flatten();
+        is_on.filter(|is_on| **is_on).map(ToString::to_string)
     } else {
-        matches.get_one::<String>(id).cloned()
+        matches.try_get_one::<String>(id).ok().flatten().cloned()
     }
 }
