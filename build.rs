@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .include_source_info(true)
         .open_files(FILES)?;
     tonic_prost_build::configure()
+        .codec_path("crate::api::codec::LeanCodec")
         // Maps in order, so that equal messages are equal bytes.
         .btree_map(".assistant.v1")
         // One type for a status and its details wherever they come from.

@@ -1,5 +1,6 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
+pub mod codec;
 pub mod convert;
 pub mod cors;
 pub mod deadline;

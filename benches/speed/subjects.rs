@@ -101,9 +101,15 @@ impl Subjects {
     /// The same question to the model itself, its stream read to the end.
     pub async fn direct(&self, message: &str) {
         let mut body = self.ask_directly(message).await;
+        let mut seen = Vec::new();
         while let Some(piece) = body.next().await {
-            piece.unwrap();
+            seen.extend_from_slice(&piece.unwrap());
         }
+        assert!(
+            seen.ends_with(b"data: [DONE]\n\n"),
+            "{}",
+            String::from_utf8_lossy(&seen)
+        );
     }
 
     pub async fn direct_first_text(&self, message: &str) -> Duration {

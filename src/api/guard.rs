@@ -1,6 +1,9 @@
 //! What every call of the contract passes, whatever door it came through: a permit, a deadline, a net under
 //! panics, and the promise that every error has its `ErrorInfo`.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;

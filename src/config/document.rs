@@ -75,7 +75,7 @@ fn line(text: &mut String, entry: &dyn Entry) {
         .map_or(String::new(), |flag| format!("`--{}`", flag.long));
     let default = match about.default {
         Fallback::Value(value) => format!("`{value}`"),
-        Fallback::Unset(words) => words.to_owned(),
+        Fallback::Unset(words) | Fallback::Platform(words, _) => words.to_owned(),
     };
     let _ = writeln!(
         text,

@@ -52,6 +52,8 @@ pub enum Fallback {
     Value(&'static str),
     /// No value; these words say what happens then.
     Unset(&'static str),
+    /// What the platform says, in these words, and what that is here, if it says anything.
+    Platform(&'static str, fn() -> Option<String>),
 }
 
 /// What a key accepts.

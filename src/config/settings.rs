@@ -136,7 +136,7 @@ impl Settings {
         match (self.settings.get(key.about.name), &key.about.default) {
             (Some(setting), _) => (key.form.parse)(&setting.raw),
             (None, Fallback::Value(text)) => (key.form.parse)(&Raw::Text((*text).to_owned())),
-            (None, Fallback::Unset(_)) => None,
+            (None, Fallback::Unset(_) | Fallback::Platform(..)) => None,
         }
     }
 
@@ -178,6 +178,7 @@ impl Settings {
             (Some(setting), _) => (Some(setting.raw.shown(entry.shape())), setting.source.clone()),
             (None, Fallback::Value(text)) => (Some((*text).to_owned()), Source::Default),
             (None, Fallback::Unset(_)) => (None, Source::Default),
+            (None, Fallback::Platform(_, here)) => (here(), Source::Default),
         };
         Row {
             key: about.name,

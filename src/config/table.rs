@@ -64,13 +64,19 @@ pub static LISTEN: Key<SocketAddr> = Key {
     form: form::ADDRESS,
 };
 
+fn platform_data_dir() -> Option<String> {
+    super::default_data_dir()
+        .ok()
+        .map(|path| path.display().to_string())
+}
+
 /// Where state is kept.
 pub static DATA_DIR: Key<PathBuf> = Key {
     about: About {
         name: "data_dir",
         env: "ASSISTD_DATA_DIR",
         flag: flag("data-dir", Scope::Service),
-        default: Fallback::Unset("`assistd` in the platform's data directory"),
+        default: Fallback::Platform("`assistd` in the platform's data directory", platform_data_dir),
         help: "Where threads, messages and runs are kept, created when missing. `:memory:` keeps them until the process ends",
     },
     form: form::PATH,

@@ -16,6 +16,9 @@ use crate::run::message::ToolOutput;
 use crate::run::ports::{OnProgress, Toolbox};
 use crate::run::state::Input;
 
+/// How far a call is.
+pub(super) type Report = (CallId, Progress);
+
 /// A call that a run wants made.
 pub(super) struct PendingCall {
     pub(super) call: CallId,
@@ -28,7 +31,7 @@ pub(super) async fn perform(
     toolbox: Arc<dyn Toolbox>,
     pending: PendingCall,
     timeout: Duration,
-    progress: mpsc::Sender<Input>,
+    progress: mpsc::Sender<Report>,
 ) -> Input {
     let PendingCall {
         call,
@@ -38,10 +41,7 @@ pub(super) async fn perform(
     let reporting = call.clone();
     let on_progress: OnProgress = Box::new(move |report| {
         // A report that finds no room is dropped: the next one says more.
-        let _ = progress.try_send(Input::CallProgress {
-            call: reporting.clone(),
-            progress: report,
-        });
+        let _ = progress.try_send((reporting.clone(), report));
     });
     let started = Instant::now();
     let output = match bounded(toolbox.as_ref(), &tool, arguments, timeout, on_progress).await {

@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::call::{self, PendingCall};
+use super::call::{self, PendingCall, Report};
 use super::{Finished, LiveRun, Shared};
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
@@ -196,7 +196,7 @@ struct Work {
     calls: FuturesUnordered<BoxFuture<'static, Input>>,
     waiting: VecDeque<BoxFuture<'static, Input>>,
     parallel_calls: usize,
-    progress: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    progress: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
 }
 
 impl Work {
@@ -247,7 +247,7 @@ impl Work {
     async fn next(&mut self) -> Input {
         tokio::select! {
             biased;
-            Some(progress) = self.progress.1.recv() => progress,
+            Some((call, progress)) = self.progress.1.recv() => Input::CallProgress { call, progress },
             Some(done) = self.calls.next() => {
                 self.fill();
                 done
