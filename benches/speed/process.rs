@@ -75,7 +75,7 @@ impl Stack {
             simulator,
             tools,
             echo: Process::start(bare, "listening on "),
-            files: files,
+            files,
         }
     }
 }

@@ -143,7 +143,7 @@ impl Subjects {
     }
 
     pub async fn call_tool(&self) {
-        let arguments = [("text".to_owned(), "hello".to_owned().into())];
+        let arguments = [("text".to_owned(), "hello".to_owned())];
         let request = pb::CallToolRequest {
             name: "tools/echo".to_owned(),
             arguments: Some(prost_types::Struct {

@@ -10,7 +10,7 @@ use crate::run::error::Error;
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The HTTP deadline: decimal seconds.
-const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
+pub const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
 /// The longest `grpc-timeout` by its specification, in digits.
 const GRPC_TIMEOUT_DIGITS: usize = 8;
@@ -59,10 +59,12 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-fn server_timeout(text: &str) -> Option<Duration> {
+/// Decimal seconds, without a sign or an exponent; more than a duration holds is its most.
+pub fn server_timeout(text: &str) -> Option<Duration> {
+    let text = text.trim();
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let seconds: f64 = text.parse().ok().filter(|_| is_decimal)?;
-    Duration::try_from_secs_f64(seconds).ok()
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 #[cfg(test)]

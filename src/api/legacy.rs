@@ -22,14 +22,12 @@ use self::body::Body;
 use self::refusal::Refusal;
 use self::route::Route;
 use crate::api::convert::name;
+use crate::api::deadline;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::run::error::{Error, Reason};
 use crate::run::id::ThreadId;
 use crate::run::message::ToolOutput;
-
-/// The header by which a caller says how long it waits, in decimal seconds.
-const TIMEOUT_HEADER: &str = "x-server-timeout";
 
 /// The door for clients of the service that this one replaces.
 pub struct Legacy {
@@ -107,13 +105,13 @@ impl Legacy {
 
     /// How long the request may take: the lesser of what its caller and the operator say.
     fn time(&self, headers: &HeaderMap) -> Result<Duration, Refusal> {
-        let Some(value) = headers.get(TIMEOUT_HEADER) else {
+        let Some(value) = headers.get(deadline::SERVER_TIMEOUT) else {
             return Ok(self.request_timeout);
         };
         let text = String::from_utf8_lossy(value.as_bytes());
-        match seconds(&text) {
+        match deadline::server_timeout(&text) {
             Some(time) => Ok(time.min(self.request_timeout)),
-            None => Err(fields::not_seconds(TIMEOUT_HEADER, &text)),
+            None => Err(fields::not_seconds(deadline::SERVER_TIMEOUT.as_str(), &text)),
         }
     }
 
@@ -227,14 +225,6 @@ fn thread_name(id: &str) -> Result<String, Refusal> {
 /// The bare id in a resource's name.
 fn last_segment(name: &str) -> &str {
     name.rsplit_once('/').map_or(name, |(_, id)| id)
-}
-
-/// Decimal seconds, without sign or exponent; more than a duration holds is its most.
-fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let seconds: f64 = text.parse().ok().filter(|_| is_decimal)?;
-    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 fn refused(refusal: &Refusal) -> Reply {

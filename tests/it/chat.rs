@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::api::pb::{self, run_event::Payload};
 use assistd::config::StoreSection;
 use assistd::simulator::{At, Fault, Script, Turn};
 use serde_json::{Value, json};
 use tonic::Code;
+use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
 use crate::world::{PATIENCE, World};
@@ -31,6 +33,22 @@ fn reason(status: &tonic::Status) -> String {
         .error_info()
         .map(|info| info.reason.clone())
         .unwrap_or_default()
+}
+
+/// The answer, as soon as the thread is free.
+async fn once_free(
+    client: &mut AssistantServiceClient<Channel>,
+    request: pb::ChatRequest,
+) -> pb::ChatResponse {
+    let answer = async {
+        loop {
+            match client.chat(request.clone()).await {
+                Ok(answer) => break answer.into_inner(),
+                Err(busy) => assert_eq!(reason(&busy), "THREAD_BUSY"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, answer).await.unwrap()
 }
 
 async fn events(world: &World, request: pb::ChatRequest) -> Vec<pb::RunEvent> {
@@ -189,15 +207,7 @@ async fn a_thread_takes_one_run_at_a_time() {
 
     // A client that goes away cancels its run, and the thread is free again.
     drop(open);
-    let next = async {
-        loop {
-            match client.chat(again("now?", &first.thread)).await {
-                Ok(answer) => break answer.into_inner(),
-                Err(busy) => assert_eq!(reason(&busy), "THREAD_BUSY"),
-            }
-        }
-    };
-    let answer = tokio::time::timeout(PATIENCE, next).await.unwrap();
+    let answer = once_free(&mut client, again("now?", &first.thread)).await;
     assert_eq!(answer.response, "Mock reply to: now?");
     world.stopped().await;
 }
@@ -224,18 +234,8 @@ async fn a_deadline_bounds_the_request_and_frees_the_thread() {
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["error"]["status"], "DEADLINE_EXCEEDED");
 
-    let next = async {
-        loop {
-            match client.chat(again("still there?", &first.thread)).await {
-                Ok(answer) => break answer.into_inner(),
-                Err(busy) => assert_eq!(reason(&busy), "THREAD_BUSY"),
-            }
-        }
-    };
-    assert_eq!(
-        tokio::time::timeout(PATIENCE, next).await.unwrap().response,
-        "after"
-    );
+    let answer = once_free(&mut client, again("still there?", &first.thread)).await;
+    assert_eq!(answer.response, "after");
     world.stopped().await;
 }
 
