@@ -201,8 +201,13 @@ async fn health_tells_the_truth_about_what_is_missing() {
         ]
     );
     assert!(!health.mcp_servers[0].message.is_empty());
+    let model = health.model.unwrap();
+    assert_eq!(
+        format!("http://{}/v1", model.base_url_host),
+        world.simulator.base_url()
+    );
     assert!(
-        !health.model.unwrap().simulator,
+        !model.simulator,
         "a configured model is not taken for the built-in one"
     );
     let answer = world

@@ -108,7 +108,7 @@ fn model(status: ModelStatus) -> pb::ModelHealth {
     };
     pb::ModelHealth {
         name: status.model,
-        base_url_host: status.endpoint,
+        base_url_host: host(&status.endpoint),
         dialect: dialect.into(),
         simulator: status.simulated,
         status: health.into(),
@@ -118,6 +118,14 @@ fn model(status: ModelStatus) -> pb::ModelHealth {
             (None, false) => String::new(),
         },
     }
+}
+
+/// The host and port of an origin such as `https://api.example:8443`.
+fn host(endpoint: &str) -> String {
+    endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, host)| host)
+        .to_owned()
 }
 
 fn server(status: ServerStatus) -> pb::McpServerHealth {
