@@ -75,8 +75,14 @@ fn deviations() -> BTreeMap<&'static str, (u16, Option<Value>, &'static str)> {
                 "a failed tool says so",
             ),
         ),
-        ("call_calculate_rce", (200, None, "never evaluates code")),
-        ("call_calculate_not_math", (200, None, "only arithmetic")),
+        (
+            "call_calculate_rce",
+            (200, text("Error: …", false), "never evaluates code"),
+        ),
+        (
+            "call_calculate_not_math",
+            (200, text("Error: …", false), "only arithmetic"),
+        ),
         (
             "openapi_json",
             (404, None, "the original's description of itself is no promise"),
