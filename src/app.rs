@@ -19,12 +19,14 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::api::cors::{Cors, Origins};
 use crate::api::front::{Contract, Front};
-use crate::api::grpc::Assistant;
+use crate::api::grpc::{Assistant, Runs, Threads};
 use crate::api::guard::Guard;
 use crate::api::handlers::Handlers;
 use crate::api::legacy::Legacy;
 use crate::api::listener::{self, Bounds};
 use crate::api::pb::assistant_service_server::{AssistantServiceServer, SERVICE_NAME};
+use crate::api::pb::run_service_server::{self, RunServiceServer};
+use crate::api::pb::thread_service_server::{self, ThreadServiceServer};
 use crate::api::transcode::{self, Transcoder};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
@@ -44,6 +46,14 @@ const CLOSING_TIME: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 16_384;
 const MAX_STREAMS: u32 = 1_024;
 
+/// The services of the contract that are served, as their health is asked for: the empty name is the whole.
+const SERVICES: [&str; 4] = [
+    "",
+    SERVICE_NAME,
+    thread_service_server::SERVICE_NAME,
+    run_service_server::SERVICE_NAME,
+];
+
 /// The file of the store in the data directory.
 const STORE_FILE: &str = "assistd.db";
 
@@ -55,6 +65,7 @@ pub struct App {
     core: Core,
     health: HealthReporter,
     drain: Drain,
+    event_retention: Duration,
 }
 
 /// What lives behind the door.
@@ -118,12 +129,11 @@ impl App {
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);
         let door = door(&config.api, &handlers, health_server, drain.begun.clone())?;
-        health
-            .set_service_status("", tonic_health::ServingStatus::Serving)
-            .await;
-        health
-            .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::Serving)
-            .await;
+        for service in SERVICES {
+            health
+                .set_service_status(service, tonic_health::ServingStatus::Serving)
+                .await;
+        }
         log_start(&core, address);
         Ok(App {
             listener,
@@ -132,6 +142,7 @@ impl App {
             core,
             health,
             drain,
+            event_retention: config.run.event_retention,
         })
     }
 
@@ -176,8 +187,11 @@ impl App {
             core,
             health,
             drain,
+            event_retention,
             ..
         } = self;
+        let (engine, ending) = (core.engine.clone(), drain.begun.clone());
+        let sweeping = tokio::spawn(async move { engine.sweep(event_retention, ending).await });
         let bounds = Bounds {
             max_connections: MAX_CONNECTIONS,
             max_streams: MAX_STREAMS,
@@ -186,12 +200,11 @@ impl App {
         let ending = async {
             shutdown.await;
             tracing::info!(grace = ?drain.grace, "draining");
-            health
-                .set_service_status("", tonic_health::ServingStatus::NotServing)
-                .await;
-            health
-                .set_service_status(SERVICE_NAME, tonic_health::ServingStatus::NotServing)
-                .await;
+            for service in SERVICES {
+                health
+                    .set_service_status(service, tonic_health::ServingStatus::NotServing)
+                    .await;
+            }
             drain.begun.cancel();
             core.engine.drain(drain.grace).await;
             tokio::time::sleep(CLOSING_TIME).await;
@@ -203,6 +216,7 @@ impl App {
             () = ending => serving.await,
         }
         core.engine.drain(Duration::ZERO).await;
+        sweeping.abort();
         core.pool.shutdown().await;
         if let Some(simulator) = core.simulator {
             simulator.serve_until(std::future::ready(())).await;
@@ -224,8 +238,8 @@ impl Core {
             store,
         };
         let engine = Engine::new(ports, engine_settings(config));
-        engine.recover().await.map_err(StartError::Store)?;
         pool.settled(SETTLE_TIME).await;
+        engine.recover().await.map_err(StartError::Store)?;
         Ok(Core {
             engine,
             pool,
@@ -288,6 +302,10 @@ fn routes(
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let assistant = AssistantServiceServer::new(Assistant::new(Arc::clone(handlers)))
         .max_decoding_message_size(config.body_limit_bytes);
+    let threads = ThreadServiceServer::new(Threads::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes);
+    let runs = RunServiceServer::new(Runs::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
@@ -296,6 +314,8 @@ fn routes(
     let mut routes = Routes::builder();
     routes
         .add_service(assistant)
+        .add_service(threads)
+        .add_service(runs)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

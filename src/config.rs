@@ -156,6 +156,7 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
             max_duration: settings.get(&table::RUN_MAX_DURATION),
         },
         execution_limit: settings.require(&table::RUN_EXECUTION_LIMIT)?,
+        event_retention: settings.require(&table::RUN_EVENT_RETENTION)?,
         call_timeout: settings.require(&table::RUN_CALL_TIMEOUT)?,
         parallel_calls: settings.require(&table::RUN_PARALLEL_CALLS)?,
     })

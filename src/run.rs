@@ -5,12 +5,15 @@
 //! decides, without a clock or I/O; [`engine::Engine`] performs what it decides through the [`ports`].
 
 pub mod catalogue;
+pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod event;
 pub mod id;
 pub mod log;
 pub mod message;
+pub mod page;
 pub mod ports;
 pub mod record;
 pub mod state;
+pub mod step;

@@ -10,6 +10,7 @@ use crate::run::error::Error;
 use crate::run::ports::Store;
 
 mod batch;
+mod chunk;
 mod row;
 mod sqlite;
 

@@ -3,8 +3,11 @@
 pub mod event;
 pub mod message;
 pub mod name;
+pub mod page;
 pub mod run;
+pub mod step;
 pub mod structure;
+pub mod thread;
 pub mod tool;
 
 use std::time::{Duration, SystemTime};
@@ -14,6 +17,11 @@ use crate::run::error::Error;
 /// A moment, as the contract has it.
 pub fn timestamp(time: SystemTime) -> prost_types::Timestamp {
     time.into()
+}
+
+/// A count, as the contract has it: its integers are signed.
+pub fn count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// A span, as the contract has it. One beyond the range of `google.protobuf.Duration` is cut to its end.

@@ -1,114 +1,29 @@
 //! The tonic services: nothing but the way to the handlers.
 
+mod assistant;
+mod run;
+mod thread;
+
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures::stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::handlers::Handlers;
-use super::pb::assistant_service_server::AssistantService;
+pub use self::assistant::Assistant;
+pub use self::run::Runs;
+pub use self::thread::Threads;
+use super::handlers::Events;
 use super::request_id::RequestId;
 use super::{pb, status};
 use crate::run::error::{Error, Reason};
 
-/// `assistant.v1.AssistantService` on the handlers.
-#[derive(Clone)]
-pub struct Assistant {
-    handlers: Arc<Handlers>,
-}
+/// The events of a run, as tonic has streams.
+type EventStream = Pin<Box<dyn Stream<Item = Result<pb::RunEvent, Status>> + Send>>;
 
-impl Assistant {
-    /// The service on these handlers.
-    pub fn new(handlers: Arc<Handlers>) -> Self {
-        Self { handlers }
-    }
-}
-
-#[tonic::async_trait]
-impl AssistantService for Assistant {
-    type StreamChatStream = Pin<Box<dyn Stream<Item = Result<pb::RunEvent, Status>> + Send>>;
-
-    async fn chat(&self, request: Request<pb::ChatRequest>) -> Result<Response<pb::ChatResponse>, Status> {
-        let id = RequestId::of(request.extensions());
-        answered(self.handlers.chat(request.into_inner()).await, &id)
-    }
-
-    async fn stream_chat(
-        &self,
-        request: Request<pb::ChatRequest>,
-    ) -> Result<Response<Self::StreamChatStream>, Status> {
-        let id = RequestId::of(request.extensions());
-        let events = self.handlers.stream_chat(request.into_inner()).await;
-        answered(
-            events.map(|events| events.map(Ok).boxed() as Self::StreamChatStream),
-            &id,
-        )
-    }
-
-    async fn list_tools(
-        &self,
-        request: Request<pb::ListToolsRequest>,
-    ) -> Result<Response<pb::ListToolsResponse>, Status> {
-        answered(
-            self.handlers.list_tools(request.get_ref()),
-            &RequestId::of(request.extensions()),
-        )
-    }
-
-    async fn get_tool(&self, request: Request<pb::GetToolRequest>) -> Result<Response<pb::Tool>, Status> {
-        answered(
-            self.handlers.get_tool(request.get_ref()),
-            &RequestId::of(request.extensions()),
-        )
-    }
-
-    async fn call_tool(
-        &self,
-        request: Request<pb::CallToolRequest>,
-    ) -> Result<Response<pb::CallToolResponse>, Status> {
-        let id = RequestId::of(request.extensions());
-        answered(self.handlers.call_tool(request.into_inner()).await, &id)
-    }
-
-    async fn health(&self, _: Request<pb::HealthRequest>) -> Result<Response<pb::HealthResponse>, Status> {
-        Ok(Response::new(self.handlers.health().await))
-    }
-
-    async fn create_assistant(
-        &self,
-        request: Request<pb::CreateAssistantRequest>,
-    ) -> Result<Response<pb::Assistant>, Status> {
-        unserved(&request)
-    }
-
-    async fn get_assistant(
-        &self,
-        request: Request<pb::GetAssistantRequest>,
-    ) -> Result<Response<pb::Assistant>, Status> {
-        unserved(&request)
-    }
-
-    async fn list_assistants(
-        &self,
-        request: Request<pb::ListAssistantsRequest>,
-    ) -> Result<Response<pb::ListAssistantsResponse>, Status> {
-        unserved(&request)
-    }
-
-    async fn update_assistant(
-        &self,
-        request: Request<pb::UpdateAssistantRequest>,
-    ) -> Result<Response<pb::Assistant>, Status> {
-        unserved(&request)
-    }
-
-    async fn delete_assistant(
-        &self,
-        request: Request<pb::DeleteAssistantRequest>,
-    ) -> Result<Response<()>, Status> {
-        unserved(&request)
-    }
+fn streamed(events: Result<Events, Error>, id: RequestId) -> Result<Response<EventStream>, Status> {
+    let events = events.map_err(|error| status::of(&error, id.as_str()))?;
+    let events = events.map(move |event| event.map_err(|error| status::of(&error, id.as_str())));
+    Ok(Response::new(events.boxed()))
 }
 
 fn answered<T>(result: Result<T, Error>, id: &RequestId) -> Result<Response<T>, Status> {

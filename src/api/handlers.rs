@@ -1,15 +1,21 @@
 //! What the RPCs do, on the contract's types and without a protocol: every door ends here.
 
+mod asked;
 mod chat;
+mod events;
 mod health;
+mod messages;
+mod runs;
+mod threads;
 mod tools;
 
 use std::time::SystemTime;
 
-pub use self::chat::Events;
+pub use self::events::Events;
 use self::health::StoreCheck;
 use self::tools::ListedTools;
 use crate::run::engine::Engine;
+use crate::run::ports::Store;
 
 /// The service behind every door.
 pub struct Handlers {
@@ -33,5 +39,9 @@ impl Handlers {
     /// The engine that they work on.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.engine.ports().store.as_ref()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -17,6 +18,7 @@ pub fn code(kind: Kind) -> Code {
         Kind::InvalidArgument => Code::InvalidArgument,
         Kind::NotFound => Code::NotFound,
         Kind::FailedPrecondition => Code::FailedPrecondition,
+        Kind::Aborted => Code::Aborted,
         Kind::OutOfRange => Code::OutOfRange,
         Kind::ResourceExhausted => Code::ResourceExhausted,
         Kind::Unavailable => Code::Unavailable,
@@ -68,6 +70,11 @@ pub fn of(error: &Error, request_id: &str) -> Status {
     Status::with_error_details(code(error.kind()), error.message(), details)
 }
 
+/// An error as the contract's messages carry it.
+pub fn to_pb(error: &Error) -> Option<tonic_types::pb::Status> {
+    tonic_types::pb::Status::decode(of(error, "").details()).ok()
+}
+
 /// When a later try may work, if there is any sense in one.
 pub fn retry_delay(error: &Error) -> Option<Duration> {
     error.retry_delay().or_else(|| retry_hint(error.reason()))
@@ -100,6 +107,7 @@ fn resource(error: &Error) -> Option<(&'static str, &str)> {
 fn precondition(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::ThreadBusy => Some("ACTIVE_RUN"),
+        Reason::RunNotCancellable => Some("RUN_STATE"),
         Reason::ModelNotConfigured | Reason::ModelCredentialsRejected => Some("CONFIGURATION"),
         Reason::ContextLengthExceeded => Some("CONTEXT_LENGTH"),
         Reason::ModelRequestRejected => Some("PROVIDER"),

@@ -124,6 +124,8 @@ pub struct RunSection {
     pub limits: RunLimits,
     /// The longest that a run may take before it expires.
     pub execution_limit: Duration,
+    /// How long the events of a run are kept after its end.
+    pub event_retention: Duration,
     /// The longest that one tool call may take.
     pub call_timeout: Duration,
     /// Tool calls of one turn that go on at the same time.

@@ -33,6 +33,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &RUN_MAX_TOTAL_TOKENS,
     &RUN_MAX_DURATION,
     &RUN_EXECUTION_LIMIT,
+    &RUN_EVENT_RETENTION,
     &RUN_CALL_TIMEOUT,
     &RUN_PARALLEL_CALLS,
     &API_BODY_LIMIT,
@@ -322,6 +323,19 @@ pub static RUN_EXECUTION_LIMIT: Key<Duration> = Key {
         flag: None,
         default: Fallback::Value("10m"),
         help: "How long a run may take before it is stopped as expired",
+    },
+    form: form::DURATION,
+};
+
+/// How long the events of a run are kept.
+pub static RUN_EVENT_RETENTION: Key<Duration> = Key {
+    about: About {
+        name: "run.event_retention",
+        env: "ASSISTD_RUN_EVENT_RETENTION",
+        flag: None,
+        default: Fallback::Value("24h"),
+        help: "How long the events of a run are kept after its end, for watchers that come late; messages, runs and \
+               steps are kept until their thread is deleted",
     },
     form: form::DURATION,
 };

@@ -4,26 +4,39 @@
 //! run's log. However the task ends, its thread is freed and the terminal event is out.
 
 mod call;
+mod flush;
 mod performance;
 mod recovery;
+mod retention;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::clock;
 use super::error::{Error, Reason};
+use super::event::Event;
 use super::id::{MessageId, Mint, RunId, ThreadId};
-use super::log::{EventLog, Watch};
+use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
-use super::ports::{Model, OnProgress, Opened, Opening, RequestKey, Store, Toolbox};
-use super::record::{Limits, RunRecord, Snapshot, State};
+use super::page::{Order, Page};
+use super::ports::{Model, OnProgress, Opening, RequestKey, Store, Toolbox};
+use super::record::{Limits, Outcome, RunRecord, Snapshot, State};
+use super::step::Step;
+
+pub use self::watch::Watch;
+
+/// Steps that are read at once.
+const STEPS_AT_ONCE: u32 = 1_000;
 
 /// How long a run may take to end itself once it is told to.
 const LAST_WORDS: Duration = Duration::from_secs(15);
@@ -38,6 +51,8 @@ struct Shared {
     ports: Ports,
     settings: Settings,
     active: Mutex<HashMap<RunId, Arc<LiveRun>>>,
+    /// There are events that the store does not have yet.
+    unwritten: Arc<Notify>,
     tasks: TaskTracker,
     /// No new runs are taken.
     draining: CancellationToken,
@@ -78,7 +93,7 @@ pub struct Settings {
 pub struct NewRun {
     /// The thread to go on with; a new one if there is none.
     pub thread: Option<ThreadId>,
-    /// What the caller says.
+    /// What the caller says; nothing for a run that answers the thread as it stands.
     pub content: Vec<Part>,
     /// The model; the operator's if there is none.
     pub model: Option<String>,
@@ -102,7 +117,6 @@ pub enum OnDisconnect {
 }
 
 /// A run that was asked for.
-#[derive(Debug)]
 pub enum Begun {
     /// It goes on in this process.
     Live(RunHandle),
@@ -111,10 +125,10 @@ pub enum Begun {
 }
 
 /// A hold on a run that goes on. Dropping it cancels the run if it was begun so.
-#[derive(Debug)]
 pub struct RunHandle {
+    shared: Arc<Shared>,
     live: Arc<LiveRun>,
-    _cancels: Option<DropGuard>,
+    cancels: Option<DropGuard>,
 }
 
 /// A run that is over.
@@ -130,25 +144,28 @@ pub struct Finished {
 struct LiveRun {
     id: RunId,
     thread: ThreadId,
-    log: Arc<EventLog>,
+    log: EventLog,
+    /// See [`RunRecord::reserved_sequence`], as the store has it.
+    reserved: AtomicU64,
     cancel: CancellationToken,
-    finished: watch::Sender<Option<Finished>>,
+    finished: tokio::sync::watch::Sender<Option<Finished>>,
 }
 
 impl Engine {
-    /// An engine without runs.
+    /// An engine without runs. To be called on a runtime: it writes events behind in a task of its own.
     pub fn new(ports: Ports, settings: Settings) -> Self {
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             ports,
             settings,
             active: Mutex::default(),
+            unwritten: Arc::default(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        });
+        let unwritten = Arc::clone(&shared.unwritten);
+        tokio::spawn(flush::write_behind(Arc::downgrade(&shared), unwritten));
+        Self { shared }
     }
 
     /// What it works with.
@@ -172,7 +189,7 @@ impl Engine {
             return Err(Error::new(Reason::ShuttingDown, "the service is going down"));
         }
         let opening = self.opening(new);
-        let live = Arc::new(LiveRun::new(&opening.record));
+        let live = Arc::new(LiveRun::new(&opening.record, 0));
         let cancels = (on_disconnect == OnDisconnect::Cancel).then(|| live.cancel.clone().drop_guard());
         let (opened, is_open) = oneshot::channel();
         let (shared, run) = (Arc::clone(&self.shared), Arc::clone(&live));
@@ -184,10 +201,77 @@ impl Engine {
             .map_err(|_| Error::internal("the run's task is gone"))??
         {
             None => Ok(Begun::Live(RunHandle {
+                shared: Arc::clone(&self.shared),
                 live,
-                _cancels: cancels,
+                cancels,
             })),
             Some(record) => self.begun_before(record).await,
+        }
+    }
+
+    /// Shows the events of a run that come strictly after this sequence, those that have happened first. Of a
+    /// run that is over and whose events are not kept any more, `after` 0 shows a snapshot.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND`; `VALIDATION_FAILED` for a sequence that the run has not come to; `EVENTS_EXPIRED`;
+    /// `STORE_UNAVAILABLE`.
+    pub async fn watch(&self, thread: &ThreadId, run: &RunId, after: u64) -> Result<Watch, Error> {
+        let shared = &self.shared;
+        if let Some(live) = shared.live(run).filter(|live| live.thread == *thread) {
+            check_reached(after, live.log.last_sequence())?;
+            return Ok(Watch::of_live(shared, live, after));
+        }
+        let record = self.run(thread, run).await?;
+        let is_over = record.state.outcome().is_some();
+        let last_sequence = if is_over {
+            record.last_sequence
+        } else {
+            record.reserved_sequence
+        };
+        check_reached(after, last_sequence)?;
+        Watch::of_record(shared, &record, after).await
+    }
+
+    /// A run, as it was last written.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND`, also for a run of another thread; `STORE_UNAVAILABLE`.
+    pub async fn run(&self, thread: &ThreadId, run: &RunId) -> Result<RunRecord, Error> {
+        let record = self.shared.ports.store.run(run).await?;
+        if record.thread == *thread {
+            Ok(record)
+        } else {
+            Err(Error::new(Reason::RunNotFound, "no such run"))
+        }
+    }
+
+    /// The sequence of the newest event of a run, shown or written.
+    pub fn last_sequence(&self, record: &RunRecord) -> u64 {
+        let live = self.shared.live(&record.id);
+        live.map_or(0, |live| live.log.last_sequence())
+            .max(record.last_sequence)
+    }
+
+    /// Calls a run off and waits until it is over. A run that was called off before stays as it is.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND`; `RUN_NOT_CANCELLABLE` when it has ended otherwise; `STORE_UNAVAILABLE`.
+    pub async fn cancel(&self, thread: &ThreadId, run: &RunId) -> Result<Arc<RunRecord>, Error> {
+        let live = self.shared.live(run).filter(|live| live.thread == *thread);
+        let record = match live {
+            Some(live) => {
+                live.cancel.cancel();
+                live.finished().await?.record
+            }
+            None => Arc::new(self.run(thread, run).await?),
+        };
+        match &record.state {
+            State::Ended(Outcome::Cancelled) => Ok(record),
+            State::Ended(_) => Err(Error::new(
+                Reason::RunNotCancellable,
+                format!("the run is {} already", record.state.name()),
+            )),
+            _ => Err(elsewhere(&record)),
         }
     }
 
@@ -241,7 +325,7 @@ impl Engine {
     fn opening(&self, new: NewRun) -> Opening {
         let settings = &self.shared.settings;
         let mut mint = Mint::System;
-        let now = SystemTime::now();
+        let now = clock::now();
         let creates_thread = new.thread.is_none();
         let instructions = match new.instructions {
             Some(more) if settings.instructions.is_empty() => more,
@@ -261,21 +345,26 @@ impl Engine {
             state: State::Running,
             usage: Usage::default(),
             last_sequence: 0,
+            reserved_sequence: 0,
             create_time: now,
+            start_time: Some(now),
+            expire_time: now.checked_add(settings.execution_limit),
             end_time: None,
         };
-        let message = Arc::new(Message {
+        let message = (!new.content.is_empty()).then(|| Message {
             id: MessageId::new(&mut mint),
             role: Role::User,
             content: new.content,
             run: Some(record.id.clone()),
             incomplete: false,
             create_time: now,
+            metadata: BTreeMap::new(),
         });
         Opening {
             record,
             creates_thread,
-            message,
+            message: message.map(Arc::new),
+            events: Vec::new(),
             request: new.request,
         }
     }
@@ -283,15 +372,16 @@ impl Engine {
     /// The run that an earlier request with this id started.
     async fn begun_before(&self, record: RunRecord) -> Result<Begun, Error> {
         if let Some(live) = self.shared.live(&record.id) {
-            return Ok(Begun::Live(RunHandle { live, _cancels: None }));
+            return Ok(Begun::Live(RunHandle {
+                shared: Arc::clone(&self.shared),
+                live,
+                cancels: None,
+            }));
         }
         // It may have ended between the two looks.
         let record = self.shared.ports.store.run(&record.id).await?;
         if record.state.outcome().is_none() {
-            let error = Error::new(Reason::RunInterrupted, "the run goes on in another process");
-            return Err(error
-                .with("run", record.id.as_str())
-                .retry_after(Duration::from_secs(1)));
+            return Err(elsewhere(&record));
         }
         let messages = self.shared.ports.store.run_messages(&record.id).await?;
         let answer = messages
@@ -306,27 +396,62 @@ impl Engine {
     }
 }
 
+/// A run that goes on, but not in this process.
+fn elsewhere(record: &RunRecord) -> Error {
+    let error = Error::new(Reason::RunInterrupted, "the run goes on in another process");
+    error
+        .with("run", record.id.as_str())
+        .retry_after(Duration::from_secs(1))
+}
+
+fn check_reached(after: u64, last_sequence: u64) -> Result<(), Error> {
+    if after <= last_sequence {
+        return Ok(());
+    }
+    let description = format!("must not be beyond the run's newest event, {last_sequence}");
+    Err(Error::invalid("after_sequence", description))
+}
+
 impl Shared {
+    fn active(&self) -> MutexGuard<'_, HashMap<RunId, Arc<LiveRun>>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn live(&self, run: &RunId) -> Option<Arc<LiveRun>> {
-        self.active
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(run)
-            .cloned()
+        self.active().get(run).cloned()
     }
 
     fn enter(&self, live: &Arc<LiveRun>) {
-        self.active
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(live.id.clone(), Arc::clone(live));
+        self.active().insert(live.id.clone(), Arc::clone(live));
     }
 
     fn leave(&self, live: &LiveRun) {
-        self.active
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&live.id);
+        self.active().remove(&live.id);
+    }
+
+    /// Everything that a run has done.
+    async fn all_steps(&self, run: &RunId) -> Result<Vec<Arc<Step>>, Error> {
+        let mut steps = Vec::new();
+        let mut page = Page {
+            after: None,
+            limit: STEPS_AT_ONCE,
+            order: Order::OldestFirst,
+        };
+        loop {
+            let listed = self.ports.store.run_steps(run, page).await?;
+            steps.extend(listed.items);
+            if listed.next.is_none() {
+                return Ok(steps);
+            }
+            page.after = listed.next;
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The task that writes behind finds that there is nothing left to write for.
+        self.unwritten.notify_one();
     }
 }
 
@@ -341,9 +466,16 @@ impl RunHandle {
         &self.live.thread
     }
 
+    /// Leaves the run to itself, however it was begun.
+    pub fn let_go(self) {
+        if let Some(cancels) = self.cancels {
+            cancels.disarm();
+        }
+    }
+
     /// Every event of the run, from the first on.
     pub fn watch(&self) -> Watch {
-        self.live.log.watch()
+        Watch::of_live(&self.shared, Arc::clone(&self.live), 0)
     }
 
     /// Waits for the end. A run ends by its execution limit, so this does too.
@@ -351,7 +483,25 @@ impl RunHandle {
     /// # Errors
     /// `INTERNAL` if the run's task is gone without a word, which is a defect.
     pub async fn finished(&self) -> Result<Finished, Error> {
-        let mut finished = self.live.finished.subscribe();
+        self.live.finished().await
+    }
+}
+
+impl LiveRun {
+    /// A run that begins, or goes on, behind this sequence.
+    fn new(record: &RunRecord, before: u64) -> Self {
+        Self {
+            id: record.id.clone(),
+            thread: record.thread.clone(),
+            log: EventLog::new(before),
+            reserved: AtomicU64::new(before),
+            cancel: CancellationToken::new(),
+            finished: tokio::sync::watch::Sender::new(None),
+        }
+    }
+
+    async fn finished(&self) -> Result<Finished, Error> {
+        let mut finished = self.finished.subscribe();
         let finished = finished
             .wait_for(Option::is_some)
             .await
@@ -360,23 +510,21 @@ impl RunHandle {
             .clone()
             .ok_or_else(|| Error::internal("a finished run without an end"))
     }
-}
 
-impl LiveRun {
-    fn new(record: &RunRecord) -> Self {
-        Self {
-            id: record.id.clone(),
-            thread: record.thread.clone(),
-            log: Arc::new(EventLog::new()),
-            cancel: CancellationToken::new(),
-            finished: watch::Sender::new(None),
-        }
+    fn reserved(&self) -> u64 {
+        self.reserved.load(Ordering::Relaxed)
     }
-}
 
-impl Shared {
-    /// Opens the run in the store, or finds the one that the request id started before.
-    async fn open(&self, opening: Opening) -> Result<Opened, Error> {
-        self.ports.store.open_run(opening).await
+    /// The store has every event up to this sequence, and holds the numbers up to the other one back.
+    fn mark_written(&self, sequence: u64, reserved: u64) {
+        self.log.mark_written(sequence);
+        self.reserved.fetch_max(reserved, Ordering::Relaxed);
+    }
+
+    /// Shows events that the store has, and with them all that came before.
+    fn show_written(&self, events: &[Arc<Event>], reserved: u64) {
+        self.log.append(events.iter().cloned());
+        let last = events.last().map_or(0, |event| event.sequence);
+        self.mark_written(last, reserved);
     }
 }

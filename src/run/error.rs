@@ -36,6 +36,8 @@ pub enum Kind {
     NotFound,
     /// The request is right, the state is not.
     FailedPrecondition,
+    /// Somebody else was quicker: what the request builds on has changed.
+    Aborted,
     /// A position that is not kept any more.
     OutOfRange,
     /// A quota, a rate or a capacity is used up.
@@ -107,6 +109,12 @@ reasons! {
     ToolNotFound = "TOOL_NOT_FOUND" => NotFound,
     /// Another run is active on the thread; metadata `run` names it.
     ThreadBusy = "THREAD_BUSY" => FailedPrecondition,
+    /// The run has ended otherwise, and cannot be cancelled any more.
+    RunNotCancellable = "RUN_NOT_CANCELLABLE" => FailedPrecondition,
+    /// What is to be changed is not of the version that the request names.
+    EtagMismatch = "ETAG_MISMATCH" => Aborted,
+    /// The events after that sequence are not kept any more; metadata `oldest_sequence` says which are.
+    EventsExpired = "EVENTS_EXPIRED" => OutOfRange,
     /// The provider refuses for now; `retry_after` says how long.
     RateLimited = "RATE_LIMITED" => ResourceExhausted,
     /// The provider's account has used up its quota.

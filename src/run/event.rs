@@ -23,8 +23,8 @@ pub struct Event {
 pub enum Body {
     /// The run went from one state to another that is not terminal.
     StateChanged {
-        /// The state before.
-        from: State,
+        /// The state before; none in the first event of a run.
+        from: Option<State>,
         /// The state now.
         to: State,
     },
@@ -79,6 +79,11 @@ pub enum Body {
         output: Arc<ToolOutput>,
         /// How long the tool took; zero when it was not called.
         duration: Duration,
+    },
+    /// A process died and the run goes on in another: the turn that it was at begins again.
+    TurnRestarted {
+        /// The first event that is void: those from here on belong to the turn that broke off.
+        first_void: u64,
     },
     /// Tokens used so far, over all turns.
     UsageUpdated(Usage),

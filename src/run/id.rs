@@ -88,6 +88,8 @@ id!(/// Names a message: `msg_…`.
     MessageId, "msg", "message");
 id!(/// Names a run: `run_…`.
     RunId, "run", "run");
+id!(/// Names one step of a run: `step_…`.
+    StepId, "step", "step");
 id!(/// Names one call of a tool: `call_…`. Minted here, never the provider's, which may be missing or repeated.
     CallId, "call", "call");
 

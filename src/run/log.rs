@@ -1,103 +1,118 @@
-//! The events of one run, for any number of watchers.
+//! The newest events of one run that goes on, for any number of watchers.
 //!
 //! A watcher reads the log at its own pace: there is no queue per watcher, so one that does not read slows
-//! nobody and costs nothing. The log lives as long as the run does or somebody watches.
+//! nobody and costs nothing. Events that the store has are dropped from the front after a while; a watcher that
+//! is further behind reads the store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::event::{Body, Event};
+use super::event::Event;
 
-/// The events of one run so far.
+/// How many events that the store has are kept for watchers that are a little behind.
+const KEPT: usize = 1024;
+
+/// See the [module](self).
 #[derive(Debug)]
 pub struct EventLog {
-    events: Mutex<Vec<Arc<Event>>>,
-    length: watch::Sender<usize>,
+    recent: Mutex<Recent>,
+    last_sequence: watch::Sender<u64>,
 }
 
-/// One watcher's place in the log.
+#[derive(Debug, Default)]
+struct Recent {
+    events: VecDeque<Arc<Event>>,
+    /// What came before the first of them.
+    before: u64,
+    /// The store has everything up to here.
+    written: u64,
+}
+
+/// What follows a sequence.
 #[derive(Debug)]
-pub struct Watch {
-    log: Arc<EventLog>,
-    length: watch::Receiver<usize>,
-    next: usize,
+pub enum Next {
+    /// This event.
+    Event(Arc<Event>),
+    /// Something that only the store has.
+    Stored,
+    /// Nothing yet.
+    Nothing,
 }
 
 impl EventLog {
-    /// An empty log.
-    pub fn new() -> Self {
+    /// An empty log, of events beyond this sequence.
+    pub fn new(before: u64) -> Self {
         Self {
-            events: Mutex::default(),
-            length: watch::Sender::new(0),
+            recent: Mutex::new(Recent {
+                events: VecDeque::new(),
+                before,
+                written: before,
+            }),
+            last_sequence: watch::Sender::new(before),
         }
     }
 
-    /// Appends an event and wakes the watchers.
-    pub fn append(&self, event: Event) {
-        let length = {
-            let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-            events.push(Arc::new(event));
-            events.len()
+    /// Appends events and wakes the watchers.
+    pub fn append(&self, events: impl IntoIterator<Item = Arc<Event>>) {
+        let last = {
+            let mut recent = self.recent();
+            recent.events.extend(events);
+            recent.events.back().map(|event| event.sequence)
         };
-        self.length.send_replace(length);
-    }
-
-    /// Watches from the first event on.
-    pub fn watch(self: &Arc<Self>) -> Watch {
-        Watch {
-            log: Arc::clone(self),
-            length: self.length.subscribe(),
-            next: 0,
+        if let Some(last) = last {
+            self.last_sequence.send_replace(last);
         }
     }
 
-    /// The sequence of the newest event; 0 if there is none.
+    /// What follows this sequence.
+    pub fn next(&self, after: u64) -> Next {
+        let recent = self.recent();
+        if after < recent.before {
+            return Next::Stored;
+        }
+        let place = recent.events.partition_point(|event| event.sequence <= after);
+        match recent.events.get(place) {
+            Some(event) => Next::Event(Arc::clone(event)),
+            None => Next::Nothing,
+        }
+    }
+
+    /// The sequence of the newest event.
     pub fn last_sequence(&self) -> u64 {
-        self.get(self.length().saturating_sub(1))
-            .map_or(0, |event| event.sequence)
+        *self.last_sequence.borrow()
     }
 
-    fn length(&self) -> usize {
-        *self.length.borrow()
+    /// Hears of new events.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.last_sequence.subscribe()
     }
 
-    fn get(&self, place: usize) -> Option<Arc<Event>> {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(place)
-            .cloned()
+    /// The events that the store does not have yet.
+    pub fn unwritten(&self) -> Vec<Arc<Event>> {
+        let recent = self.recent();
+        let place = recent
+            .events
+            .partition_point(|event| event.sequence <= recent.written);
+        recent.events.range(place..).cloned().collect()
     }
-}
 
-impl Default for EventLog {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Watch {
-    /// The next event: waits for it if it has not happened yet. Nothing follows the terminal event.
-    ///
-    /// Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<Arc<Event>> {
-        loop {
-            if let Some(event) = self.log.get(self.next) {
-                self.next += 1;
-                return Some(event);
-            }
-            if self.is_over() {
-                return None;
-            }
-            // The sender lives in the log that this watch holds on to, so it cannot be gone.
-            self.length.changed().await.ok()?;
+    /// The store has everything up to this sequence.
+    pub fn mark_written(&self, sequence: u64) {
+        let mut recent = self.recent();
+        recent.written = recent.written.max(sequence);
+        while recent.events.len() > KEPT
+            && let Some(first) = recent.events.front()
+            && first.sequence <= recent.written
+        {
+            recent.before = first.sequence;
+            recent.events.pop_front();
         }
     }
 
-    fn is_over(&self) -> bool {
-        let last = self.next.checked_sub(1).and_then(|place| self.log.get(place));
-        last.is_some_and(|event| matches!(event.body, Body::Ended(_)))
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,29 +121,55 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::run::event::Body;
     use crate::run::message::Usage;
 
-    fn event(sequence: u64) -> Event {
-        Event {
+    fn event(sequence: u64) -> Arc<Event> {
+        Arc::new(Event {
             sequence,
             time: UNIX_EPOCH,
             body: Body::UsageUpdated(Usage::default()),
+        })
+    }
+
+    fn sequence(next: Next) -> Result<u64, &'static str> {
+        match next {
+            Next::Event(event) => Ok(event.sequence),
+            Next::Stored => Err("stored"),
+            Next::Nothing => Err("nothing"),
         }
     }
 
-    #[tokio::test]
-    async fn every_watcher_sees_every_event_in_order() {
-        let log = Arc::new(EventLog::new());
-        let mut early = log.watch();
-        log.append(event(1));
-        log.append(event(2));
-        let mut late = log.watch();
-        for watch in [&mut early, &mut late] {
-            assert_eq!(watch.next().await.unwrap().sequence, 1);
-            assert_eq!(watch.next().await.unwrap().sequence, 2);
+    #[test]
+    fn what_follows_is_found_across_gaps() {
+        let log = EventLog::new(4);
+        log.append([event(5), event(6), event(100)]);
+        let cases = [
+            (3, Err("stored")),
+            (4, Ok(5)),
+            (6, Ok(100)),
+            (50, Ok(100)),
+            (100, Err("nothing")),
+        ];
+        for (after, expected) in cases {
+            assert_eq!(sequence(log.next(after)), expected, "after {after}");
         }
-        let (next, ()) = tokio::join!(early.next(), async { log.append(event(3)) });
-        assert_eq!(next.unwrap().sequence, 3);
-        assert_eq!(log.last_sequence(), 3);
+        assert_eq!(log.last_sequence(), 100);
+    }
+
+    #[test]
+    fn only_what_is_written_is_dropped() {
+        let log = EventLog::new(0);
+        let count = KEPT as u64 + 10;
+        log.append((1..=count).map(event));
+        assert_eq!(log.unwritten().len() as u64, count);
+        assert_eq!(sequence(log.next(0)), Ok(1));
+        log.mark_written(5);
+        assert_eq!(sequence(log.next(4)), Err("stored"));
+        assert_eq!(sequence(log.next(5)), Ok(6));
+        log.mark_written(count);
+        assert_eq!(sequence(log.next(9)), Err("stored"));
+        assert_eq!(sequence(log.next(10)), Ok(11), "the newest are kept");
+        assert!(log.unwritten().is_empty());
     }
 }

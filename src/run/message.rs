@@ -1,5 +1,6 @@
 //! The vocabulary of a conversation. What is stored is the serialised form of these types: rename with care.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Message {
     pub incomplete: bool,
     /// When it was written.
     pub create_time: SystemTime,
+    /// The caller's own notes.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Who speaks.

@@ -10,9 +10,12 @@ use serde_json::{Map, Value};
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
 use super::event::Progress;
-use super::id::{RunId, ThreadId};
+use super::id::RunId;
 use super::message::{Message, ToolOutput, Usage};
-use super::record::RunRecord;
+
+mod store;
+
+pub use store::{Append, NewThread, Opened, Opening, RequestKey, Save, Store, ThreadChange};
 
 /// A language model.
 #[async_trait]
@@ -161,91 +164,4 @@ pub enum Connection {
     Ready,
     /// No, for this reason; it is tried again.
     Down(String),
-}
-
-/// What outlives the process.
-#[async_trait]
-pub trait Store: Send + Sync {
-    /// Opens a run on a thread: adds the caller's message and the run, in one durable step.
-    ///
-    /// MUST create the thread if the opening says so, MUST hold off a second active run on the thread, also one
-    /// of another process, and MUST give back the first run again for a request id seen in the last 24 hours.
-    ///
-    /// # Errors
-    /// `THREAD_NOT_FOUND`; `THREAD_BUSY` with metadata `run`; `REQUEST_ID_REUSED` when the id came with another
-    /// digest; `STORE_UNAVAILABLE`.
-    async fn open_run(&self, opening: Opening) -> Result<Opened, Error>;
-
-    /// Writes the run as it is now and appends messages to its thread, in one durable step.
-    ///
-    /// A run whose state is terminal frees its thread. MUST be idempotent: the same messages written again
-    /// change nothing, so that the caller may try again after an error.
-    ///
-    /// # Errors
-    /// `STORE_UNAVAILABLE`.
-    async fn save(&self, record: &RunRecord, messages: &[Arc<Message>]) -> Result<(), Error>;
-
-    /// A run by its name.
-    ///
-    /// # Errors
-    /// `RUN_NOT_FOUND`; `STORE_UNAVAILABLE`.
-    async fn run(&self, run: &RunId) -> Result<RunRecord, Error>;
-
-    /// The messages that a run wrote and the one that it answers, oldest first.
-    ///
-    /// # Errors
-    /// `STORE_UNAVAILABLE`.
-    async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error>;
-
-    /// Every message of a thread, oldest first.
-    ///
-    /// # Errors
-    /// `THREAD_NOT_FOUND`; `STORE_UNAVAILABLE`.
-    async fn messages(&self, thread: &ThreadId) -> Result<Vec<Arc<Message>>, Error>;
-
-    /// The runs that are not over. At start-up: those whose process died.
-    ///
-    /// # Errors
-    /// `STORE_UNAVAILABLE`.
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error>;
-
-    /// Whether it can be read and written now.
-    ///
-    /// # Errors
-    /// `STORE_UNAVAILABLE`, with what is wrong.
-    async fn check(&self) -> Result<(), Error>;
-
-    /// Which kind of store it is: `sqlite`.
-    fn kind(&self) -> &'static str;
-}
-
-/// A run about to be opened.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// The run, with its thread's name.
-    pub record: RunRecord,
-    /// Whether the thread is to be created; otherwise it must be there.
-    pub creates_thread: bool,
-    /// The caller's message.
-    pub message: Arc<Message>,
-    /// The caller's request id, if it gave one.
-    pub request: Option<RequestKey>,
-}
-
-/// A caller's name for a request, with what tells two requests apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestKey {
-    /// A UUID that the caller chose.
-    pub id: String,
-    /// A digest of the request without its id.
-    pub digest: [u8; 32],
-}
-
-/// What came of opening a run.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Opened {
-    /// It is open. The thread's messages before the caller's, oldest first.
-    Started(Vec<Arc<Message>>),
-    /// The request id has been seen: this is the run that it started.
-    Replayed(Box<RunRecord>),
 }

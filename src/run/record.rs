@@ -22,12 +22,38 @@ pub struct RunRecord {
     pub state: State,
     /// Tokens used so far, over all turns.
     pub usage: Usage,
-    /// The sequence of its newest event that is written; 0 before the first.
+    /// The sequence of the newest event that came with a [`Save`](super::ports::Save); 0 before the first. What
+    /// came after it belongs to a turn that is not over.
     pub last_sequence: u64,
+    /// No event with a larger sequence has been shown to anybody.
+    pub reserved_sequence: u64,
     /// When it was asked for.
     pub create_time: SystemTime,
+    /// When it left the queue; none before.
+    pub start_time: Option<SystemTime>,
+    /// When it ends if nothing else ends it; none once it has ended.
+    pub expire_time: Option<SystemTime>,
     /// When it ended.
     pub end_time: Option<SystemTime>,
+}
+
+/// A thread, as it is stored and shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ThreadRecord {
+    /// Its name.
+    pub id: ThreadId,
+    /// A name for people; empty until somebody gives one.
+    pub title: String,
+    /// The caller's own notes.
+    pub metadata: BTreeMap<String, String>,
+    /// Grows with every change of the title or the notes; the first is 1.
+    pub version: u64,
+    /// The run that is active on it.
+    pub active_run: Option<RunId>,
+    /// When it was created.
+    pub create_time: SystemTime,
+    /// When it was last changed, or something was last added to it.
+    pub update_time: SystemTime,
 }
 
 /// What a run was started with: later changes to the assistant or the configuration do not touch it.

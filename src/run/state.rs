@@ -17,15 +17,18 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use self::calls::Calls;
-use self::journal::Journal;
+use self::journal::{Entry, Journal};
 use self::turn::Turn;
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
-use super::ports::{Finish, ModelEvent, ModelRequest};
+use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
+use super::step::{Step, StepState};
+
+pub use self::journal::RESERVE;
 
 /// A run, from its first model request to its end.
 #[derive(Debug)]
@@ -33,23 +36,26 @@ pub struct Run {
     journal: Journal,
     history: Vec<Arc<Message>>,
     catalogue: Arc<Catalogue>,
+    parallel_calls: usize,
     /// The limit that ran out: the last turn, without tools, goes on or is over.
     landing: Option<IncompleteReason>,
     phase: Phase,
     mint: Mint,
 }
 
-/// What a run begins with.
+/// What a run begins with, or goes on with.
 #[derive(Debug)]
 pub struct Beginning {
     /// The run, as the store has it: open.
     pub record: RunRecord,
-    /// The thread before the message that the run answers, oldest first.
+    /// The thread, with the message that the run answers and what it has written itself, oldest first.
     pub history: Vec<Arc<Message>>,
-    /// The message that it answers.
-    pub message: Arc<Message>,
+    /// What the run has done already.
+    pub steps: Vec<Arc<Step>>,
     /// The tools that it may use.
     pub catalogue: Arc<Catalogue>,
+    /// How many calls may go on at once; at least 1.
+    pub parallel_calls: usize,
 }
 
 /// Something that happened.
@@ -95,14 +101,9 @@ pub enum Input {
 /// Something to be done, in order.
 #[derive(Debug)]
 pub enum Effect {
-    /// Write the run and these new messages, before anything behind this is done.
-    Save {
-        /// The run as it is now.
-        record: Arc<RunRecord>,
-        /// New messages of its thread.
-        messages: Vec<Arc<Message>>,
-    },
-    /// Show this to every watcher.
+    /// Write this before anything behind it is done, and show its events to every watcher.
+    Save(Save),
+    /// Show this to every watcher, and write it soon: an event of a turn that is not over.
     Emit(Event),
     /// Ask the model, and feed what it says back in.
     CallModel(ModelRequest),
@@ -126,19 +127,22 @@ enum Phase {
     Over,
 }
 
-/// What a failed save held up.
-#[derive(Debug, Default)]
-struct Undone {
-    messages: Vec<Arc<Message>>,
-    bodies: Vec<Body>,
-}
-
-impl Undone {
-    fn of(effects: Vec<Effect>) -> Self {
+impl Entry {
+    /// What a failed save held up.
+    fn undone(effects: Vec<Effect>) -> Self {
         let mut undone = Self::default();
         for effect in effects {
             match effect {
-                Effect::Save { messages, .. } => undone.messages.extend(messages),
+                Effect::Save(save) => {
+                    let steps = save.steps.into_iter().map(Arc::unwrap_or_clone);
+                    let bodies = save
+                        .events
+                        .into_iter()
+                        .map(|event| Arc::unwrap_or_clone(event).body);
+                    undone.messages.extend(save.messages);
+                    undone.steps.extend(steps);
+                    undone.bodies.extend(bodies);
+                }
                 Effect::Emit(event) => undone.bodies.push(event.body),
                 Effect::CallModel(_) | Effect::CallTool { .. } | Effect::Abort => {}
             }
@@ -147,35 +151,98 @@ impl Undone {
     }
 }
 
+/// What watchers of a run see first. It is written as the run is opened.
+pub fn opening_events(
+    record: &mut RunRecord,
+    message: Option<&Arc<Message>>,
+    now: SystemTime,
+) -> Vec<Arc<Event>> {
+    let state = Body::StateChanged {
+        from: None,
+        to: record.state.clone(),
+    };
+    let created = message.cloned().map(Body::MessageCreated);
+    let bodies = std::iter::once(state).chain(created);
+    let events: Vec<_> = (1..)
+        .zip(bodies)
+        .map(|(sequence, body)| {
+            Arc::new(Event {
+                sequence,
+                time: now,
+                body,
+            })
+        })
+        .collect();
+    record.last_sequence = events.len() as u64;
+    record.reserved_sequence = record.last_sequence + RESERVE;
+    events
+}
+
 impl Run {
-    /// Begins a run that is open in the store.
+    /// Begins a run that is open in the store and whose [opening events](opening_events) have been shown.
     pub fn start(beginning: Beginning, mint: Mint, now: SystemTime, out: &mut Vec<Effect>) -> Run {
-        let Beginning {
-            record,
-            mut history,
-            message,
-            catalogue,
-        } = beginning;
-        history.push(Arc::clone(&message));
-        let mut run = Run {
-            journal: Journal::new(record),
-            history,
-            catalogue,
+        let sequence = beginning.record.last_sequence;
+        let mut run = Run::new(beginning, sequence, mint);
+        run.ask(now, out);
+        run
+    }
+
+    /// Goes on with a run whose process died, from the last step that was written. Whatever was shown after it
+    /// is void, and the sequences go on beyond all that anybody can have seen.
+    pub fn resume(beginning: Beginning, mint: Mint, now: SystemTime, out: &mut Vec<Effect>) -> Run {
+        let record = &beginning.record;
+        let (first_void, sequence) = (record.last_sequence + 1, record.reserved_sequence);
+        let steps = beginning.steps.clone();
+        let mut run = Run::new(beginning, sequence, mint);
+        let record = run.journal.record();
+        if record.usage.turns >= record.snapshot.limits.max_turns {
+            run.landing = Some(IncompleteReason::MaxTurns);
+        }
+        let last = run.history.last();
+        let asked = last.filter(|message| {
+            message.run.as_ref() == Some(&record.id) && message.tool_calls().next().is_some()
+        });
+        let mut entry = Entry {
+            bodies: vec![Body::TurnRestarted { first_void }],
+            ..Entry::default()
+        };
+        let Some(message) = asked.cloned() else {
+            run.journal.commit(entry, now, out);
+            run.ask(now, out);
+            return run;
+        };
+        let (calls, change) = Calls::resumed(
+            &message,
+            &steps,
+            run.parallel_calls,
+            &run.catalogue,
+            &mut run.journal,
+            &mut run.mint,
+            now,
+        );
+        entry.steps = change.steps;
+        entry.bodies.extend(change.bodies);
+        run.phase = Phase::Calling(calls);
+        run.go_on_calling(entry, change.made, now, out);
+        run
+    }
+
+    fn new(beginning: Beginning, sequence: u64, mint: Mint) -> Run {
+        let next_place = beginning
+            .steps
+            .iter()
+            .map(|step| step.place + 1)
+            .max()
+            .unwrap_or(0);
+        Run {
+            journal: Journal::new(beginning.record, sequence, next_place),
+            history: beginning.history,
+            catalogue: beginning.catalogue,
+            parallel_calls: beginning.parallel_calls,
             landing: None,
             phase: Phase::Over,
             mint,
-        };
-        run.journal.emit(
-            Body::StateChanged {
-                from: State::Queued,
-                to: State::Running,
-            },
-            now,
-            out,
-        );
-        run.journal.emit(Body::MessageCreated(message), now, out);
-        run.ask(out);
-        run
+        }
     }
 
     /// Takes one thing that happened. After the end, nothing has an effect any more.
@@ -186,7 +253,7 @@ impl Run {
         match input {
             Input::Model(event) => self.on_model(event, now, out),
             Input::ModelFailed(error) | Input::Fail(error) => {
-                self.stop(Outcome::Failed(error), Undone::default(), now, out);
+                self.stop(Outcome::Failed(error), Entry::default(), now, out);
             }
             Input::CallProgress { call, progress } => self.on_progress(call, progress, now, out),
             Input::CallDone {
@@ -195,16 +262,19 @@ impl Run {
                 duration,
             } => self.on_call_done(&call, output, duration, now, out),
             Input::Cancel => {
-                self.journal.change_state(State::Cancelling, now, out);
-                self.stop(Outcome::Cancelled, Undone::default(), now, out);
+                let entry = Entry {
+                    bodies: vec![self.journal.change_state(State::Cancelling)],
+                    ..Entry::default()
+                };
+                self.stop(Outcome::Cancelled, entry, now, out);
             }
             Input::Deadline => {
                 let outcome = Outcome::Incomplete(IncompleteReason::Deadline);
-                self.stop(outcome, Undone::default(), now, out);
+                self.stop(outcome, Entry::default(), now, out);
             }
-            Input::Expire => self.stop(Outcome::Expired, Undone::default(), now, out),
+            Input::Expire => self.stop(Outcome::Expired, Entry::default(), now, out),
             Input::SaveFailed { error, undone } => {
-                let undone = Undone::of(undone);
+                let undone = Entry::undone(undone);
                 self.journal.take_back(undone.bodies.len() as u64);
                 self.stop(Outcome::Failed(error), undone, now, out);
             }
@@ -263,16 +333,19 @@ impl Run {
         let Phase::Calling(calls) = &mut self.phase else {
             return;
         };
-        if let Some(body) = calls.answer(call, output, duration) {
-            self.journal.emit(body, now, out);
-        }
-        if calls.are_answered() {
-            self.finish_calls(now, out);
-        }
+        let Some(change) = calls.answer(call, output, duration, now) else {
+            return;
+        };
+        let entry = Entry {
+            messages: Vec::new(),
+            steps: change.steps,
+            bodies: change.bodies,
+        };
+        self.go_on_calling(entry, change.made, now, out);
     }
 
     /// Sends the conversation to the model: with tools, unless a limit has run out.
-    fn ask(&mut self, out: &mut Vec<Effect>) {
+    fn ask(&mut self, now: SystemTime, out: &mut Vec<Effect>) {
         self.journal.count(1, 0);
         let record = self.journal.record();
         let offers_tools = self.landing.is_none() && !self.catalogue.tools().is_empty();
@@ -284,7 +357,7 @@ impl Run {
             tools: offers_tools.then(|| Arc::clone(&self.catalogue)),
             max_output_tokens: record.snapshot.limits.max_output_tokens,
         }));
-        self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint));
+        self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
     }
 
     /// The model has stopped: the answer is there, or calls are to be made.
@@ -301,9 +374,29 @@ impl Run {
             (Finish::Stop, None) => Outcome::Completed,
         };
         let is_whole = finish == Finish::Stop;
-        let (message, mut bodies) = turn.close(is_whole, "not called: no calls are left", now);
+        let (message, bodies) = turn.close(is_whole, "not called: no calls are left", now);
+        let entry = self.turn_entry(message, bodies, StepState::Completed, now);
+        self.end(outcome, entry, now, out);
+    }
+
+    /// What the end of a turn brings: its message, its step, and what tells of them.
+    fn turn_entry(
+        &mut self,
+        message: Option<Arc<Message>>,
+        mut bodies: Vec<Body>,
+        state: StepState,
+        now: SystemTime,
+    ) -> Entry {
+        let Phase::Asking(turn) = &self.phase else {
+            return Entry::default();
+        };
         self.journal.add_usage(turn.usage, &mut bodies);
-        self.end(outcome, message.into_iter().collect(), bodies, now, out);
+        let step = turn.step(&mut self.journal, &mut self.mint, message.as_ref(), state, now);
+        Entry {
+            messages: message.into_iter().collect(),
+            steps: vec![step],
+            bodies,
+        }
     }
 
     /// Writes down what the model wants called, then calls what may be called.
@@ -311,21 +404,13 @@ impl Run {
         let Phase::Asking(turn) = &mut self.phase else {
             return;
         };
-        let mut tail = Vec::new();
-        self.journal.add_usage(turn.usage, &mut tail);
-        if self.journal.is_over_token_budget() {
-            let (message, mut bodies) = turn.close(false, "not called: the token budget is used up", now);
-            bodies.extend(tail);
-            let outcome = Outcome::Incomplete(IncompleteReason::Budget);
-            return self.end(outcome, message.into_iter().collect(), bodies, now, out);
-        }
         let message = turn.with_calls(now);
-        let mut bodies = vec![Body::MessageCompleted(Arc::clone(&message))];
-        bodies.extend(tail);
+        let bodies = vec![Body::MessageCompleted(Arc::clone(&message))];
+        let mut entry = self.turn_entry(Some(Arc::clone(&message)), bodies, StepState::Completed, now);
+        if self.journal.is_over_token_budget() {
+            return self.give_up_calls(entry, now, out);
+        }
         self.history.push(Arc::clone(&message));
-        self.journal.commit(vec![Arc::clone(&message)], bodies, now, out);
-
-        let mut calls = Calls::new(&message);
         let RunRecord {
             snapshot: Snapshot { limits, .. },
             usage,
@@ -333,82 +418,101 @@ impl Run {
         } = self.journal.record();
         let (max_turns, turns) = (limits.max_turns, usage.turns);
         let allowed = limits.max_tool_calls.saturating_sub(usage.tool_calls);
-        let (made, rejected) = calls.admit(allowed, &self.catalogue);
-        self.journal.count(0, made.len());
+        let (calls, change) = Calls::new(
+            &message,
+            allowed,
+            self.parallel_calls,
+            &self.catalogue,
+            &mut self.journal,
+            &mut self.mint,
+            now,
+        );
         if calls.exceeded(allowed) {
             self.landing = Some(IncompleteReason::MaxToolCalls);
         } else if turns >= max_turns {
             self.landing = Some(IncompleteReason::MaxTurns);
         }
-        for body in rejected {
-            self.journal.emit(body, now, out);
-        }
-        out.extend(made);
-        let is_answered = calls.are_answered();
+        entry.steps.extend(change.steps);
+        entry.bodies.extend(change.bodies);
         self.phase = Phase::Calling(calls);
-        if is_answered {
-            self.finish_calls(now, out);
-        }
+        self.go_on_calling(entry, change.made, now, out);
     }
 
-    /// Every call is answered: tells the model.
-    fn finish_calls(&mut self, now: SystemTime, out: &mut Vec<Effect>) {
-        let Phase::Calling(calls) = &mut self.phase else {
+    /// The tokens are used up: what was said is kept, what was to be called is not.
+    fn give_up_calls(&mut self, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
+        let Phase::Asking(turn) = &mut self.phase else {
             return;
         };
-        let message = calls.message(&self.journal.record().id, &mut self.mint, now);
-        self.history.push(Arc::clone(&message));
-        self.journal.commit(
-            vec![Arc::clone(&message)],
-            vec![Body::MessageCreated(message)],
-            now,
-            out,
-        );
-        self.ask(out);
+        let (message, mut bodies) = turn.close(false, "not called: the token budget is used up", now);
+        // The first body tells of the message with its calls, which is not kept.
+        bodies.extend(entry.bodies.into_iter().skip(1));
+        let entry = Entry {
+            messages: message.into_iter().collect(),
+            steps: entry.steps,
+            bodies,
+        };
+        self.end(Outcome::Incomplete(IncompleteReason::Budget), entry, now, out);
     }
 
-    /// Breaks off, keeping what there is and answering what is open. What could not be written before is
-    /// written, and shown, first.
-    fn stop(&mut self, outcome: Outcome, undone: Undone, now: SystemTime, out: &mut Vec<Effect>) {
+    /// Writes what the calls have brought; then makes more of them or, when all are answered, tells the model.
+    fn go_on_calling(&mut self, mut entry: Entry, made: Vec<Effect>, now: SystemTime, out: &mut Vec<Effect>) {
+        let Phase::Calling(calls) = &self.phase else {
+            return;
+        };
+        if !calls.are_answered() {
+            self.journal.commit(entry, now, out);
+            out.extend(made);
+            return;
+        }
+        let message = calls.message(&self.journal.record().id, &mut self.mint, now);
+        self.history.push(Arc::clone(&message));
+        entry.messages.push(Arc::clone(&message));
+        entry.bodies.push(Body::MessageCreated(message));
+        self.journal.commit(entry, now, out);
+        self.ask(now, out);
+    }
+
+    /// Breaks off: everything that is open is closed, written and shown. What a failed save held up comes
+    /// first.
+    fn stop(&mut self, outcome: Outcome, mut entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
         out.push(Effect::Abort);
         let note = match &outcome {
             Outcome::Cancelled => "not finished: the run was cancelled",
             Outcome::Failed(_) => "not finished: the run failed",
             _ => "not finished: the run ran out of time",
         };
-        let Undone {
-            mut messages,
-            mut bodies,
-        } = undone;
+        let state = match &outcome {
+            Outcome::Failed(error) => StepState::Failed {
+                reason: error.reason().as_str().to_owned(),
+                message: error.message().to_owned(),
+            },
+            _ => StepState::Cancelled,
+        };
         match &mut self.phase {
             Phase::Asking(turn) => {
-                let (message, closing) = turn.close(false, note, now);
-                messages.extend(message);
-                bodies.extend(closing);
-                self.journal.add_usage(turn.usage, &mut bodies);
+                let (message, bodies) = turn.close(false, note, now);
+                let closing = self.turn_entry(message, bodies, state, now);
+                entry.messages.extend(closing.messages);
+                entry.steps.extend(closing.steps);
+                entry.bodies.extend(closing.bodies);
             }
             Phase::Calling(calls) => {
-                bodies.extend(calls.give_up(note));
+                let change = calls.give_up(note, now);
                 let message = calls.message(&self.journal.record().id, &mut self.mint, now);
-                bodies.push(Body::MessageCreated(Arc::clone(&message)));
-                messages.push(message);
+                entry.steps.extend(change.steps);
+                entry.bodies.extend(change.bodies);
+                entry.bodies.push(Body::MessageCreated(Arc::clone(&message)));
+                entry.messages.push(message);
             }
             Phase::Over => return,
         }
-        self.end(outcome, messages, bodies, now, out);
+        self.end(outcome, entry, now, out);
     }
 
-    fn end(
-        &mut self,
-        outcome: Outcome,
-        messages: Vec<Arc<Message>>,
-        bodies: Vec<Body>,
-        now: SystemTime,
-        out: &mut Vec<Effect>,
-    ) {
+    fn end(&mut self, outcome: Outcome, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
         // Nobody is asked any more: the history only tells what the last message was.
-        self.history.extend(messages.last().cloned());
-        self.journal.end(outcome, messages, bodies, now, out);
+        self.history.extend(entry.messages.last().cloned());
+        self.journal.end(outcome, entry, now, out);
         self.phase = Phase::Over;
     }
 }

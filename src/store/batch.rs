@@ -1,20 +1,22 @@
 //! What a batch of writes does to what is stored: decided in memory, free of databases.
 //!
-//! Writes of many callers share one transaction. Whether each may happen is decided here *before* anything is
-//! written, in the order in which they came, so that one that may not leaves no trace and harms no other.
+//! Writes of many callers share one transaction. Whether each may happen is decided [here](plan) *before*
+//! anything is written, in the order in which they came, so that one that may not leaves no trace and harms no
+//! other.
+
+mod plan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::SystemTime;
 
-use crate::run::error::{Error, Reason};
 use crate::run::id::{RunId, ThreadId};
-use crate::run::record::RunRecord;
+use crate::run::ports::RequestKey;
+use crate::run::record::{RunRecord, ThreadRecord};
 
-use super::row::{MessageRow, RunRow};
+use super::row::{EventRow, MessageRow, RunRow, StepRow};
 
-/// How long a request id stands for the run that it started.
-const REPLAY_WINDOW: Duration = Duration::from_hours(24);
+pub(super) use plan::{REPLAY_WINDOW, plan};
 
 /// The position before the first message.
 pub(super) const NOWHERE: i64 = -1;
@@ -24,11 +26,20 @@ pub(super) const NOWHERE: i64 = -1;
 pub(super) enum Operation {
     /// Opens a run.
     Open(Arc<OpenRun>),
-    /// Writes a run as it is now and appends messages.
-    Save {
-        record: Box<RunRecord>,
-        messages: Vec<MessageRow>,
-    },
+    /// Writes a run as it is now, with what it has brought.
+    Save(Arc<SaveRun>),
+    /// Writes events, each with the sequence that is reserved from then on.
+    Append(Arc<Vec<(EventRow, i64)>>),
+    /// Adds a thread.
+    CreateThread(Arc<CreateThread>),
+    /// Changes a thread.
+    UpdateThread(Arc<UpdateThread>),
+    /// Deletes a thread.
+    DeleteThread { thread: ThreadId, version: Option<u64> },
+    /// Adds a message that no run wrote.
+    AddMessage(Arc<AddMessage>),
+    /// Deletes what is past retention.
+    Sweep(Sweep),
     /// Writes nothing of meaning, to see whether writing works.
     Probe,
 }
@@ -37,21 +48,71 @@ pub(super) enum Operation {
 #[derive(Debug)]
 pub(super) struct OpenRun {
     pub(super) run: RunRow,
-    pub(super) message: MessageRow,
+    pub(super) message: Option<MessageRow>,
+    pub(super) events: Option<EventRow>,
+    pub(super) request: Option<RequestKey>,
     pub(super) creates_thread: bool,
     /// The last position of the thread that the caller has read.
     pub(super) seen: i64,
 }
 
+/// A run to be written.
+#[derive(Debug)]
+pub(super) struct SaveRun {
+    pub(super) record: Arc<RunRecord>,
+    pub(super) messages: Vec<MessageRow>,
+    pub(super) steps: Vec<StepRow>,
+    pub(super) events: Option<EventRow>,
+}
+
+/// A thread to be added.
+#[derive(Debug)]
+pub(super) struct CreateThread {
+    pub(super) record: ThreadRecord,
+    pub(super) metadata: Arc<str>,
+    pub(super) request: Option<RequestKey>,
+}
+
+/// A thread to be changed.
+#[derive(Debug)]
+pub(super) struct UpdateThread {
+    pub(super) thread: ThreadId,
+    pub(super) title: Option<String>,
+    pub(super) metadata: Option<Arc<str>>,
+    /// The version that the change builds on; none for any.
+    pub(super) version: Option<u64>,
+    pub(super) time: SystemTime,
+}
+
+/// A message to be added.
+#[derive(Debug)]
+pub(super) struct AddMessage {
+    pub(super) thread: ThreadId,
+    pub(super) message: MessageRow,
+    pub(super) request: Option<RequestKey>,
+}
+
+/// What to sweep: so many at most of each kind. Times are microseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sweep {
+    /// The events of runs that ended before this time.
+    pub(super) ended_before: i64,
+    /// Request ids that were used before this time.
+    pub(super) requested_before: i64,
+    pub(super) limit: i64,
+}
+
 /// What came of a write that was not refused.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// It is written.
     Done,
     /// The thread has grown since the caller read it: nothing is written.
     Stale,
-    /// The request has been seen before, and started this run: nothing is written.
-    Replayed(Box<RunRecord>),
+    /// The request has been seen before, and brought the thing of this name: nothing is written.
+    Replayed(Box<str>),
+    /// So many things are gone.
+    Swept(u64),
 }
 
 /// What the database knows of everything that a batch names.
@@ -60,7 +121,7 @@ pub(super) struct Facts {
     pub(super) threads: HashMap<ThreadId, Thread>,
     /// The number for the next new thread.
     pub(super) next_number: i64,
-    /// By request id: the newest run that came with it.
+    /// By request id.
     pub(super) requests: HashMap<String, Request>,
     /// The saved runs that are not the active ones of their threads.
     pub(super) ended: HashMap<RunId, RunRecord>,
@@ -70,6 +131,7 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct Thread {
     pub(super) number: i64,
+    pub(super) version: i64,
     pub(super) last_position: i64,
     pub(super) active: Option<RunId>,
 }
@@ -78,22 +140,33 @@ pub(super) struct Thread {
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) digest: Vec<u8>,
-    pub(super) record: RunRecord,
+    /// The name of what it brought.
+    pub(super) subject: Box<str>,
+    pub(super) time: SystemTime,
 }
 
-/// The rows to write. Updates go first: a run that ends makes room for one that begins.
+/// The rows to write. Updates go first: a run that ends makes room for one that begins. Deletions go last, so
+/// that they take along whatever else the batch brings.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) updates: HashMap<RunId, RunUpdate>,
     pub(super) threads: Vec<NewThread>,
+    pub(super) thread_updates: Vec<(i64, Arc<UpdateThread>)>,
     pub(super) runs: HashMap<RunId, NewRun>,
     pub(super) messages: Vec<NewMessage>,
+    pub(super) steps: Vec<StepRow>,
+    pub(super) events: Vec<EventRow>,
+    /// The reserved sequences of runs that are not written themselves.
+    pub(super) reserves: Vec<(RunId, i64)>,
+    pub(super) requests: Vec<NewRequest>,
+    pub(super) deletions: Vec<i64>,
+    pub(super) sweep: Option<Sweep>,
     pub(super) probe: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct RunUpdate {
-    pub(super) record: RunRecord,
+    pub(super) record: Arc<RunRecord>,
     /// The position of its newest message, if there is one more.
     pub(super) last_position: Option<i64>,
 }
@@ -101,7 +174,10 @@ pub(super) struct RunUpdate {
 #[derive(Debug)]
 pub(super) struct NewThread {
     pub(super) number: i64,
-    pub(super) opening: Arc<OpenRun>,
+    pub(super) id: ThreadId,
+    pub(super) title: String,
+    pub(super) metadata: Arc<str>,
+    pub(super) create_time: SystemTime,
 }
 
 #[derive(Debug)]
@@ -119,171 +195,24 @@ pub(super) struct NewMessage {
     pub(super) row: MessageRow,
 }
 
+#[derive(Debug)]
+pub(super) struct NewRequest {
+    pub(super) key: RequestKey,
+    pub(super) subject: Box<str>,
+    pub(super) time: SystemTime,
+}
+
 impl Changes {
     pub(super) fn is_empty(&self) -> bool {
-        self.updates.is_empty() && self.runs.is_empty() && self.messages.is_empty() && !self.probe
-    }
-}
-
-/// Decides every operation in turn: the rows to write, and the answers once they are written.
-pub(super) fn plan(operations: &[Operation], facts: Facts) -> (Changes, Vec<Result<Answer, Error>>) {
-    let mut plan = Plan {
-        facts,
-        changes: Changes::default(),
-    };
-    let answers = operations
-        .iter()
-        .map(|operation| match operation {
-            Operation::Open(opening) => plan.open(opening),
-            Operation::Save { record, messages } => plan.save(record, messages),
-            Operation::Probe => {
-                plan.changes.probe = true;
-                Ok(Answer::Done)
-            }
-        })
-        .collect();
-    (plan.changes, answers)
-}
-
-struct Plan {
-    facts: Facts,
-    changes: Changes,
-}
-
-impl Plan {
-    fn open(&mut self, opening: &Arc<OpenRun>) -> Result<Answer, Error> {
-        let record = &opening.run.record;
-        if let Some(record) = self.replay(&opening.run)? {
-            return Ok(Answer::Replayed(Box::new(record)));
-        }
-        let mut thread = match self.facts.threads.get(&record.thread) {
-            Some(thread) => thread.clone(),
-            None if opening.creates_thread && opening.seen != NOWHERE => return Ok(Answer::Stale),
-            None if opening.creates_thread => self.create(opening),
-            None => return Err(Error::new(Reason::ThreadNotFound, "no such thread")),
-        };
-        if let Some(active) = &thread.active {
-            let busy = Error::new(Reason::ThreadBusy, "another run is active on the thread");
-            return Err(busy.with("run", active.as_str()));
-        }
-        if thread.last_position != opening.seen {
-            return Ok(Answer::Stale);
-        }
-        thread.last_position += 1;
-        if record.state.outcome().is_none() {
-            thread.active = Some(record.id.clone());
-        }
-        self.changes.messages.push(NewMessage {
-            thread: thread.number,
-            position: thread.last_position,
-            row: opening.message.clone(),
-        });
-        self.changes.runs.insert(
-            record.id.clone(),
-            NewRun {
-                thread: thread.number,
-                row: opening.run.clone(),
-                first_position: thread.last_position,
-                last_position: thread.last_position,
-            },
-        );
-        self.facts.threads.insert(record.thread.clone(), thread);
-        if let Some(request) = &opening.run.request {
-            let seen = Request {
-                digest: request.digest.to_vec(),
-                record: record.clone(),
-            };
-            self.facts.requests.insert(request.id.clone(), seen);
-        }
-        Ok(Answer::Done)
-    }
-
-    /// The run that this request has started before.
-    fn replay(&self, run: &RunRow) -> Result<Option<RunRecord>, Error> {
-        let Some(request) = &run.request else {
-            return Ok(None);
-        };
-        let Some(seen) = self.facts.requests.get(&request.id) else {
-            return Ok(None);
-        };
-        let age = run.record.create_time.duration_since(seen.record.create_time);
-        if age.is_ok_and(|age| age >= REPLAY_WINDOW) {
-            return Ok(None);
-        }
-        if seen.digest != request.digest {
-            return Err(Error::new(
-                Reason::RequestIdReused,
-                "the request id was used for another request",
-            ));
-        }
-        Ok(Some(seen.record.clone()))
-    }
-
-    fn create(&mut self, opening: &Arc<OpenRun>) -> Thread {
-        let number = self.facts.next_number;
-        self.facts.next_number += 1;
-        self.changes.threads.push(NewThread {
-            number,
-            opening: Arc::clone(opening),
-        });
-        Thread {
-            number,
-            last_position: NOWHERE,
-            active: None,
-        }
-    }
-
-    fn save(&mut self, record: &RunRecord, messages: &[MessageRow]) -> Result<Answer, Error> {
-        let missing = || Error::internal(format!("run {} is not stored, and cannot be saved", record.id));
-        let Some(thread) = self.facts.threads.get_mut(&record.thread) else {
-            return Err(missing());
-        };
-        if thread.active.as_ref() == Some(&record.id) {
-            if record.state.outcome().is_some() {
-                thread.active = None;
-            }
-        } else {
-            let stored = self.facts.ended.get(&record.id).ok_or_else(missing)?;
-            if stored.state != record.state {
-                return Err(Error::internal(format!(
-                    "run {} is {} already, and cannot become {}",
-                    record.id,
-                    stored.state.name(),
-                    record.state.name()
-                )));
-            }
-        }
-        if record.state.outcome().is_some() {
-            self.facts.ended.insert(record.id.clone(), record.clone());
-        }
-        for row in messages {
-            thread.last_position += 1;
-            self.changes.messages.push(NewMessage {
-                thread: thread.number,
-                position: thread.last_position,
-                row: row.clone(),
-            });
-        }
-        let last_position = (!messages.is_empty()).then_some(thread.last_position);
-        self.update(record, last_position);
-        Ok(Answer::Done)
-    }
-
-    fn update(&mut self, record: &RunRecord, last_position: Option<i64>) {
-        if let Some(new) = self.changes.runs.get_mut(&record.id) {
-            new.row.record = record.clone();
-            new.last_position = last_position.unwrap_or(new.last_position);
-            return;
-        }
-        let earlier = self
-            .changes
-            .updates
-            .get(&record.id)
-            .and_then(|update| update.last_position);
-        let update = RunUpdate {
-            record: record.clone(),
-            last_position: last_position.or(earlier),
-        };
-        self.changes.updates.insert(record.id.clone(), update);
+        self.updates.is_empty()
+            && self.threads.is_empty()
+            && self.thread_updates.is_empty()
+            && self.runs.is_empty()
+            && self.messages.is_empty()
+            && self.steps.is_empty()
+            && self.events.is_empty()
+            && self.deletions.is_empty()
+            && self.sweep.is_none()
+            && !self.probe
     }
 }

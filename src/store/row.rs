@@ -4,32 +4,79 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::run::error::Error;
+use crate::run::event::Event;
+use crate::run::id::RunId;
 use crate::run::message::{Message, Role, Usage};
-use crate::run::ports::{Opening, RequestKey};
 use crate::run::record::RunRecord;
+use crate::run::step::Step;
+
+use super::chunk;
 
 /// A run to be inserted. The JSON is made by the caller, so that the writer need not.
 #[derive(Clone, Debug)]
 pub(super) struct RunRow {
     pub(super) record: RunRecord,
     pub(super) snapshot: Arc<str>,
-    pub(super) request: Option<RequestKey>,
 }
 
-/// A message to be inserted, with its content as JSON.
+/// A message to be inserted, with its content and the caller's notes as JSON.
 #[derive(Clone, Debug)]
 pub(super) struct MessageRow {
     pub(super) message: Arc<Message>,
     pub(super) content: Arc<str>,
+    pub(super) metadata: Arc<str>,
+}
+
+/// A step to be inserted or updated, as JSON.
+#[derive(Clone, Debug)]
+pub(super) struct StepRow {
+    pub(super) run: RunId,
+    pub(super) place: i64,
+    pub(super) step: Arc<str>,
+}
+
+/// Events of one run that follow one another, to be inserted.
+#[derive(Clone, Debug)]
+pub(super) struct EventRow {
+    pub(super) run: RunId,
+    pub(super) last_sequence: i64,
+    pub(super) chunk: Arc<str>,
 }
 
 impl RunRow {
-    pub(super) fn new(opening: &Opening) -> Result<Self, Error> {
+    pub(super) fn new(record: &RunRecord) -> Result<Self, Error> {
         Ok(Self {
-            record: opening.record.clone(),
-            snapshot: json(&opening.record.snapshot)?,
-            request: opening.request.clone(),
+            record: record.clone(),
+            snapshot: json(&record.snapshot)?,
         })
+    }
+}
+
+impl StepRow {
+    pub(super) fn new(run: &RunId, step: &Step) -> Result<Self, Error> {
+        Ok(Self {
+            run: run.clone(),
+            place: i64::from(step.place),
+            step: json(step)?,
+        })
+    }
+}
+
+impl EventRow {
+    /// A row for these events; none for no events.
+    pub(super) fn new(
+        run: &RunId,
+        events: &[Arc<Event>],
+        steps: &[Arc<Step>],
+    ) -> Result<Option<Self>, Error> {
+        let Some(last) = events.last() else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            run: run.clone(),
+            last_sequence: count(last.sequence),
+            chunk: chunk::encode(events, steps)?,
+        }))
     }
 }
 
@@ -38,11 +85,13 @@ impl MessageRow {
         Ok(Self {
             message: Arc::clone(message),
             content: json(&message.content)?,
+            metadata: json(&message.metadata)?,
         })
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Arc<str>, Error> {
+/// The JSON of a value.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<Arc<str>, Error> {
     serde_json::to_string(value)
         .map(Arc::from)
         .map_err(Error::internal)

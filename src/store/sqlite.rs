@@ -1,21 +1,29 @@
 //! The SQLite store: one connection writes, a few read.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use crate::run::clock;
 use crate::run::error::{Error, Reason};
-use crate::run::id::{RunId, ThreadId};
+use crate::run::event::Event;
+use crate::run::id::{MessageId, RunId, ThreadId};
 use crate::run::message::Message;
-use crate::run::ports::{Opened, Opening, Store};
-use crate::run::record::RunRecord;
+use crate::run::page::{Listed, Page};
+use crate::run::ports::{Append, NewThread, Opened, Opening, RequestKey, Save, Store, ThreadChange};
+use crate::run::record::{RunRecord, ThreadRecord};
+use crate::run::step::Step;
 
 use super::Location;
-use super::batch::{Answer, NOWHERE, OpenRun, Operation};
-use super::row::{MessageRow, RunRow};
+use super::batch::{
+    AddMessage, Answer, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW, SaveRun, Sweep,
+    UpdateThread,
+};
+use super::chunk;
+use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
 
-use decode::{message_columns, run_columns};
 use readers::Readers;
 use writer::Writer;
 
@@ -23,6 +31,7 @@ mod connect;
 mod decode;
 mod exchange;
 mod fault;
+mod query;
 mod readers;
 mod script;
 #[cfg(test)]
@@ -31,6 +40,9 @@ mod writer;
 
 /// How often opening a run starts over, because the thread has grown since it was read.
 const ATTEMPT_LIMIT: usize = 16;
+
+/// Runs whose events, and request ids, that are swept in one transaction.
+const SWEEP_LIMIT: i64 = 32;
 
 /// See the [module](self).
 pub(super) struct Sqlite {
@@ -50,51 +62,15 @@ impl Sqlite {
             writer: Writer::start(connection, location),
         })
     }
-
-    /// A thread's messages, oldest first, and the last one's position; none of a thread that does not exist.
-    async fn history(&self, thread: &ThreadId) -> Result<(Vec<Arc<Message>>, i64), Error> {
-        let rows = self.readers.rows(THREAD_MESSAGES, thread.as_str()).await?;
-        let last_position = match rows.last() {
-            Some(row) => decode::column(row, "position")?,
-            None => NOWHERE,
-        };
-        let messages = rows.iter().map(decode::message).collect::<Result<_, _>>()?;
-        Ok((messages, last_position))
-    }
 }
-
-const THREAD_MESSAGES: &str = concat!(
-    "SELECT ",
-    message_columns!(),
-    " FROM messages m WHERE m.thread = (SELECT number FROM threads WHERE id = ?) ORDER BY m.position"
-);
-
-const RUN_MESSAGES: &str = concat!(
-    "SELECT ",
-    message_columns!(),
-    " FROM runs r JOIN messages m \
-     ON m.thread = r.thread AND m.position BETWEEN r.first_position AND r.last_position \
-     WHERE r.id = ? AND (m.run = r.id OR m.position = r.first_position) ORDER BY m.position"
-);
-
-const RUN: &str = concat!(
-    "SELECT ",
-    run_columns!(),
-    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.id = ?"
-);
-
-const ACTIVE_RUNS: &str = concat!(
-    "SELECT ",
-    run_columns!(),
-    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.active ORDER BY r.create_time, r.id"
-);
 
 #[async_trait]
 impl Store for Sqlite {
     async fn open_run(&self, opening: Opening) -> Result<Opened, Error> {
-        let thread = opening.record.thread.clone();
-        let run = RunRow::new(&opening)?;
-        let message = MessageRow::new(&opening.message)?;
+        let record = &opening.record;
+        let run = RunRow::new(record)?;
+        let message = opening.message.as_ref().map(MessageRow::new).transpose()?;
+        let events = EventRow::new(&record.id, &opening.events, &[])?;
         let mut is_new = opening.creates_thread;
         // The history is read before the run is opened and past the writer, so that long ones hold up nobody
         // and a failure to read leaves no run behind. The writer checks that it is still the whole history.
@@ -102,18 +78,23 @@ impl Store for Sqlite {
             let (history, seen) = if is_new {
                 (Vec::new(), NOWHERE)
             } else {
-                self.history(&thread).await?
+                self.readers.history(&record.thread).await?
             };
             let open = OpenRun {
                 run: run.clone(),
                 message: message.clone(),
+                events: events.clone(),
+                request: opening.request.clone(),
                 creates_thread: opening.creates_thread,
                 seen,
             };
             match self.writer.write(Operation::Open(Arc::new(open))).await? {
-                Answer::Done => return Ok(Opened::Started(history)),
-                Answer::Replayed(record) => return Ok(Opened::Replayed(record)),
+                Answer::Replayed(run) => {
+                    let run = RunId::parse(&run).map_err(Error::internal)?;
+                    return Ok(Opened::Replayed(Box::new(self.run(&run).await?)));
+                }
                 Answer::Stale => is_new = false,
+                Answer::Done | Answer::Swept(_) => return Ok(Opened::Started(history)),
             }
         }
         Err(Error::new(
@@ -122,47 +103,193 @@ impl Store for Sqlite {
         ))
     }
 
-    async fn save(&self, record: &RunRecord, messages: &[Arc<Message>]) -> Result<(), Error> {
-        let save = Operation::Save {
-            record: Box::new(record.clone()),
-            messages: messages.iter().map(MessageRow::new).collect::<Result<_, _>>()?,
+    async fn save(&self, save: &Save) -> Result<(), Error> {
+        let run = &save.record.id;
+        let save = SaveRun {
+            record: Arc::clone(&save.record),
+            messages: save
+                .messages
+                .iter()
+                .map(MessageRow::new)
+                .collect::<Result<_, _>>()?,
+            steps: save
+                .steps
+                .iter()
+                .map(|step| StepRow::new(run, step))
+                .collect::<Result<_, _>>()?,
+            events: EventRow::new(run, &save.events, &save.steps)?,
         };
-        self.writer.write(save).await.map(drop)
+        self.writer.write(Operation::Save(Arc::new(save))).await.map(drop)
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<(), Error> {
+        let mut rows = Vec::with_capacity(appends.len());
+        for append in appends {
+            let row = EventRow::new(&append.run, &append.events, &[])?;
+            rows.extend(row.map(|row| (row, row::count(append.reserved_sequence))));
+        }
+        self.writer
+            .write(Operation::Append(Arc::new(rows)))
+            .await
+            .map(drop)
     }
 
     async fn run(&self, run: &RunId) -> Result<RunRecord, Error> {
-        let rows = self.readers.rows(RUN, run.as_str()).await?;
-        let row = rows
-            .first()
-            .ok_or_else(|| Error::new(Reason::RunNotFound, "no such run"))?;
-        decode::run(row)
+        self.readers.run(run).await
+    }
+
+    async fn runs(
+        &self,
+        thread: &ThreadId,
+        states: &[&'static str],
+        page: Page,
+    ) -> Result<Listed<RunRecord>, Error> {
+        self.readers.check_thread(thread).await?;
+        self.readers.runs(thread, states, page).await
     }
 
     async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error> {
-        let rows = self.readers.rows(RUN_MESSAGES, run.as_str()).await?;
-        rows.iter().map(decode::message).collect()
+        self.readers.run_messages(run).await
     }
 
-    async fn messages(&self, thread: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
-        let (messages, _) = self.history(thread).await?;
-        if messages.is_empty() {
-            let threads = "SELECT id FROM threads WHERE id = ?";
-            if self.readers.rows(threads, thread.as_str()).await?.is_empty() {
-                return Err(Error::new(Reason::ThreadNotFound, "no such thread"));
+    async fn run_steps(&self, run: &RunId, page: Page) -> Result<Listed<Arc<Step>>, Error> {
+        self.readers.run_steps(run, page).await
+    }
+
+    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, Error> {
+        let chunks = self.readers.chunks(run, row::count(after)).await?;
+        if chunks.is_empty() {
+            self.readers.check_events(run, after).await?;
+        }
+        let mut stored = Vec::new();
+        for text in chunks {
+            stored.extend(chunk::read(&text)?);
+        }
+        // Chunks may overlap where a write was repeated; what both have is the same.
+        let mut last = after;
+        stored.retain(|event| {
+            let is_next = event.sequence() > last;
+            last = last.max(event.sequence());
+            is_next
+        });
+        let elsewhere = if stored.iter().any(chunk::Stored::needs_elsewhere) {
+            let messages = self.readers.run_messages(run).await?;
+            let steps = self.readers.all_run_steps(run).await?;
+            chunk::Elsewhere::new(self.readers.run(run).await?, messages, &steps)
+        } else {
+            chunk::Elsewhere::new(self.readers.run(run).await?, Vec::new(), &[])
+        };
+        stored.into_iter().map(|event| event.event(&elsewhere)).collect()
+    }
+
+    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
+        self.readers.active_runs().await
+    }
+
+    async fn create_thread(&self, new: NewThread) -> Result<ThreadRecord, Error> {
+        let create = CreateThread {
+            metadata: row::json(&new.record.metadata)?,
+            record: new.record.clone(),
+            request: new.request,
+        };
+        match self
+            .writer
+            .write(Operation::CreateThread(Arc::new(create)))
+            .await?
+        {
+            Answer::Replayed(thread) => {
+                let thread = ThreadId::parse(&thread).map_err(Error::internal)?;
+                self.readers.thread(&thread).await
             }
+            _ => Ok(new.record),
+        }
+    }
+
+    async fn thread(&self, thread: &ThreadId) -> Result<ThreadRecord, Error> {
+        self.readers.thread(thread).await
+    }
+
+    async fn threads(&self, page: Page) -> Result<Listed<ThreadRecord>, Error> {
+        self.readers.threads(page).await
+    }
+
+    async fn update_thread(
+        &self,
+        thread: &ThreadId,
+        change: ThreadChange,
+        version: Option<u64>,
+    ) -> Result<ThreadRecord, Error> {
+        let update = UpdateThread {
+            thread: thread.clone(),
+            title: change.title,
+            metadata: change.metadata.as_ref().map(row::json).transpose()?,
+            version,
+            time: clock::now(),
+        };
+        self.writer
+            .write(Operation::UpdateThread(Arc::new(update)))
+            .await?;
+        self.readers.thread(thread).await
+    }
+
+    async fn delete_thread(&self, thread: &ThreadId, version: Option<u64>) -> Result<(), Error> {
+        let thread = thread.clone();
+        let delete = Operation::DeleteThread { thread, version };
+        self.writer.write(delete).await.map(drop)
+    }
+
+    async fn add_message(
+        &self,
+        thread: &ThreadId,
+        message: Arc<Message>,
+        request: Option<RequestKey>,
+    ) -> Result<Arc<Message>, Error> {
+        let add = AddMessage {
+            thread: thread.clone(),
+            message: MessageRow::new(&message)?,
+            request,
+        };
+        match self.writer.write(Operation::AddMessage(Arc::new(add))).await? {
+            Answer::Replayed(message) => {
+                let message = MessageId::parse(&message).map_err(Error::internal)?;
+                self.readers.message(thread, &message).await
+            }
+            _ => Ok(message),
+        }
+    }
+
+    async fn history(&self, thread: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
+        let (messages, _) = self.readers.history(thread).await?;
+        if messages.is_empty() {
+            self.readers.check_thread(thread).await?;
         }
         Ok(messages)
     }
 
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        let rows = self.readers.rows(ACTIVE_RUNS, "").await?;
-        rows.iter().map(decode::run).collect()
+    async fn messages(&self, thread: &ThreadId, page: Page) -> Result<Listed<Arc<Message>>, Error> {
+        self.readers.check_thread(thread).await?;
+        self.readers.messages(thread, page).await
+    }
+
+    async fn message(&self, thread: &ThreadId, message: &MessageId) -> Result<Arc<Message>, Error> {
+        self.readers.message(thread, message).await
+    }
+
+    async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error> {
+        let requested_before = clock::now() - REPLAY_WINDOW;
+        let sweep = Operation::Sweep(Sweep {
+            ended_before: row::micros(ended_before),
+            requested_before: row::micros(requested_before),
+            limit: SWEEP_LIMIT,
+        });
+        match self.writer.write(sweep).await? {
+            Answer::Swept(count) => Ok(count),
+            _ => Ok(0),
+        }
     }
 
     async fn check(&self) -> Result<(), Error> {
-        self.readers
-            .rows("SELECT number FROM threads LIMIT 1", "")
-            .await?;
+        self.readers.check().await?;
         if self.writer.trouble().is_some() {
             // Perhaps it has passed; nobody else may write for a while, waiting for us to say so.
             self.writer.write(Operation::Probe).await?;

@@ -97,9 +97,9 @@ async fn what_the_contract_has_and_the_service_has_not_says_so() {
         .connect()
         .await
         .unwrap();
-    let mut threads = pb::thread_service_client::ThreadServiceClient::new(channel);
-    let unknown = threads
-        .get_thread(pb::GetThreadRequest::default())
+    let mut prompts = pb::prompt_service_client::PromptServiceClient::new(channel);
+    let unknown = prompts
+        .list_prompts(pb::ListPromptsRequest::default())
         .await
         .unwrap_err();
     for status in [unserved, unknown] {

@@ -10,6 +10,7 @@ mod model;
 mod simulator;
 mod skip;
 mod store;
+mod threads;
 mod tidy;
 mod transcode;
 mod vectors;

@@ -135,6 +135,7 @@ fn message(role: Role, content: Vec<Part>) -> Arc<Message> {
         run: None,
         incomplete: false,
         create_time: SystemTime::UNIX_EPOCH,
+        metadata: Default::default(),
     })
 }
 

@@ -1,13 +1,17 @@
 //! What every store owes the heart: one suite, written against the port and run on each kind of store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assistd::run::error::{Error, Reason};
-use assistd::run::id::{CallId, MessageId, Mint, RunId, ThreadId};
+use assistd::run::event::{Body, Event, Progress};
+use assistd::run::id::{CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
-use assistd::run::ports::{Opened, Opening, RequestKey, Store};
-use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State};
+use assistd::run::page::{Order, Page};
+use assistd::run::ports::{Append, NewThread, Opened, Opening, RequestKey, Save, Store, ThreadChange};
+use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
+use assistd::run::step::{Step, StepState, Work};
 use assistd::store::{Config, Location, open};
 use tokio::task::JoinSet;
 
@@ -50,6 +54,17 @@ contract! {
     of_many_openings_of_one_thread_one_wins,
     threads_that_grow_at_the_same_time_keep_their_order,
     a_large_message_comes_back_whole,
+    a_thread_is_kept_changed_and_deleted_with_everything,
+    threads_are_listed_page_by_page_while_more_come,
+    a_deleted_thread_takes_its_runs_along,
+    messages_are_added_read_and_listed,
+    a_request_id_stands_for_whatever_it_brought,
+    runs_are_listed_by_their_state,
+    a_run_without_a_message_answers_what_is_there,
+    steps_are_written_over_and_listed_in_their_order,
+    events_read_back_as_they_were_shown,
+    events_of_a_turn_that_is_not_over_are_kept_too,
+    what_is_past_retention_is_swept_little_by_little,
 }
 
 async fn file(directory: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -70,6 +85,7 @@ fn message(role: Role, run: &RunId, content: Vec<Part>) -> Arc<Message> {
         run: Some(run.clone()),
         incomplete: false,
         create_time: time(1),
+        metadata: BTreeMap::new(),
     })
 }
 
@@ -84,7 +100,7 @@ fn thread() -> ThreadId {
 fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
     let id = RunId::new(&mut Mint::System);
     Opening {
-        message: says(Role::User, &id, "hello"),
+        message: Some(says(Role::User, &id, "hello")),
         record: RunRecord {
             id,
             thread: thread.clone(),
@@ -92,11 +108,30 @@ fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
             state: State::Running,
             usage: Usage::default(),
             last_sequence: 0,
+            reserved_sequence: 0,
             create_time: time(0),
+            start_time: Some(time(0)),
+            expire_time: Some(time(600)),
             end_time: None,
         },
         creates_thread,
+        events: Vec::new(),
         request: None,
+    }
+}
+
+/// What the caller of a run said.
+fn said(opening: &Opening) -> Arc<Message> {
+    Arc::clone(opening.message.as_ref().unwrap())
+}
+
+/// A write of a run that brings these messages.
+fn save(record: &RunRecord, messages: &[Arc<Message>]) -> Save {
+    Save {
+        record: Arc::new(record.clone()),
+        messages: messages.to_vec(),
+        steps: Vec::new(),
+        events: Vec::new(),
     }
 }
 
@@ -120,8 +155,8 @@ async fn chat(store: &Arc<dyn Store>, opening: &Opening) -> Vec<Arc<Message>> {
     started(store, opening).await;
     let answer = says(Role::Assistant, &opening.record.id, "hi");
     let record = ended(&opening.record, Outcome::Completed);
-    store.save(&record, &[Arc::clone(&answer)]).await.unwrap();
-    vec![Arc::clone(&opening.message), answer]
+    store.save(&save(&record, &[Arc::clone(&answer)])).await.unwrap();
+    vec![said(opening), answer]
 }
 
 fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> Reason {
@@ -131,8 +166,8 @@ fn reason<T: std::fmt::Debug>(result: Result<T, Error>) -> Reason {
 async fn a_new_thread_starts_without_history(store: Arc<dyn Store>) {
     let opening = opening(&thread(), true);
     assert_eq!(started(&store, &opening).await, []);
-    let messages = store.messages(&opening.record.thread).await.unwrap();
-    assert_eq!(messages, std::slice::from_ref(&opening.message));
+    let messages = store.history(&opening.record.thread).await.unwrap();
+    assert_eq!(messages, [said(&opening)]);
     store.check().await.unwrap();
     assert_eq!(store.kind(), "sqlite");
 }
@@ -148,11 +183,14 @@ async fn a_thread_continues_with_everything_before_in_order(store: Arc<dyn Store
             says(Role::Assistant, run, "let me see"),
             says(Role::Assistant, run, "here"),
         ];
-        store.save(&opening.record, &[Arc::clone(&call)]).await.unwrap();
+        store
+            .save(&save(&opening.record, &[Arc::clone(&call)]))
+            .await
+            .unwrap();
         let record = ended(&opening.record, Outcome::Completed);
-        store.save(&record, &[Arc::clone(&answer)]).await.unwrap();
-        expected.extend([Arc::clone(&opening.message), call, answer]);
-        assert_eq!(store.messages(&thread).await.unwrap(), expected);
+        store.save(&save(&record, &[Arc::clone(&answer)])).await.unwrap();
+        expected.extend([said(&opening), call, answer]);
+        assert_eq!(store.history(&thread).await.unwrap(), expected);
     }
 }
 
@@ -172,12 +210,12 @@ async fn a_busy_thread_names_the_run_that_holds_it(store: Arc<dyn Store>) {
     let error = store.open_run(second.clone()).await.unwrap_err();
     assert_eq!(error.reason(), Reason::ThreadBusy);
     assert_eq!(error.metadata(), [("run", first.record.id.to_string())]);
-    assert_eq!(store.messages(&first.record.thread).await.unwrap().len(), 1);
+    assert_eq!(store.history(&first.record.thread).await.unwrap().len(), 1);
     let cancelling = RunRecord {
         state: State::Cancelling,
         ..first.record.clone()
     };
-    store.save(&cancelling, &[]).await.unwrap();
+    store.save(&save(&cancelling, &[])).await.unwrap();
     assert_eq!(reason(store.open_run(second).await), Reason::ThreadBusy);
 }
 
@@ -194,7 +232,7 @@ async fn every_terminal_state_frees_the_thread_and_reads_back(store: Arc<dyn Sto
         let opening = opening(&thread, index == 0);
         started(&store, &opening).await;
         let record = ended(&opening.record, outcome);
-        store.save(&record, &[]).await.unwrap();
+        store.save(&save(&record, &[])).await.unwrap();
         assert_eq!(store.run(&record.id).await.unwrap(), record);
     }
 }
@@ -228,7 +266,7 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
         last_sequence: 99,
         ..opening.record
     };
-    store.save(&record, &[]).await.unwrap();
+    store.save(&save(&record, &[])).await.unwrap();
     assert_eq!(store.run(&record.id).await.unwrap(), record);
 }
 
@@ -251,7 +289,7 @@ async fn a_request_id_gives_back_its_run_for_a_day(store: Arc<dyn Store>) {
     let opened = store.open_run(again.clone()).await.unwrap();
     assert_eq!(opened, Opened::Replayed(Box::new(stored)));
     assert_eq!(
-        reason(store.messages(&again.record.thread).await),
+        reason(store.history(&again.record.thread).await),
         Reason::ThreadNotFound
     );
     let later = requested("one", 2, time(DAY));
@@ -274,20 +312,20 @@ async fn a_save_that_is_repeated_changes_nothing(store: Arc<dyn Store>) {
     let [one, two, three] = ["1", "2", "3"].map(|text| says(Role::Assistant, run, text));
     for _ in 0..2 {
         store
-            .save(&opening.record, &[Arc::clone(&one), Arc::clone(&two)])
+            .save(&save(&opening.record, &[Arc::clone(&one), Arc::clone(&two)]))
             .await
             .unwrap();
     }
     let record = ended(&opening.record, Outcome::Completed);
     let all = [one, two, three];
     for _ in 0..3 {
-        store.save(&record, &all).await.unwrap();
+        store.save(&save(&record, &all)).await.unwrap();
     }
     let next = self::opening(&record.thread, false);
-    let mut expected = vec![Arc::clone(&opening.message)];
+    let mut expected = vec![said(&opening)];
     expected.extend(all.iter().cloned());
     assert_eq!(started(&store, &next).await, expected);
-    store.save(&record, &all).await.unwrap();
+    store.save(&save(&record, &all)).await.unwrap();
     assert_eq!(store.run_messages(&record.id).await.unwrap(), expected);
     assert_eq!(store.run(&next.record.id).await.unwrap(), next.record);
 }
@@ -295,9 +333,12 @@ async fn a_save_that_is_repeated_changes_nothing(store: Arc<dyn Store>) {
 async fn an_ended_run_does_not_become_another(store: Arc<dyn Store>) {
     let opening = opening(&thread(), true);
     chat(&store, &opening).await;
-    assert_eq!(reason(store.save(&opening.record, &[]).await), Reason::Internal);
+    assert_eq!(
+        reason(store.save(&save(&opening.record, &[])).await),
+        Reason::Internal
+    );
     let other = ended(&opening.record, Outcome::Cancelled);
-    assert_eq!(reason(store.save(&other, &[]).await), Reason::Internal);
+    assert_eq!(reason(store.save(&save(&other, &[])).await), Reason::Internal);
     let stored = store.run(&opening.record.id).await.unwrap();
     assert_eq!(stored.state, State::Ended(Outcome::Completed));
 }
@@ -305,12 +346,10 @@ async fn an_ended_run_does_not_become_another(store: Arc<dyn Store>) {
 async fn a_run_that_was_never_opened_cannot_be_saved(store: Arc<dyn Store>) {
     let known = opening(&thread(), true);
     started(&store, &known).await;
-    for thread in [thread(), known.record.thread.clone()] {
-        let never = opening(&thread, false);
-        let saved = store.save(&never.record, &[never.message]).await;
-        assert_eq!(reason(saved), Reason::Internal);
-    }
-    assert_eq!(store.messages(&known.record.thread).await.unwrap().len(), 1);
+    let never = opening(&known.record.thread, false);
+    let saved = store.save(&save(&never.record, &[said(&never)])).await;
+    assert_eq!(reason(saved), Reason::Internal);
+    assert_eq!(store.history(&known.record.thread).await.unwrap().len(), 1);
 }
 
 async fn the_messages_of_a_run_are_its_own_and_the_one_it_answers(store: Arc<dyn Store>) {
@@ -341,23 +380,23 @@ async fn the_messages_of_a_run_are_its_own_and_the_one_it_answers(store: Arc<dyn
         ..(*says(Role::Assistant, run, "I th")).clone()
     });
     store
-        .save(&second.record, &[Arc::clone(&asks), Arc::clone(&gets)])
+        .save(&save(&second.record, &[Arc::clone(&asks), Arc::clone(&gets)]))
         .await
         .unwrap();
     let record = ended(&second.record, Outcome::Cancelled);
-    store.save(&record, &[Arc::clone(&broken)]).await.unwrap();
+    store.save(&save(&record, &[Arc::clone(&broken)])).await.unwrap();
     chat(&store, &opening(&thread, false)).await;
     assert_eq!(store.run_messages(&first.record.id).await.unwrap(), before);
     assert_eq!(
         store.run_messages(run).await.unwrap(),
-        [second.message, asks, gets, broken]
+        [said(&second), asks, gets, broken]
     );
 }
 
 async fn names_that_nobody_knows_are_not_found(store: Arc<dyn Store>) {
     let run = RunId::new(&mut Mint::System);
     assert_eq!(reason(store.run(&run).await), Reason::RunNotFound);
-    assert_eq!(reason(store.messages(&thread()).await), Reason::ThreadNotFound);
+    assert_eq!(reason(store.history(&thread()).await), Reason::ThreadNotFound);
     assert_eq!(store.run_messages(&run).await.unwrap(), []);
 }
 
@@ -391,13 +430,13 @@ async fn many_at_once_are_answered_each_for_itself(store: Arc<dyn Store>) {
                     Reason::ThreadNotFound
                 ),
                 2 => assert_eq!(
-                    reason(store.save(&opening(&busy, false).record, &[]).await),
+                    reason(store.save(&save(&opening(&busy, false).record, &[])).await),
                     Reason::Internal
                 ),
                 _ => {
                     let opening = opening(&thread(), true);
                     let added = chat(&store, &opening).await;
-                    assert_eq!(store.messages(&opening.record.thread).await.unwrap(), added);
+                    assert_eq!(store.history(&opening.record.thread).await.unwrap(), added);
                 }
             }
         });
@@ -442,11 +481,11 @@ async fn threads_that_grow_at_the_same_time_keep_their_order(store: Arc<dyn Stor
                     .map(|index| says(Role::Assistant, run, &index.to_string()))
                     .collect();
                 let record = ended(&opening.record, Outcome::Completed);
-                store.save(&record, &answers).await.unwrap();
-                expected.push(opening.message);
+                store.save(&save(&record, &answers)).await.unwrap();
+                expected.push(said(&opening));
                 expected.extend(answers);
             }
-            assert_eq!(store.messages(&thread).await.unwrap(), expected);
+            assert_eq!(store.history(&thread).await.unwrap(), expected);
         });
     }
     finish(tasks).await;
@@ -455,15 +494,561 @@ async fn threads_that_grow_at_the_same_time_keep_their_order(store: Arc<dyn Stor
 async fn a_large_message_comes_back_whole(store: Arc<dyn Store>) {
     let mut opening = opening(&thread(), true);
     let run = opening.record.id.clone();
-    opening.message = says(Role::User, &run, &"x".repeat(3 << 20));
+    opening.message = Some(says(Role::User, &run, &"x".repeat(3 << 20)));
     started(&store, &opening).await;
     let many: Vec<_> = (0..150)
         .map(|index| says(Role::Tool, &run, &index.to_string()))
         .collect();
-    store.save(&opening.record, &many).await.unwrap();
+    store.save(&save(&opening.record, &many)).await.unwrap();
     let messages = store.run_messages(&run).await.unwrap();
-    assert_eq!(messages[0], opening.message);
+    assert_eq!(messages[0], said(&opening));
     assert_eq!(messages[1..], many);
+}
+
+fn thread_record(title: &str) -> ThreadRecord {
+    ThreadRecord {
+        id: thread(),
+        title: title.to_owned(),
+        metadata: [("key".to_owned(), "välue".to_owned())].into(),
+        version: 1,
+        active_run: None,
+        create_time: time(0),
+        update_time: time(0),
+    }
+}
+
+async fn created(store: &Arc<dyn Store>, title: &str) -> ThreadRecord {
+    let record = thread_record(title);
+    let new = NewThread {
+        record,
+        request: None,
+    };
+    store.create_thread(new).await.unwrap()
+}
+
+fn page(limit: u32, order: Order) -> Page {
+    Page {
+        after: None,
+        limit,
+        order,
+    }
+}
+
+async fn a_thread_is_kept_changed_and_deleted_with_everything(store: Arc<dyn Store>) {
+    let record = created(&store, "first").await;
+    assert_eq!(store.thread(&record.id).await.unwrap(), record);
+    let change = |title: &str| ThreadChange {
+        title: Some(title.to_owned()),
+        metadata: None,
+    };
+    let changed = store
+        .update_thread(&record.id, change("second"), Some(1))
+        .await
+        .unwrap();
+    assert_eq!((changed.title.as_str(), changed.version), ("second", 2));
+    assert_eq!(changed.metadata, record.metadata, "what is not changed stays");
+    assert!(changed.update_time > record.update_time);
+    let stale = store.update_thread(&record.id, change("third"), Some(1)).await;
+    assert_eq!(reason(stale), Reason::EtagMismatch);
+    let clear = ThreadChange {
+        title: None,
+        metadata: Some(BTreeMap::new()),
+    };
+    let cleared = store.update_thread(&record.id, clear, None).await.unwrap();
+    assert_eq!((cleared.title.as_str(), cleared.metadata.len()), ("second", 0));
+    assert_eq!(
+        reason(store.delete_thread(&record.id, Some(2)).await),
+        Reason::EtagMismatch
+    );
+    store.delete_thread(&record.id, Some(3)).await.unwrap();
+    for gone in [
+        store.thread(&record.id).await.map(drop),
+        store.update_thread(&record.id, change("x"), None).await.map(drop),
+        store.delete_thread(&record.id, None).await,
+        store
+            .messages(&record.id, page(1, Order::OldestFirst))
+            .await
+            .map(drop),
+        store
+            .runs(&record.id, &[], page(1, Order::OldestFirst))
+            .await
+            .map(drop),
+    ] {
+        assert_eq!(reason(gone), Reason::ThreadNotFound);
+    }
+}
+
+async fn threads_are_listed_page_by_page_while_more_come(store: Arc<dyn Store>) {
+    let mut names = Vec::new();
+    for index in 0..7 {
+        names.push(created(&store, &index.to_string()).await.id);
+    }
+    for order in [Order::OldestFirst, Order::NewestFirst] {
+        let mut seen = Vec::new();
+        let mut next = page(3, order);
+        loop {
+            let listed = store.threads(next).await.unwrap();
+            assert!(listed.items.len() <= 3);
+            seen.extend(listed.items.into_iter().map(|thread| thread.id));
+            let Some(after) = listed.next else { break };
+            next.after = Some(after);
+            if order == Order::NewestFirst {
+                created(&store, "later").await;
+            }
+        }
+        if order == Order::NewestFirst {
+            seen.reverse();
+        }
+        assert_eq!(seen, names, "{order:?}");
+    }
+}
+
+async fn a_deleted_thread_takes_its_runs_along(store: Arc<dyn Store>) {
+    let opening = opening(&thread(), true);
+    started(&store, &opening).await;
+    let (id, run) = (&opening.record.thread, &opening.record.id);
+    assert_eq!(store.thread(id).await.unwrap().active_run.as_ref(), Some(run));
+    let busy = store.delete_thread(id, None).await.unwrap_err();
+    assert_eq!(busy.reason(), Reason::ThreadBusy);
+    assert_eq!(busy.metadata(), [("run", run.to_string())]);
+    let record = ended(&opening.record, Outcome::Cancelled);
+    store.save(&save(&record, &[])).await.unwrap();
+    assert_eq!(store.thread(id).await.unwrap().active_run, None);
+    store.delete_thread(id, None).await.unwrap();
+    assert_eq!(reason(store.run(run).await), Reason::RunNotFound);
+    assert_eq!(reason(store.events(run, 0).await), Reason::RunNotFound);
+    store.save(&save(&record, &[])).await.unwrap();
+    assert_eq!(
+        reason(store.run(run).await),
+        Reason::RunNotFound,
+        "nothing is kept of it"
+    );
+}
+
+async fn messages_are_added_read_and_listed(store: Arc<dyn Store>) {
+    let record = created(&store, "").await;
+    let mut added = Vec::new();
+    for index in 0..5 {
+        let message = Arc::new(Message {
+            id: MessageId::new(&mut Mint::System),
+            role: if index % 2 == 0 {
+                Role::User
+            } else {
+                Role::Assistant
+            },
+            content: vec![Part::Text(index.to_string())],
+            run: None,
+            incomplete: false,
+            create_time: time(index),
+            metadata: [("n".to_owned(), index.to_string())].into(),
+        });
+        let kept = store
+            .add_message(&record.id, Arc::clone(&message), None)
+            .await
+            .unwrap();
+        assert_eq!(kept, message);
+        added.push(message);
+    }
+    assert_eq!(store.history(&record.id).await.unwrap(), added);
+    for message in &added {
+        assert_eq!(&store.message(&record.id, &message.id).await.unwrap(), message);
+    }
+    let elsewhere = created(&store, "").await;
+    let stranger = store.message(&elsewhere.id, &added[0].id).await;
+    assert_eq!(reason(stranger), Reason::MessageNotFound);
+    let first = store
+        .messages(&record.id, page(2, Order::NewestFirst))
+        .await
+        .unwrap();
+    assert_eq!(first.items, [Arc::clone(&added[4]), Arc::clone(&added[3])]);
+    let rest = Page {
+        after: first.next,
+        limit: 9,
+        order: Order::NewestFirst,
+    };
+    let rest = store.messages(&record.id, rest).await.unwrap();
+    assert_eq!(rest.items.len(), 3);
+    assert_eq!(rest.next, None);
+    assert!(store.thread(&record.id).await.unwrap().update_time >= time(4));
+    let next = opening(&record.id, false);
+    assert_eq!(started(&store, &next).await, added);
+    let busy = store
+        .add_message(&record.id, says(Role::User, &next.record.id, "x"), None)
+        .await;
+    assert_eq!(reason(busy), Reason::ThreadBusy);
+}
+
+async fn a_request_id_stands_for_whatever_it_brought(store: Arc<dyn Store>) {
+    let key = |id: &str, digest| RequestKey {
+        id: id.to_owned(),
+        digest: [digest; 32],
+    };
+    let new = |digest| NewThread {
+        record: thread_record("once"),
+        request: Some(key("thread", digest)),
+    };
+    let record = store.create_thread(new(1)).await.unwrap();
+    assert_eq!(store.create_thread(new(1)).await.unwrap(), record);
+    assert_eq!(reason(store.create_thread(new(2)).await), Reason::RequestIdReused);
+    let say = |text: &str| {
+        Arc::new(Message {
+            run: None,
+            ..(*says(Role::User, &RunId::new(&mut Mint::System), text)).clone()
+        })
+    };
+    let first = store
+        .add_message(&record.id, say("hi"), Some(key("message", 1)))
+        .await
+        .unwrap();
+    let again = store
+        .add_message(&record.id, say("hi"), Some(key("message", 1)))
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+    let other = store
+        .add_message(&record.id, say("hi"), Some(key("thread", 1)))
+        .await;
+    assert!(other.is_err(), "a thread's request id does not bring a message");
+    assert_eq!(store.history(&record.id).await.unwrap(), [first]);
+}
+
+async fn runs_are_listed_by_their_state(store: Arc<dyn Store>) {
+    let thread = thread();
+    let mut runs = Vec::new();
+    for (index, outcome) in [Outcome::Completed, Outcome::Cancelled, Outcome::Completed]
+        .into_iter()
+        .enumerate()
+    {
+        let opening = opening(&thread, index == 0);
+        started(&store, &opening).await;
+        store
+            .save(&save(&ended(&opening.record, outcome), &[]))
+            .await
+            .unwrap();
+        runs.push(opening.record.id);
+    }
+    let cases: [(&[&'static str], &[usize]); 4] = [
+        (&[], &[0, 1, 2]),
+        (&["completed"], &[0, 2]),
+        (&["cancelled", "failed"], &[1]),
+        (&["queued"], &[]),
+    ];
+    for (states, expected) in cases {
+        let listed = store
+            .runs(&thread, states, page(9, Order::OldestFirst))
+            .await
+            .unwrap();
+        let listed: Vec<_> = listed.items.into_iter().map(|record| record.id).collect();
+        let expected: Vec<_> = expected.iter().map(|&index| runs[index].clone()).collect();
+        assert_eq!(listed, expected, "{states:?}");
+    }
+    let newest = store
+        .runs(&thread, &[], page(1, Order::NewestFirst))
+        .await
+        .unwrap();
+    assert_eq!(newest.items[0].id, runs[2]);
+}
+
+async fn a_run_without_a_message_answers_what_is_there(store: Arc<dyn Store>) {
+    let record = created(&store, "").await;
+    let mut first = opening(&record.id, false);
+    first.message = None;
+    assert_eq!(
+        reason(store.open_run(first.clone()).await),
+        Reason::ValidationFailed,
+        "there is nothing to answer"
+    );
+    let message = Arc::new(Message {
+        run: None,
+        ..(*said(&opening(&record.id, false))).clone()
+    });
+    store
+        .add_message(&record.id, Arc::clone(&message), None)
+        .await
+        .unwrap();
+    assert_eq!(started(&store, &first).await, std::slice::from_ref(&message));
+    let answer = says(Role::Assistant, &first.record.id, "hi");
+    let ended = ended(&first.record, Outcome::Completed);
+    store
+        .save(&save(&ended, std::slice::from_ref(&answer)))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.run_messages(&first.record.id).await.unwrap(),
+        [message, answer]
+    );
+}
+
+fn step(place: u32, call: &ToolCall, output: Option<&str>) -> Arc<Step> {
+    let output = output.map(|text| {
+        Arc::new(ToolOutput {
+            content: vec![Content::Text(text.to_owned())],
+            ..ToolOutput::default()
+        })
+    });
+    Arc::new(Step {
+        id: StepId::new(&mut Mint::System),
+        place,
+        turn: 1,
+        state: match output {
+            Some(_) => StepState::Completed,
+            None => StepState::Running,
+        },
+        work: Work::ToolCall {
+            call: call.clone(),
+            server: "builtin".to_owned(),
+            output,
+            duration: Duration::from_millis(7),
+        },
+        create_time: time(1),
+        start_time: Some(time(2)),
+        end_time: None,
+    })
+}
+
+fn call() -> ToolCall {
+    ToolCall {
+        id: CallId::new(&mut Mint::System),
+        tool: "echo".to_owned(),
+        arguments: "{}".to_owned(),
+    }
+}
+
+async fn steps_are_written_over_and_listed_in_their_order(store: Arc<dyn Store>) {
+    let opening = opening(&thread(), true);
+    started(&store, &opening).await;
+    let calls = [call(), call(), call()];
+    let begun: Vec<_> = (0..)
+        .zip(&calls)
+        .map(|(place, call)| step(place, call, None))
+        .collect();
+    let with = |steps: &[Arc<Step>]| Save {
+        steps: steps.to_vec(),
+        ..save(&opening.record, &[])
+    };
+    store.save(&with(&begun)).await.unwrap();
+    let done = step(1, &calls[1], Some("done"));
+    for _ in 0..2 {
+        store.save(&with(std::slice::from_ref(&done))).await.unwrap();
+    }
+    let run = &opening.record.id;
+    let first = store.run_steps(run, page(2, Order::OldestFirst)).await.unwrap();
+    assert_eq!(first.items, [Arc::clone(&begun[0]), done]);
+    let rest = Page {
+        after: first.next,
+        limit: 2,
+        order: Order::OldestFirst,
+    };
+    let rest = store.run_steps(run, rest).await.unwrap();
+    assert_eq!((rest.items.as_slice(), rest.next), (&begun[2..], None));
+}
+
+fn event(sequence: u64, body: Body) -> Arc<Event> {
+    Arc::new(Event {
+        sequence,
+        time: time(sequence),
+        body,
+    })
+}
+
+/// Every kind of event, in an order in which a run could show them; with what a run saves along with them.
+fn all_events(opening: &Opening) -> (Vec<Body>, Save) {
+    let run = &opening.record.id;
+    let answer = says(Role::Assistant, run, "hi");
+    let begun = Arc::new(Message {
+        content: Vec::new(),
+        ..(*answer).clone()
+    });
+    let silent = Arc::new(Message {
+        id: MessageId::new(&mut Mint::System),
+        incomplete: true,
+        ..(*begun).clone()
+    });
+    let (made, unmade) = (call(), call());
+    let step = step(0, &made, Some("done"));
+    let Work::ToolCall {
+        output: Some(output), ..
+    } = &step.work
+    else {
+        panic!("it has an output")
+    };
+    let completed = |call: &ToolCall, output: &Arc<ToolOutput>, duration| Body::ToolCallCompleted {
+        call: call.id.clone(),
+        tool: call.tool.clone(),
+        output: Arc::clone(output),
+        duration,
+    };
+    let record = RunRecord {
+        last_sequence: 17,
+        reserved_sequence: 1_041,
+        ..ended(&opening.record, Outcome::Completed)
+    };
+    let bodies = vec![
+        Body::StateChanged {
+            from: None,
+            to: State::Running,
+        },
+        Body::MessageCreated(said(opening)),
+        Body::MessageCreated(begun),
+        Body::ReasoningDelta {
+            message: answer.id.clone(),
+            text: "hm".to_owned(),
+        },
+        Body::TextDelta {
+            message: answer.id.clone(),
+            text: "h\"i\n".to_owned(),
+        },
+        Body::ToolCallStarted {
+            message: answer.id.clone(),
+            call: made.id.clone(),
+            tool: made.tool.clone(),
+        },
+        Body::ToolCallArgumentsDelta {
+            call: made.id.clone(),
+            json: "{}".to_owned(),
+        },
+        Body::MessageCompleted(Arc::clone(&answer)),
+        Body::MessageCompleted(silent),
+        Body::ToolCallProgress {
+            call: made.id.clone(),
+            progress: Progress {
+                progress: 0.5,
+                total: Some(1.0),
+                message: "half".to_owned(),
+            },
+        },
+        completed(&made, output, Duration::from_millis(7)),
+        completed(
+            &unmade,
+            &Arc::new(ToolOutput::failure("not called")),
+            Duration::ZERO,
+        ),
+        Body::TurnRestarted { first_void: 3 },
+        Body::UsageUpdated(Usage {
+            input_tokens: 7,
+            ..Usage::default()
+        }),
+        Body::StateChanged {
+            from: Some(State::Running),
+            to: State::Cancelling,
+        },
+        Body::UsageUpdated(Usage::default()),
+        Body::Ended(Arc::new(record.clone())),
+    ];
+    let save = Save {
+        messages: vec![answer],
+        steps: vec![step],
+        ..save(&record, &[])
+    };
+    (bodies, save)
+}
+
+async fn events_read_back_as_they_were_shown(store: Arc<dyn Store>) {
+    let mut opening = opening(&thread(), true);
+    let (bodies, mut save) = all_events(&opening);
+    let events: Vec<_> = (1..)
+        .zip(bodies)
+        .map(|(sequence, body)| event(sequence, body))
+        .collect();
+    opening.events = events[..2].to_vec();
+    started(&store, &opening).await;
+    save.events = events[2..].to_vec();
+    for _ in 0..2 {
+        store.save(&save).await.unwrap();
+    }
+    let run = &opening.record.id;
+    for after in 0..=events.len() {
+        let read = store.events(run, after as u64).await.unwrap();
+        let read: Vec<_> = read.into_iter().map(Arc::new).collect();
+        assert_eq!(read, events[after..], "after {after}");
+    }
+}
+
+async fn events_of_a_turn_that_is_not_over_are_kept_too(store: Arc<dyn Store>) {
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let mut opening = opening(&thread(), true);
+        let (bodies, _) = all_events(&opening);
+        let events: Vec<_> = (1..)
+            .zip(bodies)
+            .map(|(sequence, body)| event(sequence, body))
+            .collect();
+        opening.events = events[..2].to_vec();
+        started(&store, &opening).await;
+        runs.push((opening.record.id, events));
+    }
+    let gone = RunId::new(&mut Mint::System);
+    let append = |from: usize, to: usize, reserved_sequence: u64| {
+        let known = runs.iter().map(|(run, events)| (run.clone(), events));
+        let stranger = (gone.clone(), &runs[0].1);
+        known
+            .chain([stranger])
+            .map(|(run, events)| Append {
+                run,
+                events: events[from..to].to_vec(),
+                reserved_sequence,
+            })
+            .collect()
+    };
+    // The second overlaps the first, as a write that is tried again may.
+    for (from, to) in [(2, 5), (2, 5), (3, 7)] {
+        store.append(append(from, to, 5_000)).await.unwrap();
+    }
+    for (run, events) in &runs {
+        let read = store.events(run, 1).await.unwrap();
+        let read: Vec<_> = read.into_iter().map(Arc::new).collect();
+        assert_eq!(read, events[1..7]);
+        let record = store.run(run).await.unwrap();
+        assert_eq!((record.reserved_sequence, record.last_sequence), (5_000, 0));
+    }
+}
+
+async fn what_is_past_retention_is_swept_little_by_little(store: Arc<dyn Store>) {
+    let mut runs = Vec::new();
+    for index in 0..40 {
+        let mut opening = opening(&thread(), true);
+        let body = Body::StateChanged {
+            from: None,
+            to: State::Running,
+        };
+        opening.events = vec![event(1, body)];
+        started(&store, &opening).await;
+        let record = RunRecord {
+            last_sequence: 2,
+            ..ended(&opening.record, Outcome::Completed)
+        };
+        let last = event(2, Body::Ended(Arc::new(record.clone())));
+        // The last one goes on.
+        if index < 39 {
+            let save = Save {
+                events: vec![last],
+                ..save(&record, &[])
+            };
+            store.save(&save).await.unwrap();
+        }
+        runs.push(record.id);
+    }
+    assert_eq!(store.sweep(time(8)).await.unwrap(), 0, "none has ended before");
+    let mut swept = 0;
+    loop {
+        let count = store.sweep(time(10)).await.unwrap();
+        if count == 0 {
+            break;
+        }
+        swept += count;
+    }
+    assert_eq!(swept, 39);
+    let expired = store.events(&runs[0], 0).await.unwrap_err();
+    assert_eq!(expired.reason(), Reason::EventsExpired);
+    assert_eq!(expired.metadata(), [("oldest_sequence", "2".to_owned())]);
+    assert_eq!(
+        store.events(&runs[0], 2).await.unwrap(),
+        [],
+        "nothing is missing after the end"
+    );
+    assert_eq!(store.events(&runs[39], 0).await.unwrap().len(), 1);
+    let record = store.run(&runs[0]).await.unwrap();
+    assert_eq!(record.state, State::Ended(Outcome::Completed), "records are kept");
 }
 
 async fn finish(mut tasks: JoinSet<impl Sized + Send + 'static>) {
@@ -483,7 +1068,7 @@ async fn stores_in_memory_are_strangers() {
     let opening = opening(&thread(), true);
     chat(&one, &opening).await;
     assert_eq!(
-        reason(two.messages(&opening.record.thread).await),
+        reason(two.history(&opening.record.thread).await),
         Reason::ThreadNotFound
     );
 }
@@ -506,8 +1091,8 @@ async fn a_file_that_is_opened_again_has_everything() {
     assert_eq!(opened, Opened::Replayed(Box::new(second.record)));
     let next = opening(&first.record.thread, false);
     assert_eq!(started(&store, &next).await, expected);
-    expected.push(next.message);
-    assert_eq!(store.messages(&first.record.thread).await.unwrap(), expected);
+    expected.push(said(&next));
+    assert_eq!(store.history(&first.record.thread).await.unwrap(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -521,7 +1106,7 @@ async fn two_stores_on_one_file_share_threads_and_their_rule() {
     let refused = one.open_run(opening(&thread, false)).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::ThreadBusy);
     assert_eq!(refused.metadata(), [("run", next.record.id.to_string())]);
-    two.save(&ended(&next.record, Outcome::Cancelled), &[])
+    two.save(&save(&ended(&next.record, Outcome::Cancelled), &[]))
         .await
         .unwrap();
     started(&one, &opening(&thread, false)).await;
@@ -575,7 +1160,7 @@ async fn openings_whose_callers_go_away_leave_no_thread_busy() {
         drop(call);
         if is_opened {
             let record = ended(&opening.record, Outcome::Completed);
-            store.save(&record, &[]).await.unwrap();
+            store.save(&save(&record, &[])).await.unwrap();
         }
     }
     // A later write follows all of them, and whatever had to be called off.

@@ -133,6 +133,7 @@ fn config(base_url: &str) -> Config {
                 max_duration: None,
             },
             execution_limit: PATIENCE,
+            event_retention: PATIENCE,
             call_timeout: PATIENCE,
             parallel_calls: 4,
         },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::message::{self, output_to_pb};
-use super::{name, run, timestamp};
+use super::{count, name, run, timestamp};
 use crate::api::pb::{self, run_event::Payload};
 use crate::run::event::{Body, Event};
 use crate::run::id::{RunId, ThreadId};
@@ -12,7 +12,7 @@ use crate::run::record::{Outcome, RunRecord, State};
 /// An event as the contract has it.
 pub fn to_pb(thread: &ThreadId, run: &RunId, event: &Event) -> pb::RunEvent {
     pb::RunEvent {
-        sequence: i64::try_from(event.sequence).unwrap_or(i64::MAX),
+        sequence: count(event.sequence),
         event_time: Some(timestamp(event.time)),
         run: name::run(thread, run),
         payload: Some(payload(thread, &event.body)),
@@ -22,7 +22,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, event: &Event) -> pb::RunEvent {
 fn payload(thread: &ThreadId, body: &Body) -> Payload {
     match body {
         Body::StateChanged { from, to } => Payload::RunStateChanged(pb::RunStateChanged {
-            previous_state: run::state(from).into(),
+            previous_state: from.as_ref().map_or(pb::RunState::Unspecified, run::state).into(),
             state: run::state(to).into(),
         }),
         Body::MessageCreated(created) => {
@@ -65,6 +65,9 @@ fn payload(thread: &ThreadId, body: &Body) -> Payload {
             output,
             duration,
         } => completed_call(call.as_str(), tool, output, *duration),
+        Body::TurnRestarted { first_void } => Payload::TurnRestarted(pb::TurnRestarted {
+            first_void_sequence: count(*first_void),
+        }),
         Body::UsageUpdated(usage) => Payload::UsageUpdated(pb::UsageUpdated {
             usage: Some(run::usage(*usage)),
         }),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{duration, name, structure, timestamp};
 use crate::api::pb;
 use crate::run::error::Error;
-use crate::run::id::ThreadId;
+use crate::run::id::{RunId, ThreadId};
 use crate::run::message::{
     CallOutput, Content, Media, MediaSource, Message, Part, ResourceBody, Role, ToolCall, ToolOutput,
 };
@@ -23,15 +23,18 @@ pub fn to_pb(thread: &ThreadId, message: &Message, is_whole: bool) -> pb::Messag
         name: name::message(thread, &message.id),
         role: role(message.role).into(),
         content: message.content.iter().map(part_to_pb).collect(),
-        run: message
-            .run
-            .as_ref()
+        run: writer(message)
             .map(|run| name::run(thread, run))
             .unwrap_or_default(),
         status: status.into(),
         create_time: Some(timestamp(message.create_time)),
-        metadata: Default::default(),
+        metadata: message.metadata.clone(),
     }
+}
+
+/// The run that wrote a message: what a caller says starts a run, but comes from none.
+fn writer(message: &Message) -> Option<&RunId> {
+    message.run.as_ref().filter(|_| message.role != Role::User)
 }
 
 /// A call as the contract has it: its arguments as an object, with their text where the object would not say
@@ -127,6 +130,9 @@ pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
         name,
     };
     match part.part {
+        Some(Pb::Text(text)) if text.is_empty() => {
+            Err(Error::invalid(format!("{field}.text"), "must not be empty"))
+        }
         Some(Pb::Text(text)) => Ok(Part::Text(text)),
         Some(Pb::Image(image)) => {
             let source = match image.source {

@@ -1,7 +1,7 @@
 //! Resource names (AIP-122): `threads/{thread}`, `threads/{thread}/runs/{run}`, `tools/{tool}`, ….
 
 use crate::run::error::{Error, Reason};
-use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::id::{MessageId, RunId, StepId, ThreadId};
 
 /// The assistant that every run uses unless it says otherwise: the operator's configuration.
 pub const DEFAULT_ASSISTANT: &str = "assistants/default";
@@ -14,6 +14,11 @@ pub fn thread(thread: &ThreadId) -> String {
 /// The name of a run.
 pub fn run(thread: &ThreadId, run: &RunId) -> String {
     format!("threads/{thread}/runs/{run}")
+}
+
+/// The name of a step of a run.
+pub fn step(thread: &ThreadId, run: &RunId, step: &StepId) -> String {
+    format!("threads/{thread}/runs/{run}/steps/{step}")
 }
 
 /// The name of a message.
@@ -34,6 +39,42 @@ pub fn parse_thread(field: &str, name: &str) -> Result<ThreadId, Error> {
     name.strip_prefix("threads/")
         .and_then(|id| ThreadId::parse(id).ok())
         .ok_or_else(|| Error::invalid(field, "must be of the form threads/{thread}"))
+}
+
+/// Reads the name of a run.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field when it is not of the form `threads/{thread}/runs/{run}`.
+pub fn parse_run(field: &str, name: &str) -> Result<(ThreadId, RunId), Error> {
+    child(name, "/runs/")
+        .and_then(|(thread, run)| Some((thread, RunId::parse(run).ok()?)))
+        .ok_or_else(|| Error::invalid(field, "must be of the form threads/{thread}/runs/{run}"))
+}
+
+/// Reads the name of a message.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field when it is not of the form `threads/{thread}/messages/{message}`.
+pub fn parse_message(field: &str, name: &str) -> Result<(ThreadId, MessageId), Error> {
+    child(name, "/messages/")
+        .and_then(|(thread, message)| Some((thread, MessageId::parse(message).ok()?)))
+        .ok_or_else(|| Error::invalid(field, "must be of the form threads/{thread}/messages/{message}"))
+}
+
+fn child<'a>(name: &'a str, collection: &str) -> Option<(ThreadId, &'a str)> {
+    let (thread, child) = name.strip_prefix("threads/")?.split_once(collection)?;
+    Some((ThreadId::parse(thread).ok()?, child))
+}
+
+/// The etag of a version.
+pub fn etag(version: u64) -> String {
+    format!("{version:x}")
+}
+
+/// The version that an etag stands for; none for an empty one, and for one that is none of ours a version that
+/// nothing has.
+pub fn parse_etag(etag: &str) -> Option<u64> {
+    (!etag.is_empty()).then(|| u64::from_str_radix(etag, 16).unwrap_or(0))
 }
 
 /// Reads the name of a tool.

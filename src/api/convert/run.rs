@@ -1,8 +1,8 @@
 //! Runs, their limits and what they use.
 
-use super::{duration, name, positive_duration, timestamp};
+use super::{count, duration, name, positive_duration, timestamp};
 use crate::api::{pb, status};
-use crate::run::error::{Error, Violation};
+use crate::run::error::{Error, Reason, Violation};
 use crate::run::message::Usage;
 use crate::run::record::{IncompleteReason, Limits, Outcome, RunRecord, State};
 
@@ -22,13 +22,14 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         client_tools: Vec::new(),
         catalogue_version: snapshot.catalogue_version.to_string(),
         pending_actions: Vec::new(),
-        last_sequence: i64::try_from(record.last_sequence).unwrap_or(i64::MAX),
-        metadata: snapshot.metadata.clone().into_iter().collect(),
+        last_sequence: count(record.last_sequence),
+        metadata: snapshot.metadata.clone(),
         create_time: Some(timestamp(record.create_time)),
-        start_time: Some(timestamp(record.create_time)),
+        start_time: record.start_time.map(timestamp),
         end_time: record.end_time.map(timestamp),
-        expire_time: None,
-        etag: String::new(),
+        expire_time: record.expire_time.map(timestamp),
+        // Every change of the run but its deltas comes with an event of its own.
+        etag: name::etag(record.last_sequence),
     }
 }
 
@@ -63,7 +64,6 @@ pub fn incomplete_reason(state: &State) -> pb::IncompleteReason {
 
 /// What was used, as the contract has it.
 pub fn usage(usage: Usage) -> pb::Usage {
-    let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
     pb::Usage {
         input_tokens: count(usage.input_tokens),
         cached_input_tokens: count(usage.cached_tokens),
@@ -75,18 +75,37 @@ pub fn usage(usage: Usage) -> pb::Usage {
     }
 }
 
+/// The heart's name of a state that a caller asks for.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field for a value that is no state.
+pub fn state_name(field: &str, state: i32) -> Result<&'static str, Error> {
+    Ok(match pb::RunState::try_from(state) {
+        Ok(pb::RunState::Queued) => "queued",
+        Ok(pb::RunState::Running) => "running",
+        Ok(pb::RunState::RequiresAction) => "requires_action",
+        Ok(pb::RunState::Cancelling) => "cancelling",
+        Ok(pb::RunState::Completed) => "completed",
+        Ok(pb::RunState::Failed) => "failed",
+        Ok(pb::RunState::Cancelled) => "cancelled",
+        Ok(pb::RunState::Expired) => "expired",
+        Ok(pb::RunState::Incomplete) => "incomplete",
+        Ok(pb::RunState::Unspecified) | Err(_) => return Err(Error::invalid(field, "is not a known state")),
+    })
+}
+
 /// A caller's limits over the operator's.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` naming every field that does not fit.
-pub fn limits_from_pb(limits: &pb::RunLimits, otherwise: Limits) -> Result<Limits, Error> {
+pub fn limits_from_pb(field: &str, limits: &pb::RunLimits, otherwise: Limits) -> Result<Limits, Error> {
     let mut violations = Vec::new();
-    let mut at_least = |field: &str, least: i64, value: Option<i64>| {
+    let mut at_least = |limit: &str, least: i64, value: Option<i64>| {
         let fits = value
             .filter(|value| *value >= least)
             .and_then(|value| u64::try_from(value).ok());
         if value.is_some() && fits.is_none() {
-            let (field, description) = (format!("limits.{field}"), format!("must be at least {least}"));
+            let (field, description) = (format!("{field}.{limit}"), format!("must be at least {least}"));
             violations.push(Violation { field, description });
         }
         fits
@@ -103,7 +122,7 @@ pub fn limits_from_pb(limits: &pb::RunLimits, otherwise: Limits) -> Result<Limit
     let max_duration = limits
         .max_duration
         .as_ref()
-        .map(|value| positive_duration("limits.max_duration", value));
+        .map(|value| positive_duration(&format!("{field}.max_duration"), value));
     if let Some(Err(error)) = &max_duration {
         violations.extend_from_slice(error.violations());
     }
@@ -121,7 +140,7 @@ pub fn limits_from_pb(limits: &pb::RunLimits, otherwise: Limits) -> Result<Limit
 
 fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
     let count = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
-    let tokens = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+    let tokens = |value: Option<u64>| value.map(super::count);
     pb::RunLimits {
         max_turns: count(limits.max_turns),
         max_tool_calls: count(limits.max_tool_calls),
@@ -133,10 +152,14 @@ fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
 
 /// Why a run failed, with the same details that the RPC's own error has.
 fn error(record: &RunRecord) -> Option<tonic_types::pb::Status> {
-    use prost::Message as _;
-    let State::Ended(Outcome::Failed(error)) = &record.state else {
-        return None;
-    };
-    let status = status::of(error, "");
-    tonic_types::pb::Status::decode(status.details()).ok()
+    match &record.state {
+        State::Ended(Outcome::Failed(error)) => status::to_pb(error),
+        State::Ended(Outcome::Expired) => status::to_pb(&expired()),
+        _ => None,
+    }
+}
+
+/// What is wrong with a run that EXPIRED.
+pub fn expired() -> Error {
+    Error::new(Reason::RunExpired, "the run took longer than the service allows")
 }

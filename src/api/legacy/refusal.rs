@@ -109,7 +109,9 @@ fn status_of(error: &Error) -> StatusCode {
         Kind::PermissionDenied => StatusCode::FORBIDDEN,
         Kind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Kind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-        Kind::FailedPrecondition | Kind::Cancelled | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Kind::FailedPrecondition | Kind::Aborted | Kind::Cancelled | Kind::Internal => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Carries one run out.
 
-use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,13 +13,13 @@ use tokio::time::Instant;
 
 use super::call::{self, PendingCall, Report};
 use super::{Finished, LiveRun, Shared};
+use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::Mint;
-use crate::run::message::Message;
-use crate::run::ports::{ModelEvent, ModelRequest, ModelStream, Opened, Opening};
+use crate::run::ports::{Append, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
-use crate::run::state::{Beginning, Effect, Input, Run};
+use crate::run::state::{Beginning, Effect, Input, RESERVE, Run, opening_events};
 
 /// Progress reports that may wait for a run to look at them.
 const PROGRESS_QUEUE: usize = 64;
@@ -29,7 +28,7 @@ const PROGRESS_QUEUE: usize = 64;
 const SAVE_RETRIES: u32 = 5;
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The task of one run. Says through `opened` when it is open, or which run the request id started before.
+/// The task of a new run. Says through `opened` when it is open, or which run the request id started before.
 pub(super) async fn open_and_perform(
     shared: Arc<Shared>,
     live: Arc<LiveRun>,
@@ -38,9 +37,15 @@ pub(super) async fn open_and_perform(
 ) {
     let catalogue = shared.ports.toolbox.catalogue();
     opening.record.snapshot.catalogue_version = catalogue.version();
-    let (record, message) = (opening.record.clone(), Arc::clone(&opening.message));
+    let now = opening.record.create_time;
+    opening.events = opening_events(&mut opening.record, opening.message.as_ref(), now);
+    let (record, message, events) = (
+        opening.record.clone(),
+        opening.message.clone(),
+        opening.events.clone(),
+    );
     // A caller that is gone hears nothing, and has cancelled the run if it wanted that.
-    let history = match shared.open(opening).await {
+    let mut history = match shared.ports.store.open_run(opening).await {
         Ok(Opened::Started(history)) => history,
         Ok(Opened::Replayed(record)) => {
             let _ = opened.send(Ok(Some(*record)));
@@ -51,38 +56,57 @@ pub(super) async fn open_and_perform(
             return;
         }
     };
+    live.show_written(&events, record.reserved_sequence);
     shared.enter(&live);
     let _ = opened.send(Ok(None));
+    history.extend(message);
     let beginning = Beginning {
-        record: record.clone(),
+        record,
         history,
-        message,
+        steps: Vec::new(),
         catalogue,
+        parallel_calls: shared.settings.parallel_calls,
     };
-    let performance = AssertUnwindSafe(perform(&shared, &live, beginning));
-    let finished = match performance.catch_unwind().await {
-        Ok(finished) => finished,
-        Err(_) => bury(&shared, &live, record).await,
-    };
-    live.finished.send_replace(Some(finished));
-    shared.leave(&live);
+    perform_to_the_end(&shared, &live, beginning, Run::start).await;
 }
 
-async fn perform(shared: &Shared, live: &LiveRun, beginning: Beginning) -> Finished {
-    let started = Instant::now();
-    let limits = beginning.record.snapshot.limits;
-    let expiry = started + shared.settings.execution_limit;
-    let deadline = limits.max_duration.map(|duration| started + duration);
+/// The task of a run that a dead process left.
+pub(super) async fn go_on_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, beginning: Beginning) {
+    perform_to_the_end(&shared, &live, beginning, Run::resume).await;
+}
+
+type Begin = fn(Beginning, Mint, SystemTime, &mut Vec<Effect>) -> Run;
+
+async fn perform_to_the_end(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) {
+    let record = beginning.record.clone();
+    let performance = AssertUnwindSafe(perform(shared, live, beginning, begin));
+    let finished = match performance.catch_unwind().await {
+        Ok(finished) => finished,
+        Err(_) => bury(shared, live, record).await,
+    };
+    live.finished.send_replace(Some(finished));
+    shared.leave(live);
+}
+
+async fn perform(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) -> Finished {
+    let record = &beginning.record;
+    let (started, now) = (Instant::now(), clock::now());
+    let at = |time: SystemTime| started + time.duration_since(now).unwrap_or_default();
+    let expiry = record
+        .expire_time
+        .map_or_else(|| started + shared.settings.execution_limit, at);
+    let max_duration = record.snapshot.limits.max_duration;
+    let deadline = max_duration.map(|duration| at(record.start_time.unwrap_or(now) + duration));
     let mut timer = pin!(tokio::time::sleep_until(
         deadline.map_or(expiry, |deadline| deadline.min(expiry))
     ));
 
-    let mut work = Work::new(shared);
+    let mut work = Work::new();
     let mut effects = Vec::new();
-    let mut run = Run::start(beginning, Mint::System, SystemTime::now(), &mut effects);
+    let mut run = begin(beginning, Mint::System, clock::now(), &mut effects);
     loop {
         if let Some(failure) = carry_out(shared, live, &mut effects, &mut work).await {
-            run.on(failure, SystemTime::now(), &mut effects);
+            run.on(failure, clock::now(), &mut effects);
             continue;
         }
         if run.is_over() {
@@ -104,7 +128,7 @@ async fn perform(shared: &Shared, live: &LiveRun, beginning: Beginning) -> Finis
             },
             input = work.next() => input,
         };
-        run.on(input, SystemTime::now(), &mut effects);
+        run.on(input, clock::now(), &mut effects);
     }
 }
 
@@ -118,19 +142,20 @@ async fn carry_out(
     let mut remaining = effects.drain(..);
     while let Some(effect) = remaining.next() {
         match effect {
-            Effect::Save { record, messages } => {
-                let Err(error) = save(shared, &record, &messages).await else {
+            Effect::Save(save) => {
+                let Err(error) = write(shared, live, &save).await else {
                     continue;
                 };
+                let record = &save.record;
                 tracing::error!(run = %record.id, %error, cause = ?std::error::Error::source(&error), "a run could not be written");
                 if record.state.outcome().is_none() {
-                    let undone = std::iter::once(Effect::Save { record, messages })
-                        .chain(remaining)
-                        .collect();
+                    let undone = std::iter::once(Effect::Save(save)).chain(remaining).collect();
                     return Some(Input::SaveFailed { error, undone });
                 }
+                // Nobody is to wait for an end that does not come.
+                live.log.append(save.events);
             }
-            Effect::Emit(event) => live.log.append(event),
+            Effect::Emit(event) => show(shared, live, event).await,
             Effect::CallModel(request) => work.call_model(shared, request),
             Effect::CallTool {
                 call,
@@ -152,38 +177,86 @@ async fn carry_out(
     None
 }
 
-async fn save(shared: &Shared, record: &RunRecord, messages: &[Arc<Message>]) -> Result<(), Error> {
+/// Shows an event of a turn that is not over, which is written right behind.
+async fn show(shared: &Shared, live: &LiveRun, event: Event) {
+    if event.sequence > live.reserved() {
+        // What nobody may have seen after a crash has to be known before it is shown.
+        let events = live.log.unwritten();
+        let reserved_sequence = event.sequence + RESERVE;
+        let last = events.last().map(|event| event.sequence);
+        let append = Append {
+            run: live.id.clone(),
+            events,
+            reserved_sequence,
+        };
+        match (last, shared.ports.store.append(vec![append]).await) {
+            (Some(last), Ok(())) => live.mark_written(last, reserved_sequence),
+            (None, Ok(())) => {}
+            (_, Err(error)) => tracing::warn!(run = %live.id, %error, "events could not be written yet"),
+        }
+    }
+    live.log.append([Arc::new(event)]);
+    shared.unwritten.notify_one();
+}
+
+/// Writes, with whatever is not written yet; then shows.
+async fn write(shared: &Shared, live: &LiveRun, save: &Save) -> Result<(), Error> {
+    let mut behind = live.log.unwritten();
+    if behind.is_empty() {
+        persist(shared, save).await?;
+    } else {
+        behind.extend(save.events.iter().cloned());
+        let save = Save {
+            events: behind,
+            ..save.clone()
+        };
+        persist(shared, &save).await?;
+    }
+    live.show_written(&save.events, save.record.reserved_sequence);
+    Ok(())
+}
+
+async fn persist(shared: &Shared, save: &Save) -> Result<(), Error> {
     let mut delay = FIRST_RETRY_DELAY;
     for _ in 0..SAVE_RETRIES {
-        match shared.ports.store.save(record, messages).await {
+        match shared.ports.store.save(save).await {
             Err(error) if error.reason() == Reason::StoreUnavailable => {
-                tracing::warn!(run = %record.id, %error, "trying to write a run again");
+                tracing::warn!(run = %save.record.id, %error, "trying to write a run again");
                 tokio::time::sleep(delay).await;
                 delay *= 2;
             }
             result => return result,
         }
     }
-    shared.ports.store.save(record, messages).await
+    shared.ports.store.save(save).await
 }
 
 /// The end of a run whose task panicked: the thread is freed and the watchers are told.
 async fn bury(shared: &Shared, live: &LiveRun, mut record: RunRecord) -> Finished {
     tracing::error!(run = %record.id, "a run panicked");
-    let now = SystemTime::now();
+    let now = clock::now();
     let sequence = live.log.last_sequence() + 1;
     record.state = State::Ended(Outcome::Failed(Error::internal("the run panicked")));
     record.end_time = Some(now);
+    record.expire_time = None;
     record.last_sequence = sequence;
+    record.reserved_sequence = sequence;
     let record = Arc::new(record);
-    if let Err(error) = save(shared, &record, &[]).await {
-        tracing::error!(run = %record.id, %error, "a run could not be written");
-    }
-    live.log.append(Event {
+    let end = Arc::new(Event {
         sequence,
         time: now,
         body: Body::Ended(Arc::clone(&record)),
     });
+    let save = Save {
+        record: Arc::clone(&record),
+        messages: Vec::new(),
+        steps: Vec::new(),
+        events: vec![Arc::clone(&end)],
+    };
+    if let Err(error) = write(shared, live, &save).await {
+        tracing::error!(run = %record.id, %error, "a run could not be written");
+        live.log.append([end]);
+    }
     Finished {
         record,
         response: String::new(),
@@ -194,18 +267,14 @@ async fn bury(shared: &Shared, live: &LiveRun, mut record: RunRecord) -> Finishe
 struct Work {
     model: Option<ModelStream>,
     calls: FuturesUnordered<BoxFuture<'static, Input>>,
-    waiting: VecDeque<BoxFuture<'static, Input>>,
-    parallel_calls: usize,
     progress: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
 }
 
 impl Work {
-    fn new(shared: &Shared) -> Self {
+    fn new() -> Self {
         Self {
             model: None,
             calls: FuturesUnordered::new(),
-            waiting: VecDeque::new(),
-            parallel_calls: shared.settings.parallel_calls.max(1),
             progress: mpsc::channel(PROGRESS_QUEUE),
         }
     }
@@ -224,23 +293,13 @@ impl Work {
             shared.settings.call_timeout,
             self.progress.0.clone(),
         );
-        self.waiting.push_back(call.boxed());
-        self.fill();
+        self.calls.push(call.boxed());
     }
 
     /// Dropping a request or a call aborts it.
     fn abort(&mut self) {
         self.model = None;
-        self.waiting.clear();
         self.calls.clear();
-    }
-
-    fn fill(&mut self) {
-        while self.calls.len() < self.parallel_calls
-            && let Some(call) = self.waiting.pop_front()
-        {
-            self.calls.push(call);
-        }
     }
 
     /// The next thing that happens. Dropping the future loses nothing.
@@ -248,10 +307,7 @@ impl Work {
         tokio::select! {
             biased;
             Some((call, progress)) = self.progress.1.recv() => Input::CallProgress { call, progress },
-            Some(done) = self.calls.next() => {
-                self.fill();
-                done
-            }
+            Some(done) = self.calls.next() => done,
             event = next_event(&mut self.model) => event,
         }
     }

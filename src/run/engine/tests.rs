@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -10,10 +11,14 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
-use crate::run::event::{Body, Event, Progress};
+use crate::run::event::{Body, Progress};
 use crate::run::message::Content;
-use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
-use crate::run::record::Outcome;
+use crate::run::page::Listed;
+use crate::run::ports::{
+    Append, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Save,
+    ServerStatus, ThreadChange,
+};
+use crate::run::record::ThreadRecord;
 
 /// What the model does in one turn.
 enum Turn {
@@ -29,9 +34,18 @@ struct World {
     /// Requests and calls that go on; one that is dropped is no longer here.
     going_on: Arc<AtomicUsize>,
     saves_to_fail: AtomicUsize,
-    /// Messages and the newest record, as they were written.
-    written: Mutex<(Vec<Arc<Message>>, Option<RunRecord>)>,
+    written: Mutex<Written>,
     open_waits: AtomicBool,
+    events_expired: AtomicBool,
+}
+
+/// What the store has.
+#[derive(Clone, Default)]
+struct Written {
+    record: Option<RunRecord>,
+    messages: Vec<Arc<Message>>,
+    steps: Vec<Arc<Step>>,
+    events: Vec<Arc<Event>>,
 }
 
 struct GoesOn(Arc<AtomicUsize>);
@@ -118,41 +132,122 @@ impl Store for World {
         if self.open_waits.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        self.written.lock().unwrap().1 = Some(opening.record);
+        let mut written = self.written.lock().unwrap();
+        written.record = Some(opening.record);
+        written.messages.extend(opening.message);
+        written.events = opening.events;
         Ok(Opened::Started(Vec::new()))
     }
 
-    async fn save(&self, record: &RunRecord, messages: &[Arc<Message>]) -> Result<(), Error> {
-        let fails = self
-            .saves_to_fail
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if fails.is_ok() {
-            return Err(Error::new(Reason::StoreUnavailable, "disk full"));
-        }
+    async fn save(&self, save: &Save) -> Result<(), Error> {
+        self.fail_as_told()?;
         let mut written = self.written.lock().unwrap();
-        written.0.extend(messages.iter().cloned());
-        written.1 = Some(record.clone());
+        written.messages.extend(save.messages.iter().cloned());
+        for step in &save.steps {
+            written.steps.retain(|known| known.place != step.place);
+            written.steps.push(Arc::clone(step));
+        }
+        written.events.extend(save.events.iter().cloned());
+        written.record = Some((*save.record).clone());
+        Ok(())
+    }
+
+    async fn append(&self, appends: Vec<Append>) -> Result<(), Error> {
+        self.fail_as_told()?;
+        let mut written = self.written.lock().unwrap();
+        for append in appends {
+            written.events.extend(append.events);
+            if let Some(record) = &mut written.record {
+                record.reserved_sequence = record.reserved_sequence.max(append.reserved_sequence);
+            }
+        }
         Ok(())
     }
 
     async fn run(&self, _: &RunId) -> Result<RunRecord, Error> {
-        Ok(self.written.lock().unwrap().1.clone().unwrap())
+        Ok(self.written.lock().unwrap().record.clone().unwrap())
     }
 
     async fn run_messages(&self, _: &RunId) -> Result<Vec<Arc<Message>>, Error> {
-        Ok(self.written.lock().unwrap().0.clone())
+        Ok(self.written.lock().unwrap().messages.clone())
     }
 
-    async fn messages(&self, _: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
-        Ok(self.written.lock().unwrap().0.clone())
+    async fn history(&self, _: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
+        Ok(self.written.lock().unwrap().messages.clone())
+    }
+
+    async fn run_steps(&self, _: &RunId, _: Page) -> Result<Listed<Arc<Step>>, Error> {
+        Ok(Listed {
+            items: self.written.lock().unwrap().steps.clone(),
+            next: None,
+        })
+    }
+
+    async fn events(&self, _: &RunId, after: u64) -> Result<Vec<Event>, Error> {
+        if self.events_expired.load(Ordering::SeqCst) {
+            return Err(Error::new(Reason::EventsExpired, "gone"));
+        }
+        let written = self.written.lock().unwrap();
+        let later = written.events.iter().filter(|event| event.sequence > after);
+        Ok(later.map(|event| (**event).clone()).collect())
     }
 
     async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        let record = self.written.lock().unwrap().1.clone();
+        let record = self.written.lock().unwrap().record.clone();
         Ok(record
             .into_iter()
             .filter(|record| record.state.outcome().is_none())
             .collect())
+    }
+
+    async fn runs(&self, _: &ThreadId, _: &[&'static str], _: Page) -> Result<Listed<RunRecord>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn create_thread(&self, _: NewThread) -> Result<ThreadRecord, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn thread(&self, _: &ThreadId) -> Result<ThreadRecord, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn threads(&self, _: Page) -> Result<Listed<ThreadRecord>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn update_thread(
+        &self,
+        _: &ThreadId,
+        _: ThreadChange,
+        _: Option<u64>,
+    ) -> Result<ThreadRecord, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn delete_thread(&self, _: &ThreadId, _: Option<u64>) -> Result<(), Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn add_message(
+        &self,
+        _: &ThreadId,
+        _: Arc<Message>,
+        _: Option<RequestKey>,
+    ) -> Result<Arc<Message>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn messages(&self, _: &ThreadId, _: Page) -> Result<Listed<Arc<Message>>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn message(&self, _: &ThreadId, _: &MessageId) -> Result<Arc<Message>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn sweep(&self, _: SystemTime) -> Result<u64, Error> {
+        Ok(0)
     }
 
     async fn check(&self) -> Result<(), Error> {
@@ -161,6 +256,18 @@ impl Store for World {
 
     fn kind(&self) -> &'static str {
         "fake"
+    }
+}
+
+impl World {
+    fn fail_as_told(&self) -> Result<(), Error> {
+        let fails = self
+            .saves_to_fail
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        match fails {
+            Ok(_) => Err(Error::new(Reason::StoreUnavailable, "disk full")),
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -228,7 +335,7 @@ async fn begin(engine: &Engine) -> RunHandle {
 
 async fn events(mut watch: Watch) -> Vec<Arc<Event>> {
     let mut events = Vec::new();
-    while let Some(event) = watch.next().await {
+    while let Some(event) = watch.next().await.unwrap() {
         events.push(event);
     }
     events
@@ -241,7 +348,7 @@ fn outcome(finished: &Finished) -> Outcome {
 /// The outputs of the run's calls, as they were written.
 fn outputs(world: &World) -> Vec<String> {
     let written = world.written.lock().unwrap();
-    let parts = written.0.iter().flat_map(|message| &message.content);
+    let parts = written.messages.iter().flat_map(|message| &message.content);
     parts
         .filter_map(|part| match part {
             Part::ToolOutput(output) => Some(output.output.text()),
@@ -261,7 +368,7 @@ async fn a_run_goes_through_tools_to_its_answer() {
     assert_eq!(finished.record.snapshot.catalogue_version, 7);
     assert_eq!(seen.last().unwrap().sequence, finished.record.last_sequence);
     assert_eq!(
-        world.written.lock().unwrap().1.as_ref(),
+        world.written.lock().unwrap().record.as_ref(),
         Some(finished.record.as_ref())
     );
 }
@@ -271,15 +378,15 @@ async fn a_handle_that_is_dropped_cancels_the_run_down_to_the_model() {
     let (engine, world) = engine([Turn::Hangs("par")]);
     let handle = begin(&engine).await;
     let mut watch = handle.watch();
-    while !matches!(watch.next().await.unwrap().body, Body::TextDelta { .. }) {}
+    while !matches!(watch.next().await.unwrap().unwrap().body, Body::TextDelta { .. }) {}
     assert_eq!(world.going_on.load(Ordering::SeqCst), 1);
     drop(handle);
     let seen = events(watch).await;
     assert!(matches!(&seen.last().unwrap().body, Body::Ended(record) if record.state.name() == "cancelled"));
     assert_eq!(world.going_on.load(Ordering::SeqCst), 0);
     let written = world.written.lock().unwrap();
-    assert!(written.0[0].incomplete);
-    assert_eq!(written.0[0].text(), "par");
+    assert!(written.messages[0].incomplete);
+    assert_eq!(written.messages[0].text(), "par");
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,7 +400,7 @@ async fn a_caller_that_leaves_while_the_run_is_opened_leaves_nothing_open() {
             .is_err()
     );
     engine.drain(Duration::from_secs(5)).await;
-    let record = world.written.lock().unwrap().1.clone().unwrap();
+    let record = world.written.lock().unwrap().record.clone().unwrap();
     assert_eq!(record.state, State::Ended(Outcome::Cancelled));
 }
 
@@ -370,7 +477,7 @@ async fn a_store_that_comes_back_loses_nothing() {
     world.saves_to_fail.store(3, Ordering::SeqCst);
     let finished = begin(&engine).await.finished().await.unwrap();
     assert_eq!(outcome(&finished), Outcome::Completed);
-    assert_eq!(world.written.lock().unwrap().0[0].text(), "kept");
+    assert_eq!(world.written.lock().unwrap().messages[0].text(), "kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -398,7 +505,7 @@ async fn a_panic_ends_that_run_alone() {
             .written
             .lock()
             .unwrap()
-            .1
+            .record
             .as_ref()
             .unwrap()
             .state
@@ -424,32 +531,128 @@ async fn draining_waits_for_runs_then_ends_them_and_takes_no_more() {
     let refused = engine
         .begin(NewRun::default(), OnDisconnect::Cancel)
         .await
-        .unwrap_err();
+        .err()
+        .unwrap();
     assert_eq!(refused.reason(), Reason::ShuttingDown);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_run_that_a_dead_process_left_is_ended_and_its_calls_answered() {
-    let (engine, world) = engine([calls(&["hang"])]);
-    let handle = begin(&engine).await;
-    let mut watch = handle.watch();
-    while !matches!(watch.next().await.unwrap().body, Body::MessageCompleted(_)) {}
-    let (dead, after) = (world.written.lock().unwrap().clone(), super::tests::engine([]).1);
-    *after.written.lock().unwrap() = dead;
+/// Another process that finds what this one has written, and plays these turns.
+fn after_death(
+    engine: &Engine,
+    world: &World,
+    turns: impl IntoIterator<Item = Turn>,
+) -> (Engine, Arc<World>) {
+    let (_, after) = super::tests::engine(turns);
+    *after.written.lock().unwrap() = world.written.lock().unwrap().clone();
     let ports = Ports {
         model: after.clone(),
         toolbox: after.clone(),
         store: after.clone(),
     };
-    let next = Engine::new(ports, engine.settings().clone());
+    (Engine::new(ports, engine.settings().clone()), after)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_a_dead_process_left_goes_on_from_its_last_step() {
+    let (engine, world) = engine([calls(&["hang"])]);
+    let handle = begin(&engine).await;
+    let mut watch = handle.watch();
+    while !matches!(
+        watch.next().await.unwrap().unwrap().body,
+        Body::MessageCompleted(_)
+    ) {}
+    let (next, after) = after_death(&engine, &world, [says("never mind")]);
     assert_eq!(next.recover().await.unwrap(), 1);
+    let watch = next.watch(handle.thread(), handle.id(), 0).await.unwrap();
+    let seen = events(watch).await;
     assert_eq!(
         outputs(&after),
         ["the outcome is not known: the process died during the call"]
     );
-    let record = after.written.lock().unwrap().1.clone().unwrap();
-    assert_eq!(record.state.detail(), Some("RUN_INTERRUPTED"));
+    let record = after.written.lock().unwrap().record.clone().unwrap();
+    assert_eq!(record.state, State::Ended(Outcome::Completed));
+    let gaps: Vec<_> = seen
+        .windows(2)
+        .filter(|pair| pair[1].sequence != pair[0].sequence + 1)
+        .collect();
+    assert!(
+        matches!(gaps.as_slice(), [gap] if matches!(gap[1].body, Body::TurnRestarted { .. })),
+        "{gaps:?}"
+    );
     assert_eq!(next.recover().await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_shown_before_a_crash_stays_and_is_void() {
+    let (engine, world) = engine([Turn::Hangs("half")]);
+    let handle = begin(&engine).await;
+    let mut watch = handle.watch();
+    while !matches!(watch.next().await.unwrap().unwrap().body, Body::TextDelta { .. }) {}
+    // Long enough for it to be written behind.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (next, _) = after_death(&engine, &world, [says("whole")]);
+    next.recover().await.unwrap();
+    let seen = events(next.watch(handle.thread(), handle.id(), 0).await.unwrap()).await;
+    let texts: Vec<&str> = seen
+        .iter()
+        .filter_map(|event| match &event.body {
+            Body::TextDelta { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["half", "whole"]);
+    let restarted = seen.iter().find_map(|event| match event.body {
+        Body::TurnRestarted { first_void } => Some(first_void),
+        _ => None,
+    });
+    let half = seen
+        .iter()
+        .find(|event| matches!(event.body, Body::TextDelta { .. }))
+        .unwrap();
+    assert!(restarted.unwrap() <= half.sequence);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_resumes_strictly_after_what_it_has_seen() {
+    let (engine, world) = engine([says("done")]);
+    let handle = begin(&engine).await;
+    let (thread, run) = (handle.thread().clone(), handle.id().clone());
+    let all = events(handle.watch()).await;
+    handle.finished().await.unwrap();
+    tokio::task::yield_now().await;
+    let sequences = |events: &[Arc<Event>]| events.iter().map(|event| event.sequence).collect::<Vec<_>>();
+    let last = all.last().unwrap().sequence;
+    for after in 0..=last {
+        let seen = events(engine.watch(&thread, &run, after).await.unwrap()).await;
+        assert_eq!(sequences(&seen), (after + 1..=last).collect::<Vec<_>>());
+    }
+    let beyond = engine.watch(&thread, &run, last + 1).await.err().unwrap();
+    assert_eq!(beyond.reason(), Reason::ValidationFailed);
+    let stranger = ThreadId::new(&mut Mint::System);
+    let elsewhere = engine.watch(&stranger, &run, 0).await.err().unwrap();
+    assert_eq!(elsewhere.reason(), Reason::RunNotFound);
+
+    world.events_expired.store(true, Ordering::SeqCst);
+    let snapshot = events(engine.watch(&thread, &run, 0).await.unwrap()).await;
+    assert!(matches!(&snapshot[0].body, Body::MessageCompleted(message) if message.text() == "done"));
+    assert_eq!(snapshot.last().unwrap().sequence, last);
+    let late = engine.watch(&thread, &run, 1).await.err().unwrap();
+    assert_eq!(late.reason(), Reason::EventsExpired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_called_off_by_its_name_once() {
+    let (engine, _) = engine([Turn::Hangs("par"), says("whole")]);
+    let handle = begin(&engine).await;
+    let cancelled = engine.cancel(handle.thread(), handle.id()).await.unwrap();
+    assert_eq!(cancelled.state, State::Ended(Outcome::Cancelled));
+    let again = engine.cancel(handle.thread(), handle.id()).await.unwrap();
+    assert_eq!(again, cancelled);
+    let other = begin(&engine).await;
+    other.finished().await.unwrap();
+    tokio::task::yield_now().await;
+    let late = engine.cancel(other.thread(), other.id()).await.unwrap_err();
+    assert_eq!(late.reason(), Reason::RunNotCancellable);
 }
 
 #[tokio::test(start_paused = true)]

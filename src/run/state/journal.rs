@@ -1,4 +1,4 @@
-//! The run's record and the numbering of its events.
+//! The run's record, its steps, and the numbering of its events.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,37 +6,61 @@ use std::time::SystemTime;
 use super::Effect;
 use crate::run::event::{Body, Event};
 use crate::run::message::{Message, Usage};
+use crate::run::ports::Save;
 use crate::run::record::{Outcome, RunRecord, State};
+use crate::run::step::Step;
+
+/// How many sequences are reserved beyond the newest that is written. More than that many events are not shown
+/// before some of them are written.
+pub const RESERVE: u64 = 1024;
 
 #[derive(Debug)]
 pub(super) struct Journal {
     record: RunRecord,
     sequence: u64,
+    next_place: u32,
+}
+
+/// What belongs together: all of it is written, then the bodies are shown.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) messages: Vec<Arc<Message>>,
+    pub(super) steps: Vec<Step>,
+    pub(super) bodies: Vec<Body>,
 }
 
 impl Journal {
-    pub(super) fn new(record: RunRecord) -> Self {
-        let sequence = record.last_sequence;
-        Self { record, sequence }
+    /// Goes on after the sequence and the steps that there are.
+    pub(super) fn new(record: RunRecord, sequence: u64, next_place: u32) -> Self {
+        Self {
+            record,
+            sequence,
+            next_place,
+        }
     }
 
     pub(super) fn record(&self) -> &RunRecord {
         &self.record
     }
 
-    /// Gives the event its number and sends it.
-    pub(super) fn emit(&mut self, body: Body, now: SystemTime, out: &mut Vec<Effect>) {
-        self.sequence += 1;
-        out.push(Effect::Emit(Event {
-            sequence: self.sequence,
-            time: now,
-            body,
-        }));
+    /// The place for one more step.
+    pub(super) fn place(&mut self) -> u32 {
+        let place = self.next_place;
+        self.next_place += 1;
+        place
     }
 
-    pub(super) fn change_state(&mut self, to: State, now: SystemTime, out: &mut Vec<Effect>) {
-        let from = std::mem::replace(&mut self.record.state, to.clone());
-        self.emit(Body::StateChanged { from, to }, now, out);
+    /// Gives an event of a turn that is not over its number and shows it. It is written right behind, and void
+    /// if the process dies before the turn is over.
+    pub(super) fn emit(&mut self, body: Body, now: SystemTime, out: &mut Vec<Effect>) {
+        let event = self.number(body, now);
+        out.push(Effect::Emit(event));
+    }
+
+    /// Changes the state; the body tells of it.
+    pub(super) fn change_state(&mut self, to: State) -> Body {
+        let from = Some(std::mem::replace(&mut self.record.state, to.clone()));
+        Body::StateChanged { from, to }
     }
 
     /// Counts turns and calls as used.
@@ -62,49 +86,55 @@ impl Journal {
         budget.is_some_and(|budget| self.record.usage.total_tokens() > budget)
     }
 
-    /// Writes, then sends: nobody hears of what is not durable.
-    pub(super) fn commit(
-        &mut self,
-        messages: Vec<Arc<Message>>,
-        bodies: Vec<Body>,
-        now: SystemTime,
-        out: &mut Vec<Effect>,
-    ) {
-        self.record.last_sequence = self.sequence + bodies.len() as u64;
-        out.push(Effect::Save {
-            record: Arc::new(self.record.clone()),
-            messages,
-        });
-        for body in bodies {
-            self.emit(body, now, out);
-        }
+    /// Writes, then shows: nobody hears of what is not durable.
+    pub(super) fn commit(&mut self, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
+        let last_sequence = self.sequence + entry.bodies.len() as u64;
+        self.record.last_sequence = last_sequence;
+        self.record.reserved_sequence = last_sequence + RESERVE;
+        let record = Arc::new(self.record.clone());
+        self.save(record, entry, now, out);
     }
 
-    /// Writes the end, then sends what led to it and the terminal event.
-    pub(super) fn end(
-        &mut self,
-        outcome: Outcome,
-        messages: Vec<Arc<Message>>,
-        bodies: Vec<Body>,
-        now: SystemTime,
-        out: &mut Vec<Effect>,
-    ) {
+    /// Writes the end, then shows what led to it and the terminal event.
+    pub(super) fn end(&mut self, outcome: Outcome, mut entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
+        let last_sequence = self.sequence + entry.bodies.len() as u64 + 1;
         self.record.state = State::Ended(outcome);
         self.record.end_time = Some(now);
-        self.record.last_sequence = self.sequence + bodies.len() as u64 + 1;
+        self.record.expire_time = None;
+        self.record.last_sequence = last_sequence;
+        self.record.reserved_sequence = last_sequence;
         let record = Arc::new(self.record.clone());
-        out.push(Effect::Save {
-            record: Arc::clone(&record),
-            messages,
-        });
-        for body in bodies {
-            self.emit(body, now, out);
-        }
-        self.emit(Body::Ended(record), now, out);
+        entry.bodies.push(Body::Ended(Arc::clone(&record)));
+        self.save(record, entry, now, out);
     }
 
     /// Frees the numbers of events that nobody has seen.
     pub(super) fn take_back(&mut self, unsent: u64) {
         self.sequence = self.sequence.saturating_sub(unsent);
+    }
+
+    fn save(&mut self, record: Arc<RunRecord>, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
+        let bodies = entry.bodies.into_iter();
+        // Of a step that changed twice, the last word counts.
+        let mut steps: Vec<Arc<Step>> = Vec::with_capacity(entry.steps.len());
+        for step in entry.steps {
+            steps.retain(|earlier| earlier.place != step.place);
+            steps.push(Arc::new(step));
+        }
+        out.push(Effect::Save(Save {
+            record,
+            messages: entry.messages,
+            steps,
+            events: bodies.map(|body| Arc::new(self.number(body, now))).collect(),
+        }));
+    }
+
+    fn number(&mut self, body: Body, now: SystemTime) -> Event {
+        self.sequence += 1;
+        Event {
+            sequence: self.sequence,
+            time: now,
+            body,
+        }
     }
 }

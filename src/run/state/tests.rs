@@ -14,20 +14,30 @@ use crate::run::record::{Limits, Snapshot};
 
 const NOW: SystemTime = UNIX_EPOCH;
 
+/// How many calls of a run go on at once.
+const PARALLEL_CALLS: usize = 2;
+
 /// Drives a run and keeps what a store and a watcher would have.
 struct Stage {
     run: Run,
     effects: Vec<Effect>,
-    events: Vec<Event>,
+    /// What watchers have seen.
+    events: Vec<Arc<Event>>,
+    /// The run, its messages and its steps, as the store has them.
+    record: RunRecord,
     saved: Vec<Arc<Message>>,
+    steps: BTreeMap<u32, Arc<Step>>,
     requests: Vec<ModelRequest>,
     open: VecDeque<CallId>,
+    /// Every call that was made, by its tool.
+    made: Vec<(String, CallId)>,
+    crashes: u32,
 }
 
 impl Stage {
     fn new(limits: Limits) -> Self {
         let mut mint = Mint::Sequential(0);
-        let record = RunRecord {
+        let mut record = RunRecord {
             id: RunId::new(&mut mint),
             thread: ThreadId::new(&mut mint),
             snapshot: Snapshot {
@@ -37,7 +47,10 @@ impl Stage {
             state: State::Running,
             usage: Usage::default(),
             last_sequence: 0,
+            reserved_sequence: 0,
             create_time: NOW,
+            start_time: Some(NOW),
+            expire_time: None,
             end_time: None,
         };
         let message = Arc::new(Message {
@@ -47,27 +60,51 @@ impl Stage {
             run: Some(record.id.clone()),
             incomplete: false,
             create_time: NOW,
+            metadata: BTreeMap::new(),
         });
-        let catalogue = Arc::new(Catalogue::new(1, [Arc::new(echo())]));
+        let events = opening_events(&mut record, Some(&message), NOW);
         let mut effects = Vec::new();
         let beginning = Beginning {
-            record,
-            history: Vec::new(),
-            message: Arc::clone(&message),
-            catalogue,
+            record: record.clone(),
+            history: vec![Arc::clone(&message)],
+            steps: Vec::new(),
+            catalogue: catalogue(),
+            parallel_calls: PARALLEL_CALLS,
         };
         let run = Run::start(beginning, mint, NOW, &mut effects);
-        let (events, requests, open) = (Vec::new(), Vec::new(), VecDeque::new());
         let mut stage = Self {
             run,
             effects,
             events,
+            record,
             saved: vec![message],
-            requests,
-            open,
+            steps: BTreeMap::new(),
+            requests: Vec::new(),
+            open: VecDeque::new(),
+            made: Vec::new(),
+            crashes: 0,
         };
         stage.perform(false);
         stage
+    }
+
+    /// The process dies, and another goes on from what the store has.
+    fn crash(&mut self) {
+        if self.run.is_over() {
+            return;
+        }
+        self.crashes += 1;
+        self.open.clear();
+        let beginning = Beginning {
+            record: self.record.clone(),
+            history: self.saved.clone(),
+            steps: self.steps.values().cloned().collect(),
+            catalogue: catalogue(),
+            parallel_calls: PARALLEL_CALLS,
+        };
+        let mint = Mint::Sequential(u128::from(self.crashes) << 64);
+        self.run = Run::resume(beginning, mint, NOW, &mut self.effects);
+        self.perform(false);
     }
 
     fn feed(&mut self, input: Input) {
@@ -83,15 +120,24 @@ impl Stage {
         let mut effects = std::mem::take(&mut self.effects).into_iter();
         while let Some(effect) = effects.next() {
             match effect {
-                Effect::Save { ref record, .. } if save_fails && record.state.outcome().is_none() => {
+                Effect::Save(ref save) if save_fails && save.record.state.outcome().is_none() => {
                     let undone = std::iter::once(effect).chain(effects).collect();
                     let error = Error::new(Reason::StoreUnavailable, "full");
                     return self.feed(Input::SaveFailed { error, undone });
                 }
-                Effect::Save { messages, .. } => self.saved.extend(messages),
-                Effect::Emit(event) => self.events.push(event),
+                Effect::Save(save) => {
+                    self.record = (*save.record).clone();
+                    self.saved.extend(save.messages);
+                    self.steps
+                        .extend(save.steps.into_iter().map(|step| (step.place, step)));
+                    self.events.extend(save.events);
+                }
+                Effect::Emit(event) => self.events.push(Arc::new(event)),
                 Effect::CallModel(request) => self.requests.push(request),
-                Effect::CallTool { call, .. } => self.open.push_back(call),
+                Effect::CallTool { call, tool, .. } => {
+                    self.made.push((tool.name().to_owned(), call.clone()));
+                    self.open.push_back(call);
+                }
                 Effect::Abort => self.open.clear(),
             }
         }
@@ -143,21 +189,32 @@ fn word(body: &Body) -> String {
         Body::ToolCallArgumentsDelta { json, .. } => json.clone(),
         Body::ToolCallProgress { .. } => "progress".to_owned(),
         Body::ToolCallCompleted { output, .. } => format!("[{}]", output.text()),
+        Body::TurnRestarted { first_void } => format!("void>={first_void}"),
         Body::UsageUpdated(usage) => format!("{}tok", usage.total_tokens()),
         Body::Ended(record) => format!("={}", record.state.name()),
     }
 }
 
-fn echo() -> Tool {
+/// `echo` may do harm when it is called twice, `look` may not.
+fn catalogue() -> Arc<Catalogue> {
+    let look = Annotations {
+        read_only: Some(true),
+        ..Annotations::default()
+    };
+    let tools = [tool("echo", Annotations::default()), tool("look", look)];
+    Arc::new(Catalogue::new(1, tools.map(Arc::new)))
+}
+
+fn tool(name: &str, annotations: Annotations) -> Tool {
     Tool::new(ToolDescription {
-        name: "echo".into(),
+        name: name.into(),
         server: "builtin".into(),
-        remote_name: "echo".into(),
+        remote_name: name.into(),
         title: String::new(),
         description: String::new(),
         input_schema: Arc::new(json!({"type": "object", "required": ["text"]})),
         output_schema: None,
-        annotations: Annotations::default(),
+        annotations,
     })
 }
 
@@ -319,6 +376,52 @@ fn the_token_budget_ends_a_run_before_its_calls() {
     assert!(stage.open.is_empty());
 }
 
+#[test]
+fn a_crash_voids_the_unfinished_turn_and_nothing_else() {
+    let mut stage = Stage::new(Limits::default());
+    stage.say([text("half")]);
+    stage.crash();
+    stage.say([text("whole"), STOP]);
+    assert_eq!(
+        stage.transcript(),
+        "running +user +assistant 'half' void>=3 +assistant 'whole' message =completed"
+    );
+    let restarted = &stage.events[4];
+    assert_eq!(
+        restarted.sequence,
+        2 + RESERVE + 1,
+        "beyond all that anybody can have seen"
+    );
+    assert_eq!(stage.run.response(), "whole");
+    assert_eq!(
+        stage.record.usage.turns, 1,
+        "the turn that is void does not count"
+    );
+}
+
+#[test]
+fn a_crash_during_calls_repeats_only_what_does_no_harm() {
+    let mut stage = Stage::new(Limits::default());
+    let asked = ["echo", "look", "echo", "echo"].into_iter().enumerate();
+    stage.say(asked.flat_map(|(index, tool)| call(index, tool, r#"{"text":"x"}"#)));
+    stage.say([STOP]);
+    // Two at once: the first echo is answered, look and the second echo are at work, the third waits.
+    stage.answer("first");
+    assert_eq!(stage.made.len(), 3);
+    stage.crash();
+    let made: Vec<&str> = stage.made.iter().map(|(tool, _)| tool.as_str()).collect();
+    assert_eq!(made, ["echo", "look", "echo", "look", "echo"]);
+    stage.answer("seen");
+    stage.answer("third");
+    let outputs: Vec<String> = stage.saved[2].content.iter().map(output_text).collect();
+    assert_eq!(outputs[0], "first");
+    assert_eq!(outputs[1], "seen");
+    assert!(outputs[2].contains("not known"), "{}", outputs[2]);
+    assert_eq!(outputs[3], "third");
+    stage.say([text("done"), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+}
+
 fn usage(tokens: u64) -> Usage {
     Usage {
         input_tokens: tokens,
@@ -347,6 +450,7 @@ enum Move {
     Deadline,
     Expire,
     SaveFails(ModelEvent),
+    Crash,
 }
 
 fn model_event() -> impl Strategy<Value = ModelEvent> {
@@ -355,7 +459,7 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
         4 => "[a-z]{0,3}".prop_map(ModelEvent::TextDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::RefusalDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::ReasoningDelta),
-        4 => (index.clone(), prop_oneof![Just("echo"), Just("nope")])
+        4 => (index.clone(), prop_oneof![Just("echo"), Just("look"), Just("nope")])
             .prop_map(|(index, tool)| ModelEvent::ToolCallStarted { index, tool: tool.into() }),
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
@@ -378,6 +482,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::Deadline),
         1 => Just(Move::Expire),
         1 => model_event().prop_map(Move::SaveFails),
+        2 => Just(Move::Crash),
     ]
 }
 
@@ -415,16 +520,19 @@ fn play(stage: &mut Stage, step: Move) {
             let call = stage.open.swap_remove_front(0).unwrap();
             stage.feed_to_store(done(call), true);
         }
+        Move::Crash => stage.crash(),
         Move::SaveFails(event) => stage.feed_to_store(Input::Model(event), true),
         Move::Answer { .. } | Move::AnswerTwice | Move::AnswerAndFail | Move::Progress => {}
     }
 }
 
 fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
+    check_sequences(stage)?;
     check_events(stage)?;
     check_history(stage)?;
+    let crashes = stage.crashes as usize;
     prop_assert!(
-        stage.requests.len() <= limits.max_turns as usize + 1,
+        stage.requests.len() <= limits.max_turns as usize + 1 + crashes,
         "the turn limit is kept"
     );
     let landings = stage
@@ -432,19 +540,51 @@ fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
         .iter()
         .filter(|request| request.tools.is_none())
         .count();
-    prop_assert!(landings <= 1, "there is at most one turn without tools");
+    prop_assert!(landings <= 1 + crashes, "there is one turn without tools");
     for request in &stage.requests {
         check_answered(&request.messages)?;
+    }
+    let mut made = BTreeSet::new();
+    for (_, call) in stage.made.iter().filter(|(tool, _)| tool == "echo") {
+        prop_assert!(made.insert(call), "a call that may do harm is made once");
     }
     Ok(())
 }
 
+fn check_sequences(stage: &Stage) -> Result<(), TestCaseError> {
+    let mut last = 0;
+    for event in &stage.events {
+        if let Body::TurnRestarted { first_void } = event.body {
+            prop_assert!(event.sequence > last, "no number is used twice");
+            prop_assert!(
+                first_void <= last + 1,
+                "what is void has been seen, or follows it"
+            );
+        } else {
+            prop_assert_eq!(
+                event.sequence,
+                last + 1,
+                "the only gap is before a restarted turn"
+            );
+        }
+        last = event.sequence;
+    }
+    Ok(())
+}
+
+/// What holds when everything that is void is left out.
 fn check_events(stage: &Stage) -> Result<(), TestCaseError> {
+    let mut events: Vec<&Event> = Vec::new();
+    for event in &stage.events {
+        if let Body::TurnRestarted { first_void } = event.body {
+            events.retain(|event| event.sequence < first_void);
+        }
+        events.push(event);
+    }
     let mut begun = BTreeSet::new();
     let mut texts: BTreeMap<MessageId, String> = BTreeMap::new();
-    for (place, event) in stage.events.iter().enumerate() {
-        prop_assert_eq!(event.sequence, place as u64 + 1, "sequences have no gap");
-        let is_last = place + 1 == stage.events.len();
+    for (place, event) in events.iter().enumerate() {
+        let is_last = place + 1 == events.len();
         prop_assert_eq!(
             matches!(event.body, Body::Ended(_)),
             is_last,
@@ -470,9 +610,14 @@ fn check_events(stage: &Stage) -> Result<(), TestCaseError> {
 
 fn check_history(stage: &Stage) -> Result<(), TestCaseError> {
     check_answered(&stage.saved)?;
-    let record = stage.run.record();
-    prop_assert_eq!(record.last_sequence, stage.events.len() as u64);
-    prop_assert!(record.end_time.is_some());
+    let last = stage.events.last().map(|event| event.sequence);
+    prop_assert_eq!(Some(stage.record.last_sequence), last);
+    prop_assert!(stage.record.end_time.is_some());
+    let is_over = |state: &StepState| !matches!(state, StepState::Waiting | StepState::Running);
+    prop_assert!(
+        stage.steps.values().all(|step| is_over(&step.state)),
+        "no step is left open"
+    );
     Ok(())
 }
 

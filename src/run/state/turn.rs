@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 use super::Effect;
 use super::journal::Journal;
 use crate::run::event::Body;
-use crate::run::id::{CallId, MessageId, Mint, RunId};
+use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
 use crate::run::ports::ModelEvent;
+use crate::run::step::{Step, StepState, Work};
 
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -20,10 +21,11 @@ pub(super) struct Turn {
     calls: Vec<(usize, usize)>,
     /// The tokens that the provider has reported for this turn.
     pub(super) usage: Usage,
+    started: SystemTime,
 }
 
 impl Turn {
-    pub(super) fn new(run: RunId, mint: &mut Mint) -> Self {
+    pub(super) fn new(run: RunId, mint: &mut Mint, now: SystemTime) -> Self {
         let message = MessageId::new(mint);
         Self {
             run,
@@ -32,6 +34,33 @@ impl Turn {
             content: Vec::new(),
             calls: Vec::new(),
             usage: Usage::default(),
+            started: now,
+        }
+    }
+
+    /// The step that the turn was, now that it is over.
+    pub(super) fn step(
+        &self,
+        journal: &mut Journal,
+        mint: &mut Mint,
+        message: Option<&Arc<Message>>,
+        state: StepState,
+        now: SystemTime,
+    ) -> Step {
+        let record = journal.record();
+        Step {
+            id: StepId::new(mint),
+            turn: record.usage.turns,
+            work: Work::ModelTurn {
+                model: record.snapshot.model.clone(),
+                message: message.map(|message| message.id.clone()),
+                usage: self.usage,
+            },
+            place: journal.place(),
+            state,
+            create_time: self.started,
+            start_time: Some(self.started),
+            end_time: Some(now),
         }
     }
 
@@ -172,6 +201,7 @@ impl Turn {
             run: Some(self.run.clone()),
             incomplete,
             create_time: now,
+            metadata: Default::default(),
         })
     }
 }

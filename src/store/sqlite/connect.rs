@@ -23,11 +23,18 @@ const START_PATIENCE: Duration = Duration::from_secs(15);
 const START_PAUSE: Duration = Duration::from_millis(25);
 
 /// Every schema change there ever was, oldest first.
-pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[(
-    1,
-    "threads, messages, runs",
-    include_str!("../../../migrations/sqlite/0001_threads_messages_runs.sql"),
-)];
+pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (
+        1,
+        "threads, messages, runs",
+        include_str!("../../../migrations/sqlite/0001_threads_messages_runs.sql"),
+    ),
+    (
+        2,
+        "event log",
+        include_str!("../../../migrations/sqlite/0002_event_log.sql"),
+    ),
+];
 
 /// How to connect for writing.
 pub(super) fn writing(location: &Location) -> SqliteConnectOptions {

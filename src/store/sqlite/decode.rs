@@ -8,21 +8,22 @@ use sqlx::{Decode, Row, Sqlite, Type};
 use crate::run::error::Error;
 use crate::run::id::{MessageId, RunId, ThreadId};
 use crate::run::message::Message;
-use crate::run::record::{RunRecord, State};
+use crate::run::record::{RunRecord, State, ThreadRecord};
+use crate::run::step::Step;
 use crate::store::row;
 
 /// The columns that [`run`] reads, of the tables `r` (runs) and `t` (threads).
 macro_rules! run_columns {
     () => {
         "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.usage, r.last_sequence, \
-         r.create_time, r.end_time"
+         r.reserved_sequence, r.create_time, r.start_time, r.expire_time, r.end_time"
     };
 }
 
 /// The columns that [`message`] reads, of the table `m` (messages).
 macro_rules! message_columns {
     () => {
-        "m.id, m.role, m.content, m.run, m.incomplete, m.create_time, m.position"
+        "m.id, m.role, m.content, m.run, m.incomplete, m.create_time, m.position, m.metadata"
     };
 }
 
@@ -35,7 +36,6 @@ pub(super) use {message_columns, run_columns};
 pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
     let read = || -> Result<RunRecord, Odd> {
         let state = State::from_parts(get(row, "state")?, get(row, "detail")?, get(row, "message")?);
-        let end_time: Option<i64> = get(row, "end_time")?;
         Ok(RunRecord {
             id: RunId::parse(get(row, "id")?)?,
             thread: ThreadId::parse(get(row, "thread_id")?)?,
@@ -43,8 +43,11 @@ pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
             state: state.ok_or("there is no such state")?,
             usage: serde_json::from_str(get(row, "usage")?)?,
             last_sequence: count(row, "last_sequence")?,
+            reserved_sequence: count(row, "reserved_sequence")?,
             create_time: time(get(row, "create_time")?)?,
-            end_time: end_time.map(time).transpose()?,
+            start_time: optional_time(row, "start_time")?,
+            expire_time: optional_time(row, "expire_time")?,
+            end_time: optional_time(row, "end_time")?,
         })
     };
     read().map_err(|odd| unreadable("run", row, &odd))
@@ -64,11 +67,50 @@ pub(super) fn message(row: &SqliteRow) -> Result<Arc<Message>, Error> {
             run: run.map(RunId::parse).transpose()?,
             incomplete: get(row, "incomplete")?,
             create_time: time(get(row, "create_time")?)?,
+            metadata: serde_json::from_str(get(row, "metadata")?)?,
         })
     };
     read()
         .map(Arc::new)
         .map_err(|odd| unreadable("message", row, &odd))
+}
+
+/// Reads a thread.
+///
+/// # Errors
+/// `INTERNAL`, with the thread's name in the cause, when the row holds what cannot be.
+pub(super) fn thread(row: &SqliteRow) -> Result<ThreadRecord, Error> {
+    let read = || -> Result<ThreadRecord, Odd> {
+        let active_run: Option<&str> = get(row, "active_run")?;
+        Ok(ThreadRecord {
+            id: ThreadId::parse(get(row, "id")?)?,
+            title: get(row, "title")?,
+            metadata: serde_json::from_str(get(row, "metadata")?)?,
+            version: count(row, "version")?,
+            active_run: active_run.map(RunId::parse).transpose()?,
+            create_time: time(get(row, "create_time")?)?,
+            update_time: time(get(row, "update_time")?)?,
+        })
+    };
+    read().map_err(|odd| unreadable("thread", row, &odd))
+}
+
+/// Reads a step.
+///
+/// # Errors
+/// `INTERNAL` when the row holds what cannot be.
+pub(super) fn step(row: &SqliteRow) -> Result<Arc<Step>, Error> {
+    let read = || -> Result<Step, Odd> { Ok(serde_json::from_str(get(row, "step")?)?) };
+    read().map(Arc::new).map_err(|odd| unreadable("step", row, &odd))
+}
+
+/// Reads one column with a time.
+///
+/// # Errors
+/// `INTERNAL`, with the row's name in the cause.
+pub(super) fn moment(row: &SqliteRow, name: &'static str) -> Result<std::time::SystemTime, Error> {
+    let read = || time(get(row, name)?);
+    read().map_err(|odd| unreadable("row", row, &odd))
 }
 
 /// Reads one column.
@@ -91,6 +133,11 @@ fn get<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(row: &'r SqliteRow, column: &st
 fn count(row: &SqliteRow, column: &str) -> Result<u64, Odd> {
     let count: i64 = get(row, column)?;
     u64::try_from(count).map_err(|_| format!("{column} is negative").into())
+}
+
+fn optional_time(row: &SqliteRow, column: &str) -> Result<Option<std::time::SystemTime>, Odd> {
+    let micros: Option<i64> = get(row, column)?;
+    micros.map(time).transpose()
 }
 
 fn time(micros: i64) -> Result<std::time::SystemTime, Odd> {

@@ -4,10 +4,13 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::run::error::Error;
 use crate::run::id::{RunId, ThreadId};
+use crate::run::ports::RequestKey;
+use crate::run::record::RunRecord;
 use crate::store::batch::{
-    Changes, Facts, NOWHERE, NewMessage, NewRun, NewThread, OpenRun, Operation, Request, RunUpdate, Thread,
+    Changes, Facts, NOWHERE, NewMessage, NewRequest, NewRun, NewThread, Operation, Request, RunUpdate, Sweep,
+    Thread, UpdateThread,
 };
-use crate::store::row;
+use crate::store::row::{self, EventRow, StepRow};
 
 use super::decode::{self, run_columns};
 use super::fault;
@@ -44,19 +47,15 @@ impl Failure {
 }
 
 const THREADS: [&str; 2] = [
-    "SELECT 'thread' AS fact, t.id, t.number, \
+    "SELECT 'thread' AS fact, t.id, t.number, t.version, \
      (SELECT max(position) FROM messages WHERE thread = t.number) AS last_position, \
      (SELECT id FROM runs WHERE thread = t.number AND active) AS active FROM",
     "CROSS JOIN threads t ON t.id = column1",
 ];
 
 const REQUESTS: [&str; 2] = [
-    concat!(
-        "SELECT 'request' AS fact, r.request_id, r.request_digest, ",
-        run_columns!(),
-        " FROM"
-    ),
-    "CROSS JOIN runs r ON r.request_id = column1 JOIN threads t ON t.number = r.thread ORDER BY r.create_time",
+    "SELECT 'request' AS fact, q.id, q.digest, q.subject, q.time FROM",
+    "CROSS JOIN requests q ON q.id = column1",
 ];
 
 const RUNS: [&str; 2] = [
@@ -70,20 +69,17 @@ pub(super) async fn read(
     operations: &[Operation],
 ) -> Result<Facts, Failure> {
     let threads: Vec<&ThreadId> = operations.iter().filter_map(thread).collect();
-    let openings = || operations.iter().filter_map(opening);
-    let requests: Vec<&str> = openings()
-        .filter_map(|opening| Some(opening.run.request.as_ref()?.id.as_str()))
-        .collect();
+    let requests: Vec<&RequestKey> = operations.iter().filter_map(request).collect();
     let mut script = Script::default();
     script.statement("BEGIN IMMEDIATE");
     script.rows(THREADS, 1, &threads, |id, row| {
         row.add(id.as_str());
     });
-    if openings().any(|opening| opening.creates_thread) {
+    if operations.iter().any(creates_thread) {
         script.statement("SELECT 'number' AS fact, coalesce(max(number), 0) + 1 AS number FROM threads");
     }
-    script.rows(REQUESTS, 1, &requests, |id, row| {
-        row.add(*id);
+    script.rows(REQUESTS, 1, &requests, |request, row| {
+        row.add(request.id.as_str());
     });
     let mut facts = Facts::default();
     for row in script.run(connection).await? {
@@ -96,15 +92,28 @@ pub(super) async fn read(
 fn thread(operation: &Operation) -> Option<&ThreadId> {
     match operation {
         Operation::Open(opening) => Some(&opening.run.record.thread),
-        Operation::Save { record, .. } => Some(&record.thread),
-        Operation::Probe => None,
+        Operation::Save(save) => Some(&save.record.thread),
+        Operation::UpdateThread(update) => Some(&update.thread),
+        Operation::DeleteThread { thread, .. } => Some(thread),
+        Operation::AddMessage(add) => Some(&add.thread),
+        Operation::CreateThread(_) | Operation::Append(_) | Operation::Sweep(_) | Operation::Probe => None,
     }
 }
 
-fn opening(operation: &Operation) -> Option<&OpenRun> {
+fn request(operation: &Operation) -> Option<&RequestKey> {
     match operation {
-        Operation::Open(opening) => Some(opening),
-        Operation::Save { .. } | Operation::Probe => None,
+        Operation::Open(opening) => opening.request.as_ref(),
+        Operation::CreateThread(create) => create.request.as_ref(),
+        Operation::AddMessage(add) => add.request.as_ref(),
+        _ => None,
+    }
+}
+
+fn creates_thread(operation: &Operation) -> bool {
+    match operation {
+        Operation::Open(opening) => opening.creates_thread,
+        Operation::CreateThread(_) => true,
+        _ => false,
     }
 }
 
@@ -116,6 +125,7 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
             let last_position: Option<i64> = decode::column(row, "last_position")?;
             let thread = Thread {
                 number: decode::column(row, "number")?,
+                version: decode::column(row, "version")?,
                 last_position: last_position.unwrap_or(NOWHERE),
                 active: active.map(RunId::parse).transpose().map_err(Error::internal)?,
             };
@@ -123,12 +133,13 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
         }
         "number" => facts.next_number = decode::column(row, "number")?,
         _ => {
-            let digest: Option<Vec<u8>> = decode::column(row, "request_digest")?;
+            let subject: &str = decode::column(row, "subject")?;
             let request = Request {
-                digest: digest.unwrap_or_default(),
-                record: decode::run(row)?,
+                digest: decode::column(row, "digest")?,
+                subject: subject.into(),
+                time: decode::moment(row, "time")?,
             };
-            facts.requests.insert(decode::column(row, "request_id")?, request);
+            facts.requests.insert(decode::column(row, "id")?, request);
         }
     }
     Ok(())
@@ -143,11 +154,12 @@ async fn read_ended(
     let inactive: Vec<&RunId> = operations
         .iter()
         .filter_map(|operation| match operation {
-            Operation::Save { record, .. } => {
+            Operation::Save(save) => {
+                let record = &save.record;
                 let thread = facts.threads.get(&record.thread)?;
                 (thread.active.as_ref() != Some(&record.id)).then_some(&record.id)
             }
-            Operation::Open(_) | Operation::Probe => None,
+            _ => None,
         })
         .collect();
     if inactive.is_empty() {
@@ -165,44 +177,121 @@ async fn read_ended(
 }
 
 const UPDATES: [&str; 2] = [
-    "UPDATE runs SET state = column2, detail = column3, message = column4, active = column5, \
-     usage = column6, last_sequence = column7, end_time = column8, \
-     last_position = max(last_position, coalesce(column9, last_position)) FROM",
+    "UPDATE runs SET state = column2, detail = column3, message = column4, active = column5, usage = column6, \
+     last_sequence = column7, reserved_sequence = max(reserved_sequence, column8), start_time = column9, \
+     expire_time = column10, end_time = column11, \
+     last_position = max(last_position, coalesce(column12, last_position)) FROM",
     "WHERE runs.id = column1",
 ];
 
 const NEW_THREADS: [&str; 2] = [
-    "INSERT INTO threads (number, id, create_time) SELECT * FROM",
+    "INSERT INTO threads (number, id, title, metadata, create_time, update_time) \
+     SELECT column1, column2, column3, column4, column5, column5 FROM",
     "WHERE column1 IS NOT NULL",
 ];
 
 const NEW_RUNS: [&str; 2] = [
-    "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, end_time, thread, snapshot, create_time, first_position, last_position, \
-     request_id, request_digest) SELECT * FROM",
+    "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, \
+     expire_time, end_time, thread, snapshot, create_time, first_position, last_position, has_events) \
+     SELECT *, 1 FROM",
     "WHERE column1 IS NOT NULL",
 ];
 
 const NEW_MESSAGES: [&str; 2] = [
-    "INSERT INTO messages (thread, position, id, role, content, run, incomplete, create_time) SELECT * FROM",
+    "INSERT INTO messages (thread, position, id, role, content, run, incomplete, create_time, metadata) \
+     SELECT * FROM",
     "WHERE column1 IS NOT NULL ON CONFLICT (id) DO NOTHING",
 ];
 
-/// Writes the changes and ends the transaction that [`read`] began.
-pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -> Result<(), Failure> {
+const NEW_STEPS: [&str; 2] = [
+    "INSERT INTO steps (run, place, step) SELECT r.number, column2, column3 FROM",
+    "CROSS JOIN runs r ON r.id = column1 WHERE true ON CONFLICT (run, place) DO UPDATE SET step = excluded.step",
+];
+
+const NEW_EVENTS: [&str; 2] = [
+    "INSERT INTO events (run, last_sequence, chunk) SELECT r.number, column2, column3 FROM",
+    "CROSS JOIN runs r ON r.id = column1 WHERE true ON CONFLICT (run, last_sequence) DO NOTHING",
+];
+
+const RESERVES: [&str; 2] = [
+    "UPDATE runs SET reserved_sequence = max(reserved_sequence, column2) FROM",
+    "WHERE runs.id = column1",
+];
+
+const NEW_REQUESTS: [&str; 2] = [
+    "INSERT OR REPLACE INTO requests (id, digest, subject, time) SELECT * FROM",
+    "WHERE column1 IS NOT NULL",
+];
+
+const THREAD_UPDATES: [&str; 2] = [
+    "UPDATE threads SET title = coalesce(column2, title), metadata = coalesce(column3, metadata), \
+     version = version + 1, update_time = column4 FROM",
+    "WHERE threads.number = column1",
+];
+
+const DELETIONS: [&str; 2] = ["DELETE FROM threads WHERE number IN (SELECT column1 FROM", ")"];
+
+/// Writes the changes and ends the transaction that [`read`] began. Says how many things were swept.
+pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -> Result<u64, Failure> {
     let mut script = Script::default();
     let updates: Vec<_> = changes.updates.into_values().collect();
     let runs: Vec<_> = changes.runs.into_values().collect();
-    script.rows(UPDATES, 9, &updates, update);
-    script.rows(NEW_THREADS, 3, &changes.threads, new_thread);
-    script.rows(NEW_RUNS, 15, &runs, new_run);
-    script.rows(NEW_MESSAGES, 8, &changes.messages, new_message);
+    script.rows(UPDATES, 12, &updates, update);
+    script.rows(NEW_THREADS, 5, &changes.threads, new_thread);
+    script.rows(NEW_RUNS, 16, &runs, new_run);
+    script.rows(NEW_MESSAGES, 9, &changes.messages, new_message);
+    script.rows(NEW_STEPS, 3, &changes.steps, new_step);
+    script.rows(NEW_EVENTS, 3, &changes.events, new_events);
+    script.rows(RESERVES, 2, &changes.reserves, |(run, sequence), row| {
+        row.add(run.as_str()).add(*sequence);
+    });
+    script.rows(NEW_REQUESTS, 4, &changes.requests, new_request);
+    // One at a time: several of one thread follow one another.
+    for thread_update in &changes.thread_updates {
+        script.rows(
+            THREAD_UPDATES,
+            4,
+            std::slice::from_ref(thread_update),
+            update_thread,
+        );
+    }
+    script.rows(DELETIONS, 1, &changes.deletions, |number, row| {
+        row.add(*number);
+    });
+    if let Some(sweep) = changes.sweep {
+        script.sweep(sweep);
+    }
     if changes.probe {
         // Writes the first page of the file, whatever it said before; nobody reads the number.
         script.statement("PRAGMA user_version = 1");
     }
     script.statement("COMMIT");
-    script.run(connection).await?;
-    Ok(())
+    let rows = script.run(connection).await?;
+    Ok(rows.len() as u64)
+}
+
+impl Script {
+    /// Deletes what is past retention, and gives a row for each run and each request.
+    fn sweep(&mut self, sweep: Sweep) {
+        const OVERDUE: &str = "SELECT number FROM runs WHERE has_events AND NOT active AND end_time < ? \
+                               ORDER BY end_time LIMIT ?";
+        for (head, tail) in [
+            ("DELETE FROM events WHERE run IN (", ")"),
+            (
+                "UPDATE runs SET has_events = 0 WHERE number IN (",
+                ") RETURNING number",
+            ),
+        ] {
+            self.with_arguments(&format!("{head}{OVERDUE}{tail}"), |row| {
+                row.add(sweep.ended_before).add(sweep.limit);
+            });
+        }
+        let requests = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE time < ? LIMIT ?) \
+                        RETURNING time";
+        self.with_arguments(requests, |row| {
+            row.add(sweep.requested_before).add(sweep.limit);
+        });
+    }
 }
 
 fn update(update: &RunUpdate, row: &mut Row) {
@@ -210,8 +299,8 @@ fn update(update: &RunUpdate, row: &mut Row) {
     row.add(update.last_position);
 }
 
-/// What a run's row has in common when it is inserted and when it is updated: eight columns.
-fn progress(record: &crate::run::record::RunRecord, row: &mut Row) {
+/// What a run's row has in common when it is inserted and when it is updated: eleven columns.
+fn progress(record: &RunRecord, row: &mut Row) {
     row.add(record.id.as_str())
         .add(record.state.name())
         .add(record.state.detail())
@@ -219,26 +308,34 @@ fn progress(record: &crate::run::record::RunRecord, row: &mut Row) {
         .add(record.state.outcome().is_none())
         .add(row::usage(&record.usage))
         .add(row::count(record.last_sequence))
+        .add(row::count(record.reserved_sequence))
+        .add(record.start_time.map(row::micros))
+        .add(record.expire_time.map(row::micros))
         .add(record.end_time.map(row::micros));
 }
 
 fn new_thread(new: &NewThread, row: &mut Row) {
-    let record = &new.opening.run.record;
     row.add(new.number)
-        .add(record.thread.as_str())
-        .add(row::micros(record.create_time));
+        .add(new.id.as_str())
+        .add(new.title.as_str())
+        .add(&*new.metadata)
+        .add(row::micros(new.create_time));
+}
+
+fn update_thread((number, update): &(i64, std::sync::Arc<UpdateThread>), row: &mut Row) {
+    row.add(*number)
+        .add(update.title.as_deref())
+        .add(update.metadata.as_deref())
+        .add(row::micros(update.time));
 }
 
 fn new_run(new: &NewRun, row: &mut Row) {
-    let request = new.row.request.as_ref();
     progress(&new.row.record, row);
     row.add(new.thread)
-        .add(new.row.snapshot.clone())
+        .add(&*new.row.snapshot)
         .add(row::micros(new.row.record.create_time))
         .add(new.first_position)
-        .add(new.last_position)
-        .add(request.map(|request| request.id.as_str()))
-        .add(request.map(|request| request.digest.as_slice()));
+        .add(new.last_position);
 }
 
 fn new_message(new: &NewMessage, row: &mut Row) {
@@ -247,8 +344,24 @@ fn new_message(new: &NewMessage, row: &mut Row) {
         .add(new.position)
         .add(message.id.as_str())
         .add(row::role_name(message.role))
-        .add(new.row.content.clone())
+        .add(&*new.row.content)
         .add(message.run.as_ref().map(RunId::as_str))
         .add(message.incomplete)
-        .add(row::micros(message.create_time));
+        .add(row::micros(message.create_time))
+        .add(&*new.row.metadata);
+}
+
+fn new_step(new: &StepRow, row: &mut Row) {
+    row.add(new.run.as_str()).add(new.place).add(&*new.step);
+}
+
+fn new_events(new: &EventRow, row: &mut Row) {
+    row.add(new.run.as_str()).add(new.last_sequence).add(&*new.chunk);
+}
+
+fn new_request(new: &NewRequest, row: &mut Row) {
+    row.add(new.key.id.as_str())
+        .add(new.key.digest.as_slice())
+        .add(&*new.subject)
+        .add(row::micros(new.time));
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::run::error::Error;
@@ -43,9 +43,13 @@ impl Readers {
         }))
     }
 
-    /// Every row of a query with one argument.
-    pub(super) async fn rows(&self, sql: &'static str, argument: &str) -> Result<Vec<SqliteRow>, Error> {
-        let query = sqlx::query(sql).bind(argument);
+    /// Every row of a query. The text is a literal, or made of literals; values are arguments.
+    pub(super) async fn rows(
+        &self,
+        sql: impl SqlSafeStr,
+        arguments: SqliteArguments,
+    ) -> Result<Vec<SqliteRow>, Error> {
+        let query = sqlx::query_with(sql, arguments);
         match self {
             Self::Shared(connection) => query.fetch_all(&mut *connection.lock().await).await,
             Self::Pool(pool) => match tokio::time::timeout(PATIENCE, pool.rows(query)).await {
@@ -57,7 +61,7 @@ impl Readers {
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
 
 impl Pool {
     async fn rows(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, sqlx::Error> {

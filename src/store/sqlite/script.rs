@@ -43,6 +43,12 @@ impl Script {
         self.sql.push(';');
     }
 
+    /// Adds a statement with arguments.
+    pub(super) fn with_arguments(&mut self, sql: &str, add: impl FnOnce(&mut Row)) {
+        self.statement(sql);
+        add(&mut self.arguments);
+    }
+
     /// Adds `{head} (VALUES …) {tail}`, as often as it takes for all rows. The columns of the list are called
     /// `column1`, `column2`, …; `column1` is null in a row that is padding, and `add` must give it a value in
     /// every other.

@@ -1,5 +1,6 @@
 //! What can only be seen from inside: a disk that is full, a file from the future, rows that make no sense.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
@@ -12,8 +13,8 @@ use crate::run::message::{Part, Role, Usage};
 use crate::run::record::{Outcome, Snapshot, State};
 
 use super::{
-    Arc, Error, Location, Message, Mutex, Opened, Opening, Readers, Reason, RunId, RunRecord, Sqlite, Store,
-    ThreadId, Writer, connect,
+    Arc, Error, Location, Message, Mutex, Opened, Opening, Readers, Reason, RunId, RunRecord, Save, Sqlite,
+    Store, ThreadId, Writer, connect,
 };
 
 struct Place {
@@ -59,14 +60,15 @@ async fn on(location: &Location) -> (Sqlite, Arc<Mutex<SqliteConnection>>) {
 fn opening(text: &str) -> Opening {
     let run = RunId::new(&mut Mint::System);
     Opening {
-        message: Arc::new(Message {
+        message: Some(Arc::new(Message {
             id: MessageId::new(&mut Mint::System),
             role: Role::User,
             content: vec![Part::Text(text.to_owned())],
             run: Some(run.clone()),
             incomplete: false,
             create_time: UNIX_EPOCH,
-        }),
+            metadata: BTreeMap::new(),
+        })),
         record: RunRecord {
             id: run,
             thread: ThreadId::new(&mut Mint::System),
@@ -74,11 +76,24 @@ fn opening(text: &str) -> Opening {
             state: State::Running,
             usage: Usage::default(),
             last_sequence: 0,
+            reserved_sequence: 0,
             create_time: UNIX_EPOCH,
+            start_time: Some(UNIX_EPOCH),
+            expire_time: None,
             end_time: None,
         },
         creates_thread: true,
+        events: Vec::new(),
         request: None,
+    }
+}
+
+fn save(record: &RunRecord) -> Save {
+    Save {
+        record: Arc::new(record.clone()),
+        messages: Vec::new(),
+        steps: Vec::new(),
+        events: Vec::new(),
     }
 }
 
@@ -126,7 +141,7 @@ async fn a_store_that_cannot_be_written_says_so_until_it_can() {
         store.open_run(opening.clone()).await.unwrap();
         let mut record = opening.record;
         record.state = State::Ended(Outcome::Completed);
-        store.save(&record, &[]).await.unwrap();
+        store.save(&save(&record)).await.unwrap();
         assert_eq!(store.run(&record.id).await.unwrap(), record);
     }
 }
@@ -208,13 +223,13 @@ async fn rows_that_make_no_sense_are_named_and_harm_nobody_else() {
     ] {
         let id = match table {
             "runs" => odd.record.id.as_str(),
-            _ => odd.message.id.as_str(),
+            _ => odd.message.as_ref().unwrap().id.as_str(),
         };
         let sql = format!("BEGIN; UPDATE {table} SET {change} WHERE id = '{id}'; COMMIT");
         stranger.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
         let error = match table {
             "runs" => store.run(&odd.record.id).await.unwrap_err(),
-            _ => store.messages(&odd.record.thread).await.unwrap_err(),
+            _ => store.history(&odd.record.thread).await.unwrap_err(),
         };
         assert_eq!(error.reason(), Reason::Internal, "{change}");
         let cause = std::error::Error::source(&error).unwrap().to_string();
@@ -228,9 +243,9 @@ async fn the_database_itself_holds_off_a_second_active_run() {
     let place = Place::new();
     let (store, _connection) = place.store().await;
     store.open_run(opening("hello")).await.unwrap();
-    let copy = "INSERT INTO runs SELECT id || 'x', thread, state, detail, message, active, snapshot, \
-                usage, last_sequence, create_time, \
-                end_time, first_position, last_position, request_id, request_digest FROM runs";
+    let copy = "INSERT INTO runs SELECT number + 1, id || 'x', thread, state, detail, message, active, \
+                snapshot, usage, last_sequence, reserved_sequence, create_time, start_time, expire_time, \
+                end_time, first_position, last_position, has_events FROM runs";
     let error = place.stranger().await.execute(copy).await.unwrap_err();
     assert!(
         error
@@ -278,7 +293,7 @@ async fn files_of_every_older_version_open_with_what_they_hold() {
         let mut opening = opening("hello");
         opening.record.thread = ThreadId::parse("thread_old").unwrap();
         opening.creates_thread = false;
-        assert_eq!(store.messages(&opening.record.thread).await.unwrap(), []);
+        assert_eq!(store.history(&opening.record.thread).await.unwrap(), []);
         assert_eq!(
             store.open_run(opening).await.unwrap(),
             Opened::Started(Vec::new())

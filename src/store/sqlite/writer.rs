@@ -13,9 +13,11 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::run::error::{Error, Reason};
+use crate::run::event::{Body, Event};
 use crate::run::record::{Outcome, State};
 use crate::store::Location;
-use crate::store::batch::{self, Answer, OpenRun, Operation};
+use crate::store::batch::{self, Answer, OpenRun, Operation, SaveRun};
+use crate::store::row::EventRow;
 
 use super::exchange::{self, Failure};
 use super::{connect, fault};
@@ -220,11 +222,24 @@ impl Scribe {
 
 /// The write that calls a run off as if its caller had cancelled it at once.
 fn cancelled(opening: &OpenRun) -> Operation {
-    let mut record = Box::new(opening.run.record.clone());
+    let mut record = opening.run.record.clone();
     record.state = State::Ended(Outcome::Cancelled);
     record.end_time = Some(record.create_time);
-    let messages = Vec::new();
-    Operation::Save { record, messages }
+    record.expire_time = None;
+    record.last_sequence += 1;
+    let record = Arc::new(record);
+    let end = Arc::new(Event {
+        sequence: record.last_sequence,
+        time: record.create_time,
+        body: Body::Ended(Arc::clone(&record)),
+    });
+    Operation::Save(Arc::new(SaveRun {
+        // It names the run only, and so cannot fail to be written as JSON.
+        events: EventRow::new(&record.id, &[end], &[]).unwrap_or_default(),
+        record,
+        messages: Vec::new(),
+        steps: Vec::new(),
+    }))
 }
 
 fn is_open(operation: &Operation) -> bool {
@@ -241,8 +256,13 @@ async fn transaction(
     operations: &[Operation],
 ) -> Result<(Vec<Result<Answer, Error>>, bool), Failure> {
     let facts = exchange::read(connection, operations).await?;
-    let (changes, answers) = batch::plan(operations, facts);
+    let (changes, mut answers) = batch::plan(operations, facts);
     let has_written = !changes.is_empty();
-    exchange::write(connection, changes).await?;
+    let swept = exchange::write(connection, changes).await?;
+    for answer in answers.iter_mut().flatten() {
+        if let Answer::Swept(count) = answer {
+            *count = swept;
+        }
+    }
     Ok((answers, has_written))
 }

@@ -1,0 +1,73 @@
+//! Steps of runs.
+
+use super::message::{call_to_pb, output_to_pb};
+use super::run::usage;
+use super::{name, timestamp};
+use crate::api::pb::{self, run_step::Details};
+use crate::api::status;
+use crate::run::error::{Error, Reason};
+use crate::run::id::{RunId, ThreadId};
+use crate::run::message::Usage;
+use crate::run::step::{Step, StepState, Work};
+
+/// A step as the contract has it.
+pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
+    let turn = i32::try_from(step.turn).unwrap_or(i32::MAX);
+    let details = match &step.work {
+        Work::ModelTurn {
+            model,
+            message,
+            usage: used,
+        } => Details::ModelTurn(pb::ModelTurnStep {
+            turn,
+            model: model.clone(),
+            message: message
+                .as_ref()
+                .map(|message| name::message(thread, message))
+                .unwrap_or_default(),
+            usage: (*used != Usage::default()).then(|| usage(*used)),
+        }),
+        Work::ToolCall {
+            call,
+            server,
+            output,
+            duration,
+        } => Details::ToolCall(Box::new(pb::ToolCallStep {
+            turn,
+            tool_call: Some(call_to_pb(call)),
+            edited_tool_call: None,
+            server: server.clone(),
+            output: output
+                .as_ref()
+                .map(|output| output_to_pb(call.id.as_str(), &call.tool, output, *duration)),
+        })),
+    };
+    pb::RunStep {
+        name: name::step(thread, run, &step.id),
+        state: state(&step.state).into(),
+        details: Some(details),
+        error: error(&step.state),
+        create_time: Some(timestamp(step.create_time)),
+        start_time: step.start_time.map(timestamp),
+        end_time: step.end_time.map(timestamp),
+    }
+}
+
+fn state(state: &StepState) -> pb::StepState {
+    match state {
+        StepState::Waiting => pb::StepState::Waiting,
+        StepState::Running => pb::StepState::Running,
+        StepState::Completed => pb::StepState::Completed,
+        StepState::Failed { .. } => pb::StepState::Failed,
+        StepState::Cancelled => pb::StepState::Cancelled,
+    }
+}
+
+fn error(state: &StepState) -> Option<tonic_types::pb::Status> {
+    let StepState::Failed { reason, message } = state else {
+        return None;
+    };
+    // A reason that this build does not know was written by another one.
+    let reason = Reason::parse(reason).unwrap_or(Reason::Internal);
+    status::to_pb(&Error::new(reason, message.clone()))
+}

@@ -1,0 +1,129 @@
+//! What several requests ask in the same way, and how errors name what they are about.
+
+use sha2::{Digest, Sha256};
+
+use crate::api::convert::{self, name};
+use crate::api::pb;
+use crate::run::engine::OnDisconnect;
+use crate::run::error::{Error, Reason, Violation};
+use crate::run::id::{RunId, ThreadId};
+use crate::run::message::Part;
+use crate::run::ports::RequestKey;
+
+/// The longest name of a model, in bytes.
+const MODEL_NAME_LIMIT_BYTES: usize = 256;
+
+/// What makes a request safe to repeat: its id, the RPC's name, and the request without its id, which a
+/// replay must equal.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for an id that is no UUID.
+pub(super) fn request_key(
+    id: &str,
+    rpc: &str,
+    request: &impl prost::Message,
+) -> Result<Option<RequestKey>, Error> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let uuid = uuid::Uuid::try_parse(id).map_err(|_| Error::invalid("request_id", "must be a UUID"))?;
+    let digest = Sha256::new()
+        .chain_update(rpc)
+        .chain_update([0])
+        .chain_update(request.encode_to_vec());
+    Ok(Some(RequestKey {
+        id: uuid.to_string(),
+        digest: digest.finalize().into(),
+    }))
+}
+
+/// Checks what is to become of a run on a busy thread.
+pub(super) fn check_busy(on_busy: i32) -> Result<(), Error> {
+    match pb::OnBusy::try_from(on_busy) {
+        Ok(pb::OnBusy::Unspecified | pb::OnBusy::Reject) => Ok(()),
+        Ok(pb::OnBusy::Enqueue | pb::OnBusy::Interrupt) => Err(Error::new(
+            Reason::Unimplemented,
+            "only ON_BUSY_REJECT is served yet",
+        )),
+        Err(_) => Err(Error::invalid("on_busy", "is not a known value")),
+    }
+}
+
+/// Checks that no tools of the client are named.
+pub(super) fn check_client_tools(tools: &[pb::FunctionTool]) -> Result<(), Error> {
+    if tools.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Reason::Unimplemented,
+        "tools of the client are not served yet",
+    ))
+}
+
+/// What becomes of a run when its client goes away.
+pub(super) fn on_disconnect(on_disconnect: i32, otherwise: OnDisconnect) -> Result<OnDisconnect, Error> {
+    match pb::OnDisconnect::try_from(on_disconnect) {
+        Ok(pb::OnDisconnect::Unspecified) => Ok(otherwise),
+        Ok(pb::OnDisconnect::Cancel) => Ok(OnDisconnect::Cancel),
+        Ok(pb::OnDisconnect::Continue) => Ok(OnDisconnect::GoOn),
+        Err(_) => Err(Error::invalid("on_disconnect", "is not a known value")),
+    }
+}
+
+/// The model that a run is to use, if it names one.
+pub(super) fn model(field: &str, model: String) -> Result<Option<String>, Error> {
+    if model.len() > MODEL_NAME_LIMIT_BYTES {
+        let description = format!("must be at most {MODEL_NAME_LIMIT_BYTES} bytes");
+        return Err(Error::invalid(field, description));
+    }
+    Ok(present(model))
+}
+
+/// What a caller says, part by part.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming every part that does not fit.
+pub(super) fn parts(field: &str, parts: Vec<pb::ContentPart>) -> Result<Vec<Part>, Error> {
+    let mut said = Vec::with_capacity(parts.len());
+    let mut violations: Vec<Violation> = Vec::new();
+    for (index, part) in parts.into_iter().enumerate() {
+        match convert::message::said_from_pb(&format!("{field}[{index}]"), part) {
+            Ok(part) => said.push(part),
+            Err(error) => violations.extend_from_slice(error.violations()),
+        }
+    }
+    if violations.is_empty() {
+        Ok(said)
+    } else {
+        Err(Error::invalid_fields(violations))
+    }
+}
+
+/// A text, if there is any.
+pub(super) fn present(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Names the thread that is not there, or the run that keeps it busy, as the contract does.
+pub(super) fn named(error: Error, thread: &ThreadId) -> Error {
+    match error.reason() {
+        Reason::ThreadNotFound | Reason::EtagMismatch => error.with("thread", name::thread(thread)),
+        Reason::ThreadBusy => {
+            let active = error.metadata().iter().find(|(key, _)| *key == "run");
+            let active = active.and_then(|(_, id)| RunId::parse(id).ok());
+            match active {
+                Some(run) => Error::new(error.reason(), error.message()).with("run", name::run(thread, &run)),
+                None => error,
+            }
+        }
+        _ => error,
+    }
+}
+
+/// Names the run that is not there, or not fit for what was asked, as the contract does.
+pub(super) fn of_run(error: Error, thread: &ThreadId, run: &RunId) -> Error {
+    match error.reason() {
+        Reason::RunNotFound | Reason::RunNotCancellable => error.with("run", name::run(thread, run)),
+        _ => error,
+    }
+}

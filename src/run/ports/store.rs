@@ -1,0 +1,246 @@
+//! What outlives the process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use crate::run::error::Error;
+use crate::run::event::Event;
+use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::message::Message;
+use crate::run::page::{Listed, Page};
+use crate::run::record::{RunRecord, ThreadRecord};
+use crate::run::step::Step;
+
+/// Threads, their messages, and runs with their steps and events.
+///
+/// Every method may fail with `STORE_UNAVAILABLE`; only the other errors are named.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Opens a run on a thread: adds the run and what comes with it, in one durable step.
+    ///
+    /// MUST create the thread if the opening says so, MUST hold off a second active run on the thread, also one
+    /// of another process, and MUST give back the first run again for a request id seen in the last 24 hours.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`; `THREAD_BUSY` with metadata `run`; `REQUEST_ID_REUSED` when the id came with another
+    /// digest.
+    async fn open_run(&self, opening: Opening) -> Result<Opened, Error>;
+
+    /// Writes the run as it is now and what it has brought since, in one durable step.
+    ///
+    /// A run whose state is terminal frees its thread. MUST be idempotent: the same written again changes
+    /// nothing, so that the caller may try again after an error. Of a run whose thread is gone, nothing is kept.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn save(&self, save: &Save) -> Result<(), Error>;
+
+    /// Writes events of any number of runs, in one durable step. MUST be idempotent. Of a run that is gone,
+    /// nothing is kept.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn append(&self, appends: Vec<Append>) -> Result<(), Error>;
+
+    /// A run by its name.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND`.
+    async fn run(&self, run: &RunId) -> Result<RunRecord, Error>;
+
+    /// The runs of a thread, a page of them; with `states`, only those in one of these, by their
+    /// [names](crate::run::record::State::name).
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`.
+    async fn runs(
+        &self,
+        thread: &ThreadId,
+        states: &[&'static str],
+        page: Page,
+    ) -> Result<Listed<RunRecord>, Error>;
+
+    /// The messages that a run wrote and the one that it answers, oldest first.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error>;
+
+    /// The steps of a run, a page of them.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn run_steps(&self, run: &RunId, page: Page) -> Result<Listed<Arc<Step>>, Error>;
+
+    /// The events of a run with sequences beyond `after`, in their order. MAY give fewer than there are, but
+    /// none only when there are no more.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND`; `EVENTS_EXPIRED` when the run's events are not kept any more.
+    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, Error>;
+
+    /// The runs that are not over. At start-up: those whose process died.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error>;
+
+    /// Adds a thread, or gives back the one that the request id has brought in the last 24 hours.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED`.
+    async fn create_thread(&self, new: NewThread) -> Result<ThreadRecord, Error>;
+
+    /// A thread by its name.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`.
+    async fn thread(&self, thread: &ThreadId) -> Result<ThreadRecord, Error>;
+
+    /// A page of all threads.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn threads(&self, page: Page) -> Result<Listed<ThreadRecord>, Error>;
+
+    /// Changes a thread, if it is still of that version, and gives it back as it is then.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`; `ETAG_MISMATCH`.
+    async fn update_thread(
+        &self,
+        thread: &ThreadId,
+        change: ThreadChange,
+        version: Option<u64>,
+    ) -> Result<ThreadRecord, Error>;
+
+    /// Deletes a thread with everything of it, if it is still of that version.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`; `ETAG_MISMATCH`; `THREAD_BUSY` with metadata `run`.
+    async fn delete_thread(&self, thread: &ThreadId, version: Option<u64>) -> Result<(), Error>;
+
+    /// Adds a message that no run wrote to the end of a thread, or gives back the one that the request id has
+    /// brought in the last 24 hours.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`; `THREAD_BUSY` with metadata `run`; `REQUEST_ID_REUSED`.
+    async fn add_message(
+        &self,
+        thread: &ThreadId,
+        message: Arc<Message>,
+        request: Option<RequestKey>,
+    ) -> Result<Arc<Message>, Error>;
+
+    /// Every message of a thread, oldest first.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`.
+    async fn history(&self, thread: &ThreadId) -> Result<Vec<Arc<Message>>, Error>;
+
+    /// A page of the messages of a thread.
+    ///
+    /// # Errors
+    /// `THREAD_NOT_FOUND`.
+    async fn messages(&self, thread: &ThreadId, page: Page) -> Result<Listed<Arc<Message>>, Error>;
+
+    /// A message of a thread by its name.
+    ///
+    /// # Errors
+    /// `MESSAGE_NOT_FOUND`.
+    async fn message(&self, thread: &ThreadId, message: &MessageId) -> Result<Arc<Message>, Error>;
+
+    /// Deletes the events of some runs that ended before this time, and some request ids that are too old to
+    /// count; says of how many. Zero: there are no more.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error>;
+
+    /// Whether it can be read and written now.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE`, with what is wrong.
+    async fn check(&self) -> Result<(), Error>;
+
+    /// Which kind of store it is: `sqlite`.
+    fn kind(&self) -> &'static str;
+}
+
+/// A run about to be opened.
+#[derive(Clone, Debug)]
+pub struct Opening {
+    /// The run, with its thread's name.
+    pub record: RunRecord,
+    /// Whether the thread is to be created; otherwise it must be there.
+    pub creates_thread: bool,
+    /// The caller's message; none for a run that answers the thread as it stands.
+    pub message: Option<Arc<Message>>,
+    /// What watchers see first.
+    pub events: Vec<Arc<Event>>,
+    /// The caller's request id, if it gave one.
+    pub request: Option<RequestKey>,
+}
+
+/// What a run brings.
+#[derive(Clone, Debug)]
+pub struct Save {
+    /// The run as it is now.
+    pub record: Arc<RunRecord>,
+    /// New messages of its thread.
+    pub messages: Vec<Arc<Message>>,
+    /// Steps that are new or have changed.
+    pub steps: Vec<Arc<Step>>,
+    /// New events, in their order.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// New events of one run, in their order: at least one.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The run.
+    pub run: RunId,
+    /// The events.
+    pub events: Vec<Arc<Event>>,
+    /// See [`RunRecord::reserved_sequence`].
+    pub reserved_sequence: u64,
+}
+
+/// A thread to be created.
+#[derive(Clone, Debug)]
+pub struct NewThread {
+    /// The thread.
+    pub record: ThreadRecord,
+    /// The caller's request id, if it gave one.
+    pub request: Option<RequestKey>,
+}
+
+/// What is to become of a thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThreadChange {
+    /// The new title, if it changes.
+    pub title: Option<String>,
+    /// The new labels, all of them, if they change.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// A caller's name for a request, with what tells two requests apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// A UUID that the caller chose.
+    pub id: String,
+    /// A digest of the request without its id.
+    pub digest: [u8; 32],
+}
+
+/// What came of opening a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Opened {
+    /// It is open. The thread's messages before the caller's, oldest first.
+    Started(Vec<Arc<Message>>),
+    /// The request id has been seen: this is the run that it started.
+    Replayed(Box<RunRecord>),
+}

@@ -1,0 +1,78 @@
+//! What a run did, one thing at a time. The steps of tool calls are the ledger: the intent is written before a
+//! call, the output after it. What is stored is the serialised form of these types: rename with care.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{MessageId, StepId};
+use super::message::{ToolCall, ToolOutput, Usage};
+
+/// One thing that a run did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name.
+    pub id: StepId,
+    /// Its place among the steps of its run, from 0.
+    pub place: u32,
+    /// The turn that it belongs to, from 1.
+    pub turn: u32,
+    /// What was done.
+    pub work: Work,
+    /// Where it stands.
+    pub state: StepState,
+    /// When it was decided on.
+    pub create_time: SystemTime,
+    /// When its work began.
+    pub start_time: Option<SystemTime>,
+    /// When it was over.
+    pub end_time: Option<SystemTime>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// One model request.
+    ModelTurn {
+        /// The model's name, as the provider knows it.
+        model: String,
+        /// What it wrote, if it wrote anything.
+        message: Option<MessageId>,
+        /// What it used.
+        usage: Usage,
+    },
+    /// One tool call.
+    ToolCall {
+        /// The call as the model wrote it.
+        call: ToolCall,
+        /// The server in the configuration that has the tool; empty when there is no such tool.
+        server: String,
+        /// The whole output, once there is one.
+        output: Option<Arc<ToolOutput>>,
+        /// How long the tool took; zero when it was not called.
+        duration: Duration,
+    },
+}
+
+/// Where a step stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Waits for its turn, or for people.
+    Waiting,
+    /// Is at work: from here on, its effect may have happened.
+    Running,
+    /// Has its result.
+    Completed,
+    /// Has no result, for this reason.
+    Failed {
+        /// The reason's name.
+        reason: String,
+        /// For people.
+        message: String,
+    },
+    /// Was given up with its run.
+    Cancelled,
+}

@@ -1,0 +1,315 @@
+//! Whether each write of a batch may happen, and which rows it writes.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::run::error::{Error, Reason};
+use crate::run::id::ThreadId;
+use crate::run::ports::RequestKey;
+use crate::run::record::RunRecord;
+use crate::store::row::MessageRow;
+
+use super::{
+    AddMessage, Answer, Changes, CreateThread, Facts, NOWHERE, NewMessage, NewRequest, NewRun, NewThread,
+    OpenRun, Operation, Request, RunUpdate, SaveRun, Thread, UpdateThread,
+};
+
+/// How long a request id stands for what it brought.
+pub(in crate::store) const REPLAY_WINDOW: Duration = Duration::from_hours(24);
+
+/// The notes of a thread that comes with its first run.
+const NO_METADATA: &str = "{}";
+
+/// Decides every operation in turn: the rows to write, and the answers once they are written.
+pub(in crate::store) fn plan(
+    operations: &[Operation],
+    facts: Facts,
+) -> (Changes, Vec<Result<Answer, Error>>) {
+    let mut plan = Plan {
+        facts,
+        changes: Changes::default(),
+    };
+    let answers = operations
+        .iter()
+        .map(|operation| plan.decide(operation))
+        .collect();
+    (plan.changes, answers)
+}
+
+struct Plan {
+    facts: Facts,
+    changes: Changes,
+}
+
+impl Plan {
+    fn decide(&mut self, operation: &Operation) -> Result<Answer, Error> {
+        match operation {
+            Operation::Open(opening) => self.open(opening),
+            Operation::Save(save) => self.save(save),
+            Operation::Append(events) => {
+                for (row, reserved) in events.iter() {
+                    self.changes.events.push(row.clone());
+                    self.changes.reserves.push((row.run.clone(), *reserved));
+                }
+                Ok(Answer::Done)
+            }
+            Operation::CreateThread(create) => self.create_thread(create),
+            Operation::UpdateThread(update) => self.update_thread(update),
+            Operation::DeleteThread { thread, version } => self.delete_thread(thread, *version),
+            Operation::AddMessage(add) => self.add_message(add),
+            Operation::Sweep(sweep) => {
+                self.changes.sweep = Some(*sweep);
+                Ok(Answer::Swept(0))
+            }
+            Operation::Probe => {
+                self.changes.probe = true;
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn open(&mut self, opening: &Arc<OpenRun>) -> Result<Answer, Error> {
+        let record = &opening.run.record;
+        if let Some(run) = self.replay(opening.request.as_ref(), record.create_time)? {
+            return Ok(Answer::Replayed(run));
+        }
+        let mut thread = match self.facts.threads.get(&record.thread) {
+            Some(thread) => thread.clone(),
+            None if opening.creates_thread && opening.seen != NOWHERE => return Ok(Answer::Stale),
+            None if opening.creates_thread => {
+                self.new_thread(&record.thread, "", Arc::from(NO_METADATA), record.create_time)
+            }
+            None => return Err(no_thread()),
+        };
+        check_free(&thread)?;
+        if thread.last_position != opening.seen {
+            return Ok(Answer::Stale);
+        }
+        if record.state.outcome().is_none() {
+            thread.active = Some(record.id.clone());
+        }
+        match &opening.message {
+            Some(message) => self.add(&mut thread, message),
+            None if thread.last_position == NOWHERE => {
+                return Err(Error::invalid("parent", "the thread has no message to answer"));
+            }
+            None => {}
+        }
+        let run = NewRun {
+            thread: thread.number,
+            row: opening.run.clone(),
+            first_position: thread.last_position,
+            last_position: thread.last_position,
+        };
+        self.changes.runs.insert(record.id.clone(), run);
+        self.changes.events.extend(opening.events.clone());
+        self.facts.threads.insert(record.thread.clone(), thread);
+        self.remember(opening.request.as_ref(), record.id.as_str(), record.create_time);
+        Ok(Answer::Done)
+    }
+
+    fn save(&mut self, save: &SaveRun) -> Result<Answer, Error> {
+        let record = &save.record;
+        // Of a run whose thread was deleted, nothing is kept.
+        let Some(mut thread) = self.facts.threads.get(&record.thread).cloned() else {
+            return Ok(Answer::Done);
+        };
+        if thread.active.as_ref() == Some(&record.id) {
+            if record.state.outcome().is_some() {
+                thread.active = None;
+            }
+        } else {
+            self.check_repeated(record)?;
+        }
+        if record.state.outcome().is_some() {
+            self.facts.ended.insert(record.id.clone(), (**record).clone());
+        }
+        for row in &save.messages {
+            self.add(&mut thread, row);
+        }
+        let last_position = (!save.messages.is_empty()).then_some(thread.last_position);
+        self.changes.steps.extend(save.steps.iter().cloned());
+        self.changes.events.extend(save.events.clone());
+        self.facts.threads.insert(record.thread.clone(), thread);
+        self.update(record, last_position);
+        Ok(Answer::Done)
+    }
+
+    /// A run that has ended may be written again as it is, by a caller that did not hear of it; nothing else.
+    fn check_repeated(&self, record: &RunRecord) -> Result<(), Error> {
+        let stored = self.facts.ended.get(&record.id).ok_or_else(|| {
+            Error::internal(format!("run {} is not stored, and cannot be saved", record.id))
+        })?;
+        if stored.state == record.state {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "run {} is {} already, and cannot become {}",
+            record.id,
+            stored.state.name(),
+            record.state.name()
+        )))
+    }
+
+    fn update(&mut self, record: &Arc<RunRecord>, last_position: Option<i64>) {
+        if let Some(new) = self.changes.runs.get_mut(&record.id) {
+            new.row.record = (**record).clone();
+            new.last_position = last_position.unwrap_or(new.last_position);
+            return;
+        }
+        let earlier = self
+            .changes
+            .updates
+            .get(&record.id)
+            .and_then(|update| update.last_position);
+        let update = RunUpdate {
+            record: Arc::clone(record),
+            last_position: last_position.or(earlier),
+        };
+        self.changes.updates.insert(record.id.clone(), update);
+    }
+
+    fn create_thread(&mut self, create: &CreateThread) -> Result<Answer, Error> {
+        let record = &create.record;
+        if let Some(thread) = self.replay(create.request.as_ref(), record.create_time)? {
+            return Ok(Answer::Replayed(thread));
+        }
+        let metadata = Arc::clone(&create.metadata);
+        let thread = self.new_thread(&record.id, &record.title, metadata, record.create_time);
+        self.facts.threads.insert(record.id.clone(), thread);
+        self.remember(create.request.as_ref(), record.id.as_str(), record.create_time);
+        Ok(Answer::Done)
+    }
+
+    fn update_thread(&mut self, update: &Arc<UpdateThread>) -> Result<Answer, Error> {
+        let thread = self.facts.threads.get_mut(&update.thread).ok_or_else(no_thread)?;
+        check_version(thread, update.version)?;
+        thread.version += 1;
+        self.changes
+            .thread_updates
+            .push((thread.number, Arc::clone(update)));
+        Ok(Answer::Done)
+    }
+
+    fn delete_thread(&mut self, id: &ThreadId, version: Option<u64>) -> Result<Answer, Error> {
+        let thread = self.facts.threads.get(id).ok_or_else(no_thread)?;
+        check_version(thread, version)?;
+        check_free(thread)?;
+        self.changes.deletions.push(thread.number);
+        self.facts.threads.remove(id);
+        Ok(Answer::Done)
+    }
+
+    fn add_message(&mut self, add: &AddMessage) -> Result<Answer, Error> {
+        let time = add.message.message.create_time;
+        if let Some(message) = self.replay(add.request.as_ref(), time)? {
+            return Ok(Answer::Replayed(message));
+        }
+        let mut thread = self
+            .facts
+            .threads
+            .get(&add.thread)
+            .cloned()
+            .ok_or_else(no_thread)?;
+        check_free(&thread)?;
+        self.add(&mut thread, &add.message);
+        self.facts.threads.insert(add.thread.clone(), thread);
+        self.remember(add.request.as_ref(), add.message.message.id.as_str(), time);
+        Ok(Answer::Done)
+    }
+
+    fn add(&mut self, thread: &mut Thread, row: &MessageRow) {
+        thread.last_position += 1;
+        self.changes.messages.push(NewMessage {
+            thread: thread.number,
+            position: thread.last_position,
+            row: row.clone(),
+        });
+    }
+
+    fn new_thread(
+        &mut self,
+        id: &ThreadId,
+        title: &str,
+        metadata: Arc<str>,
+        create_time: SystemTime,
+    ) -> Thread {
+        let number = self.facts.next_number;
+        self.facts.next_number += 1;
+        self.changes.threads.push(NewThread {
+            number,
+            id: id.clone(),
+            title: title.to_owned(),
+            metadata,
+            create_time,
+        });
+        Thread {
+            number,
+            version: 1,
+            last_position: NOWHERE,
+            active: None,
+        }
+    }
+
+    /// What this request has brought before.
+    fn replay(&self, request: Option<&RequestKey>, now: SystemTime) -> Result<Option<Box<str>>, Error> {
+        let Some(request) = request else {
+            return Ok(None);
+        };
+        let Some(seen) = self.facts.requests.get(&request.id) else {
+            return Ok(None);
+        };
+        if now
+            .duration_since(seen.time)
+            .is_ok_and(|age| age >= REPLAY_WINDOW)
+        {
+            return Ok(None);
+        }
+        if seen.digest != request.digest {
+            return Err(Error::new(
+                Reason::RequestIdReused,
+                "the request id was used for another request",
+            ));
+        }
+        Ok(Some(seen.subject.clone()))
+    }
+
+    fn remember(&mut self, request: Option<&RequestKey>, subject: &str, time: SystemTime) {
+        let Some(key) = request else {
+            return;
+        };
+        let seen = Request {
+            digest: key.digest.to_vec(),
+            subject: subject.into(),
+            time,
+        };
+        self.facts.requests.insert(key.id.clone(), seen);
+        self.changes.requests.push(NewRequest {
+            key: key.clone(),
+            subject: subject.into(),
+            time,
+        });
+    }
+}
+
+fn no_thread() -> Error {
+    Error::new(Reason::ThreadNotFound, "no such thread")
+}
+
+fn check_free(thread: &Thread) -> Result<(), Error> {
+    let Some(active) = &thread.active else {
+        return Ok(());
+    };
+    let busy = Error::new(Reason::ThreadBusy, "another run is active on the thread");
+    Err(busy.with("run", active.as_str()))
+}
+
+fn check_version(thread: &Thread, expected: Option<u64>) -> Result<(), Error> {
+    match expected {
+        Some(expected) if i64::try_from(expected) != Ok(thread.version) => Err(Error::new(
+            Reason::EtagMismatch,
+            "the thread has been changed since its etag was read",
+        )),
+        _ => Ok(()),
+    }
+}
