@@ -383,18 +383,22 @@ fn store_config(config: &config::StoreSection) -> store::Config {
 }
 
 fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
-    match &config.source {
+    let mut servers = match &config.source {
         config::McpSource::Builtin => {
             let exe: PathBuf = std::env::current_exe().map_err(|error| {
                 StartError::Configuration(format!("the program's own path is not known: {error}"))
             })?;
-            Ok(mcp::Config::builtin(exe))
+            mcp::Config::builtin(exe)
         }
         config::McpSource::File { path, text } => {
             mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))
-                .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display())))
+                .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display())))?
         }
+    };
+    for server in &mut servers.servers {
+        server.policies.asks_before_destruction = config.ask_before_destruction;
     }
+    Ok(servers)
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -410,6 +414,7 @@ fn engine_settings(config: &Config) -> Settings {
             max_duration: limits.max_duration,
         },
         execution_limit: config.run.execution_limit,
+        waiting_limit: config.run.waiting_limit,
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
     }

@@ -142,6 +142,7 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
     Ok(McpSection {
         source,
         environment: settings.environment().clone(),
+        ask_before_destruction: settings.require(&table::MCP_ASK_BEFORE_DESTRUCTION)?,
     })
 }
 
@@ -156,6 +157,7 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
             max_duration: settings.get(&table::RUN_MAX_DURATION),
         },
         execution_limit: settings.require(&table::RUN_EXECUTION_LIMIT)?,
+        waiting_limit: settings.require(&table::RUN_WAITING_LIMIT)?,
         event_retention: settings.require(&table::RUN_EVENT_RETENTION)?,
         call_timeout: settings.require(&table::RUN_CALL_TIMEOUT)?,
         parallel_calls: settings.require(&table::RUN_PARALLEL_CALLS)?,

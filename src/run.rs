@@ -4,6 +4,7 @@
 //! request each) and *calls* (one tool use each) that ends in exactly one terminal state. [`state::Run`]
 //! decides, without a clock or I/O; [`engine::Engine`] performs what it decides through the [`ports`].
 
+pub mod action;
 pub mod catalogue;
 pub mod clock;
 pub mod engine;

@@ -54,6 +54,11 @@ CREATE TABLE runs_with_numbers (
     start_time        INTEGER,
     expire_time       INTEGER,
     end_time          INTEGER,
+    -- JSON: what it waits for, if it waits for anything.
+    pending           TEXT,
+    -- How long it has waited for people, in microseconds, and since when it does now.
+    waited            INTEGER NOT NULL,
+    waits_since       INTEGER,
     -- Its messages have positions from the first (the one that it answers) to the last.
     first_position    INTEGER NOT NULL,
     last_position     INTEGER NOT NULL,
@@ -63,7 +68,7 @@ CREATE TABLE runs_with_numbers (
 
 INSERT INTO runs_with_numbers
 SELECT rowid, id, thread, state, detail, message, active, snapshot, usage, last_sequence, last_sequence,
-       create_time, create_time, NULL, end_time, first_position, last_position, 0
+       create_time, create_time, NULL, end_time, NULL, 0, NULL, first_position, last_position, 0
 FROM runs;
 
 DROP TABLE runs;
@@ -72,6 +77,7 @@ ALTER TABLE runs_with_numbers RENAME TO runs;
 -- One active run per thread, whichever process starts it.
 CREATE UNIQUE INDEX runs_active ON runs (thread) WHERE active;
 CREATE INDEX runs_in_time ON runs (thread, create_time, number);
+CREATE INDEX runs_pending ON runs (number) WHERE pending IS NOT NULL;
 -- What the sweep looks for.
 CREATE INDEX runs_with_events ON runs (end_time) WHERE has_events AND NOT active;
 

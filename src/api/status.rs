@@ -108,6 +108,7 @@ fn precondition(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::ThreadBusy => Some("ACTIVE_RUN"),
         Reason::RunNotCancellable => Some("RUN_STATE"),
+        Reason::ActionNotPending => Some("ACTION_STATE"),
         Reason::ModelNotConfigured | Reason::ModelCredentialsRejected => Some("CONFIGURATION"),
         Reason::ContextLengthExceeded => Some("CONTEXT_LENGTH"),
         Reason::ModelRequestRejected => Some("PROVIDER"),

@@ -99,6 +99,8 @@ pub struct McpSection {
     pub source: McpSource,
     /// What `${NAME}` in it stands for.
     pub environment: Environment,
+    /// Whether somebody is asked before a tool that may destroy something.
+    pub ask_before_destruction: bool,
 }
 
 /// Where the list of MCP servers comes from.
@@ -124,6 +126,8 @@ pub struct RunSection {
     pub limits: RunLimits,
     /// The longest that a run may take before it expires.
     pub execution_limit: Duration,
+    /// The longest that a run may wait for people before it expires.
+    pub waiting_limit: Duration,
     /// How long the events of a run are kept after its end.
     pub event_retention: Duration,
     /// The longest that one tool call may take.

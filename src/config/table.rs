@@ -14,6 +14,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &LISTEN,
     &DATA_DIR,
     &MCP_CONFIG,
+    &MCP_ASK_BEFORE_DESTRUCTION,
     &NO_SIMULATOR,
     &SERVER,
     &MODEL_API_KEY,
@@ -33,6 +34,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &RUN_MAX_TOTAL_TOKENS,
     &RUN_MAX_DURATION,
     &RUN_EXECUTION_LIMIT,
+    &RUN_WAITING_LIMIT,
     &RUN_EVENT_RETENTION,
     &RUN_CALL_TIMEOUT,
     &RUN_PARALLEL_CALLS,
@@ -93,6 +95,19 @@ pub static MCP_CONFIG: Key<PathBuf> = Key {
         help: "A JSON file with the MCP servers to connect, under `mcpServers`",
     },
     form: form::PATH,
+};
+
+/// Whether somebody is asked before a tool that may destroy something.
+pub static MCP_ASK_BEFORE_DESTRUCTION: Key<bool> = Key {
+    about: About {
+        name: "mcp.ask_before_destruction",
+        env: "ASSISTD_MCP_ASK_BEFORE_DESTRUCTION",
+        flag: None,
+        default: Fallback::Value("false"),
+        help: "Whether a run waits for approval before it calls a tool that may destroy something, unless the MCP \
+               configuration has a policy for it",
+    },
+    form: form::SWITCH,
 };
 
 /// No stand-in for a missing model.
@@ -323,6 +338,19 @@ pub static RUN_EXECUTION_LIMIT: Key<Duration> = Key {
         flag: None,
         default: Fallback::Value("10m"),
         help: "How long a run may take before it is stopped as expired",
+    },
+    form: form::DURATION,
+};
+
+/// The time after which a run that waits for people expires.
+pub static RUN_WAITING_LIMIT: Key<Duration> = Key {
+    about: About {
+        name: "run.waiting_limit",
+        env: "ASSISTD_RUN_WAITING_LIMIT",
+        flag: None,
+        default: Fallback::Value("24h"),
+        help: "How long a run may wait for an approval or for the output of a client's own tool before it is stopped \
+               as expired",
     },
     form: form::DURATION,
 };

@@ -3,11 +3,14 @@
 mod parse;
 mod reference;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+
+use crate::run::catalogue::{Annotations, Policy};
 
 /// The longest that a call may take unless `timeout_ms` says otherwise: a bound for calls that are never
 /// answered. Whoever calls has a shorter one.
@@ -34,10 +37,39 @@ pub struct ServerConfig {
     pub disabled: bool,
     /// How it is reached.
     pub endpoint: Endpoint,
+    /// What happens when a model asks for its tools.
+    pub policies: Policies,
     /// The longest that a call may be silent: its answer or a progress report must come within it.
     pub call_timeout: Duration,
     /// The longest that connecting and listing the tools may take.
     pub connect_timeout: Duration,
+}
+
+/// What happens when a model asks for the tools of a server.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    /// For all of them.
+    pub all: Option<Policy>,
+    /// For some of them, by their names on the server.
+    pub tools: BTreeMap<String, Policy>,
+    /// Where neither says anything: whether somebody is asked before a tool that may destroy something.
+    pub asks_before_destruction: bool,
+}
+
+impl Policies {
+    /// The policy of a tool: the strictest that was set, or else what its annotations suggest. MCP says that a
+    /// tool may destroy something unless it says that it does not (2025-11-25, `ToolAnnotations`).
+    pub fn of(&self, tool: &str, annotations: Annotations) -> Policy {
+        let set = self.tools.get(tool).copied().max(self.all);
+        set.unwrap_or_else(|| {
+            let is_harmless = annotations.read_only == Some(true) || annotations.destructive == Some(false);
+            if self.asks_before_destruction && !is_harmless {
+                Policy::Ask
+            } else {
+                Policy::Allow
+            }
+        })
+    }
 }
 
 /// How a server is reached.
@@ -124,6 +156,7 @@ impl ServerConfig {
             name,
             disabled: false,
             endpoint,
+            policies: Policies::default(),
             call_timeout: CALL_TIMEOUT_DEFAULT,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
         }

@@ -24,6 +24,13 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
         return None;
     }
     let hints = tool.annotations.unwrap_or_default();
+    let annotations = Annotations {
+        read_only: hints.read_only_hint,
+        destructive: hints.destructive_hint,
+        idempotent: hints.idempotent_hint,
+        open_world: hints.open_world_hint,
+    };
+    let policy = server.policies.of(&tool.name, annotations);
     let mut text = tool.description.map(Cow::into_owned).unwrap_or_default();
     text.truncate(text.floor_char_boundary(DESCRIPTION_LIMIT_BYTES));
     Some(ToolDescription {
@@ -36,12 +43,8 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
         output_schema: tool
             .output_schema
             .map(|schema| Arc::new(Value::Object(Arc::unwrap_or_clone(schema)))),
-        annotations: Annotations {
-            read_only: hints.read_only_hint,
-            destructive: hints.destructive_hint,
-            idempotent: hints.idempotent_hint,
-            open_world: hints.open_world_hint,
-        },
+        annotations,
+        policy,
     })
 }
 

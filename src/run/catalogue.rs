@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Every tool of every connected server, at one moment. A run keeps the catalogue that it started with.
@@ -12,6 +13,8 @@ pub struct Catalogue {
     version: u64,
     tools: Vec<Arc<Tool>>,
     by_name: HashMap<String, usize>,
+    /// Policies that are stricter than the tools' own.
+    stricter: HashMap<String, Policy>,
 }
 
 /// A tool as a server describes it.
@@ -40,10 +43,68 @@ pub struct ToolDescription {
     pub output_schema: Option<Arc<Value>>,
     /// The server's hints about its effects.
     pub annotations: Annotations,
+    /// What happens when a model asks for it, as the operator says.
+    pub policy: Policy,
+}
+
+/// What happens when a model asks for a tool. Of several that apply, the strictest holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The call is made.
+    #[default]
+    Allow,
+    /// The run waits until someone decides.
+    Ask,
+    /// The model is not offered the tool.
+    Deny,
+}
+
+/// What narrows the tools of one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Selection {
+    /// The only tools on offer, by name; none for all that are not denied.
+    pub allowed: Option<Vec<String>>,
+    /// Policies that hold beside the operator's.
+    pub rules: Vec<Rule>,
+    /// Functions that the client carries out itself.
+    pub client_tools: Vec<ClientTool>,
+}
+
+/// A policy for some tools.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Which tools.
+    pub target: Target,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// What a rule is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The tool of that name.
+    Tool(String),
+    /// Every tool of that server.
+    Server(String),
+}
+
+/// A function that the client carries out itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientTool {
+    /// The name that the model calls.
+    pub name: String,
+    /// What it does, for the model.
+    pub description: String,
+    /// JSON Schema of the arguments: an object.
+    pub input_schema: Arc<Value>,
 }
 
 /// A server's hints about a tool's effects, as MCP has them; none of them is a promise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Annotations {
     /// It changes nothing.
     pub read_only: Option<bool>,
@@ -73,6 +134,49 @@ impl Catalogue {
         catalogue
     }
 
+    /// The catalogue of one run: without what it may not use, with the client's own tools.
+    #[must_use]
+    pub fn selected(self: &Arc<Self>, selection: &Selection) -> Arc<Self> {
+        let denies = self
+            .tools
+            .iter()
+            .any(|tool| tool.description.policy == Policy::Deny);
+        if *selection == Selection::default() && !denies {
+            return Arc::clone(self);
+        }
+        let mut stricter = HashMap::new();
+        let mut tools: Vec<Arc<Tool>> = Vec::new();
+        for tool in &self.tools {
+            let is_listed = selection
+                .allowed
+                .as_ref()
+                .is_none_or(|allowed| allowed.iter().any(|name| name == tool.name()));
+            let policy = selection.policy(&tool.description);
+            if !is_listed || policy == Policy::Deny {
+                continue;
+            }
+            if policy != tool.description.policy {
+                stricter.insert(tool.name().to_owned(), policy);
+            }
+            tools.push(Arc::clone(tool));
+        }
+        tools.extend(
+            selection
+                .client_tools
+                .iter()
+                .map(|tool| Arc::new(Tool::of_client(tool))),
+        );
+        let mut selected = Self::new(self.version, tools);
+        selected.stricter = stricter;
+        Arc::new(selected)
+    }
+
+    /// What happens when a model asks for this tool.
+    pub fn policy(&self, tool: &Tool) -> Policy {
+        let stricter = self.stricter.get(tool.name()).copied();
+        stricter.unwrap_or_default().max(tool.description.policy)
+    }
+
     /// Grows with every change of the catalogue; starts at 1 when the service starts.
     pub fn version(&self) -> u64 {
         self.version
@@ -89,7 +193,46 @@ impl Catalogue {
     }
 }
 
+/// Whether this is a JSON Schema that arguments can be checked against.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_schema(schema: &Value) -> Result<(), String> {
+    jsonschema::validator_for(schema)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+impl Selection {
+    fn policy(&self, tool: &ToolDescription) -> Policy {
+        let rules = self.rules.iter().filter(|rule| match &rule.target {
+            Target::Tool(name) => *name == tool.name,
+            Target::Server(server) => *server == tool.server,
+        });
+        rules.map(|rule| rule.policy).fold(tool.policy, Policy::max)
+    }
+}
+
 impl Tool {
+    fn of_client(tool: &ClientTool) -> Self {
+        Self::new(ToolDescription {
+            name: tool.name.clone(),
+            server: String::new(),
+            remote_name: tool.name.clone(),
+            title: String::new(),
+            description: tool.description.clone(),
+            input_schema: Arc::clone(&tool.input_schema),
+            output_schema: None,
+            annotations: Annotations::default(),
+            policy: Policy::Allow,
+        })
+    }
+
+    /// Whether it is a function of the client, and no server has it.
+    pub fn is_of_client(&self) -> bool {
+        self.description.server.is_empty()
+    }
+
     /// A tool, with its input schema compiled. A schema that does not compile checks nothing, as if absent:
     /// the server has the last word on its arguments anyway.
     pub fn new(description: ToolDescription) -> Self {
@@ -196,6 +339,7 @@ mod tests {
             })),
             output_schema: None,
             annotations: Annotations::default(),
+            policy: Policy::Allow,
         })
     }
 
@@ -228,6 +372,66 @@ mod tests {
                 .unwrap_err()
                 .starts_with("arguments are not valid JSON")
         );
+    }
+
+    #[test]
+    fn a_selection_narrows_and_never_widens() {
+        let of = |name: &str, server: &str, policy| {
+            let description = ToolDescription {
+                name: name.into(),
+                server: server.into(),
+                policy,
+                ..echo().description().clone()
+            };
+            Arc::new(Tool::new(description))
+        };
+        let all = Arc::new(Catalogue::new(
+            3,
+            [
+                of("a", "one", Policy::Allow),
+                of("b", "one", Policy::Ask),
+                of("c", "two", Policy::Allow),
+                of("d", "two", Policy::Deny),
+            ],
+        ));
+        let tool = |name: &str| Target::Tool(name.into());
+        let server = |name: &str| Target::Server(name.into());
+        let cases: &[(Option<&[&str]>, &[(Target, Policy)], &str)] = &[
+            (None, &[], "a:Allow b:Ask c:Allow"),
+            (Some(&["c", "d", "gone"]), &[], "c:Allow"),
+            (Some(&[]), &[], ""),
+            (None, &[(server("one"), Policy::Ask)], "a:Ask b:Ask c:Allow"),
+            (
+                None,
+                &[(tool("b"), Policy::Allow), (tool("d"), Policy::Allow)],
+                "a:Allow b:Ask c:Allow",
+            ),
+            (
+                None,
+                &[(server("one"), Policy::Ask), (tool("a"), Policy::Deny)],
+                "b:Ask c:Allow",
+            ),
+        ];
+        for (allowed, rules, expected) in cases {
+            let selection = Selection {
+                allowed: allowed.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+                rules: rules
+                    .iter()
+                    .map(|(target, policy)| Rule {
+                        target: target.clone(),
+                        policy: *policy,
+                    })
+                    .collect(),
+                client_tools: Vec::new(),
+            };
+            let selected = all.selected(&selection);
+            let shown = selected
+                .tools()
+                .iter()
+                .map(|tool| format!("{}:{:?}", tool.name(), selected.policy(tool)));
+            assert_eq!(shown.collect::<Vec<_>>().join(" "), *expected, "{selection:?}");
+            assert_eq!(selected.version(), 3);
+        }
     }
 
     #[test]

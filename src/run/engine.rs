@@ -18,10 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::action::Submission;
+use super::catalogue::{Policy, Selection};
 use super::clock;
 use super::error::{Error, Reason};
 use super::event::Event;
@@ -31,9 +33,13 @@ use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::page::{Order, Page};
 use super::ports::{Model, OnProgress, Opening, RequestKey, Store, Toolbox};
 use super::record::{Limits, Outcome, RunRecord, Snapshot, State};
-use super::step::Step;
+use super::state::{Run, Terms};
+use super::step::{Step, Work};
 
 pub use self::watch::Watch;
+
+/// Answers that may wait for a run to look at them.
+const ANSWERS_QUEUE: usize = 16;
 
 /// Steps that are read at once.
 const STEPS_AT_ONCE: u32 = 1_000;
@@ -82,6 +88,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a run may take, whatever its own bounds are; then it is EXPIRED.
     pub execution_limit: Duration,
+    /// How long a run may wait for an answer from outside; then it is EXPIRED.
+    pub waiting_limit: Duration,
     /// How long a tool may take to answer or to report progress.
     pub call_timeout: Duration,
     /// How many calls of one run may go on at once; at least 1.
@@ -101,6 +109,8 @@ pub struct NewRun {
     pub instructions: Option<String>,
     /// The bounds; the operator's if there are none.
     pub limits: Option<Limits>,
+    /// What narrows the tools.
+    pub selection: Selection,
     /// The caller's request id.
     pub request: Option<RequestKey>,
     /// The caller's notes.
@@ -131,10 +141,10 @@ pub struct RunHandle {
     cancels: Option<DropGuard>,
 }
 
-/// A run that is over.
+/// A run that is over, or waits for answers from outside.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// The run as it ended.
+    /// The run as it is.
     pub record: Arc<RunRecord>,
     /// The text of the last message that the model wrote; empty if it wrote none.
     pub response: String,
@@ -148,7 +158,28 @@ struct LiveRun {
     /// See [`RunRecord::reserved_sequence`], as the store has it.
     reserved: AtomicU64,
     cancel: CancellationToken,
-    finished: tokio::sync::watch::Sender<Option<Finished>>,
+    standing: tokio::sync::watch::Sender<Standing>,
+    commands: Mutex<Option<mpsc::Receiver<Command>>>,
+    answers: mpsc::Sender<Command>,
+}
+
+/// Where a run of this process is, for those who wait for it.
+#[derive(Clone, Debug)]
+enum Standing {
+    AtWork,
+    /// It waits for answers from outside.
+    Waiting(Finished),
+    Over(Finished),
+    /// This process does not carry it on: the next one will.
+    Left,
+}
+
+/// Answers for a run that waits.
+#[derive(Debug)]
+struct Command {
+    submissions: Vec<Submission>,
+    /// Hears when they are durable.
+    reply: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Engine {
@@ -275,12 +306,53 @@ impl Engine {
         }
     }
 
+    /// Answers what a run waits for: all of it or nothing. The same answers again change nothing. When this
+    /// returns, the answers are durable.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND`; `ACTION_NOT_PENDING`; `VALIDATION_FAILED` for an answer that does not fit its action;
+    /// `STORE_UNAVAILABLE`.
+    pub async fn submit(
+        &self,
+        thread: &ThreadId,
+        run: &RunId,
+        submissions: Vec<Submission>,
+    ) -> Result<(), Error> {
+        let record = self.run(thread, run).await?;
+        let submissions = self.unanswered(run, submissions).await?;
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        let Some(live) = self.shared.live(run) else {
+            return Err(match record.state.outcome() {
+                Some(_) => Error::new(Reason::ActionNotPending, "the run is over"),
+                None => elsewhere(&record),
+            });
+        };
+        let (reply, is_durable) = oneshot::channel();
+        let command = Command { submissions, reply };
+        let over = || Error::new(Reason::ActionNotPending, "the run is over");
+        live.answers.send(command).await.map_err(|_| over())?;
+        is_durable.await.map_err(|_| over())?
+    }
+
+    /// The submissions without those that are in force already.
+    async fn unanswered(
+        &self,
+        run: &RunId,
+        mut submissions: Vec<Submission>,
+    ) -> Result<Vec<Submission>, Error> {
+        let steps = self.shared.all_steps(run).await?;
+        submissions.retain(|submission| !steps.iter().any(|step| has_answer(step, submission)));
+        Ok(submissions)
+    }
+
     /// Calls a tool outside any run.
     ///
     /// Arguments that do not fit the tool's schema are the tool's failure, as they are in a run.
     ///
     /// # Errors
-    /// `TOOL_NOT_FOUND`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`].
+    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`].
     pub async fn call_tool(
         &self,
         name: &str,
@@ -292,6 +364,13 @@ impl Engine {
         let tool = catalogue.get(name).ok_or_else(|| {
             Error::new(Reason::ToolNotFound, format!("there is no tool named {name:?}")).with("tool", name)
         })?;
+        if catalogue.policy(tool) == Policy::Deny {
+            let denied = Error::new(
+                Reason::ToolNotAllowed,
+                format!("the tool {name:?} may not be called"),
+            );
+            return Err(denied.with("tool", name));
+        }
         let arguments = match tool.check_arguments(arguments) {
             Ok(arguments) => arguments,
             Err(text) => return Ok(ToolOutput::failure(text)),
@@ -340,6 +419,7 @@ impl Engine {
                 instructions,
                 limits: new.limits.unwrap_or(settings.limits),
                 catalogue_version: 0,
+                selection: new.selection,
                 metadata: new.metadata,
             },
             state: State::Running,
@@ -349,6 +429,9 @@ impl Engine {
             create_time: now,
             start_time: Some(now),
             expire_time: now.checked_add(settings.execution_limit),
+            pending: Vec::new(),
+            waited: Duration::ZERO,
+            waits_since: None,
             end_time: None,
         };
         let message = (!new.content.is_empty()).then(|| Message {
@@ -396,12 +479,32 @@ impl Engine {
     }
 }
 
+/// A run that waits for people, while this process goes down.
+fn left() -> Error {
+    Error::new(
+        Reason::ShuttingDown,
+        "the service is going down; the run waits, and goes on after the next start",
+    )
+}
+
 /// A run that goes on, but not in this process.
 fn elsewhere(record: &RunRecord) -> Error {
     let error = Error::new(Reason::RunInterrupted, "the run goes on in another process");
     error
         .with("run", record.id.as_str())
         .retry_after(Duration::from_secs(1))
+}
+
+fn has_answer(step: &Step, submission: &Submission) -> bool {
+    let Work::ToolCall {
+        action: Some(action),
+        answer: Some(answer),
+        ..
+    } = &step.work
+    else {
+        return false;
+    };
+    action.id == submission.action && *answer == submission.answer
 }
 
 fn check_reached(after: u64, last_sequence: u64) -> Result<(), Error> {
@@ -427,6 +530,17 @@ impl Shared {
 
     fn leave(&self, live: &LiveRun) {
         self.active().remove(&live.id);
+    }
+
+    /// What a run with this selection of tools may use.
+    fn terms(&self, selection: &Selection) -> Terms {
+        let settings = &self.settings;
+        Terms {
+            catalogue: self.ports.toolbox.catalogue().selected(selection),
+            parallel_calls: settings.parallel_calls,
+            execution_limit: settings.execution_limit,
+            waiting_limit: settings.waiting_limit,
+        }
     }
 
     /// Everything that a run has done.
@@ -478,37 +592,90 @@ impl RunHandle {
         Watch::of_live(&self.shared, Arc::clone(&self.live), 0)
     }
 
-    /// Waits for the end. A run ends by its execution limit, so this does too.
+    /// Waits for the end. A run ends by its execution limit and its limit on waiting, so this does too.
     ///
     /// # Errors
-    /// `INTERNAL` if the run's task is gone without a word, which is a defect.
+    /// `SHUTTING_DOWN` when the run waits for people and this process does not; `INTERNAL` if the run's task is
+    /// gone without a word, which is a defect.
     pub async fn finished(&self) -> Result<Finished, Error> {
         self.live.finished().await
+    }
+
+    /// Waits until the run is over or waits for answers from outside.
+    ///
+    /// # Errors
+    /// As [`finished`](Self::finished).
+    pub async fn answered(&self) -> Result<Finished, Error> {
+        self.live.answered().await
     }
 }
 
 impl LiveRun {
     /// A run that begins, or goes on, behind this sequence.
     fn new(record: &RunRecord, before: u64) -> Self {
+        let (answers, commands) = mpsc::channel(ANSWERS_QUEUE);
         Self {
             id: record.id.clone(),
             thread: record.thread.clone(),
             log: EventLog::new(before),
             reserved: AtomicU64::new(before),
             cancel: CancellationToken::new(),
-            finished: tokio::sync::watch::Sender::new(None),
+            standing: tokio::sync::watch::Sender::new(Standing::AtWork),
+            commands: Mutex::new(Some(commands)),
+            answers,
+        }
+    }
+
+    /// The end at which answers arrive; for the run's task, which takes it once.
+    fn commands(&self) -> mpsc::Receiver<Command> {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.take().unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    /// Says whether the run is at work or waits.
+    fn stand(&self, run: &Run) {
+        let waits = run.record().state == State::RequiresAction;
+        let has_changed = match &*self.standing.borrow() {
+            // What it waits for may be less than before.
+            Standing::Waiting(earlier) => !waits || earlier.record.pending != run.record().pending,
+            _ => waits,
+        };
+        if has_changed {
+            self.standing.send_replace(match waits {
+                true => Standing::Waiting(performance::finished(run)),
+                false => Standing::AtWork,
+            });
         }
     }
 
     async fn finished(&self) -> Result<Finished, Error> {
-        let mut finished = self.finished.subscribe();
-        let finished = finished
-            .wait_for(Option::is_some)
+        self.until(|standing| matches!(standing, Standing::Over(_) | Standing::Left))
             .await
-            .map_err(Error::internal)?;
-        finished
-            .clone()
-            .ok_or_else(|| Error::internal("a finished run without an end"))
+    }
+
+    async fn answered(&self) -> Result<Finished, Error> {
+        self.until(|standing| !matches!(standing, Standing::AtWork)).await
+    }
+
+    /// Waits until this process leaves the run to the next one, and says so.
+    async fn left(&self) -> Error {
+        let mut standing = self.standing.subscribe();
+        match standing
+            .wait_for(|standing| matches!(standing, Standing::Left))
+            .await
+        {
+            Ok(_) => left(),
+            Err(error) => Error::internal(error),
+        }
+    }
+
+    async fn until(&self, is_met: impl FnMut(&Standing) -> bool) -> Result<Finished, Error> {
+        let mut standing = self.standing.subscribe();
+        let standing = standing.wait_for(is_met).await.map_err(Error::internal)?;
+        match &*standing {
+            Standing::Waiting(finished) | Standing::Over(finished) => Ok(finished.clone()),
+            Standing::AtWork | Standing::Left => Err(left()),
+        }
     }
 
     fn reserved(&self) -> u64 {

@@ -111,6 +111,8 @@ reasons! {
     ThreadBusy = "THREAD_BUSY" => FailedPrecondition,
     /// The run has ended otherwise, and cannot be cancelled any more.
     RunNotCancellable = "RUN_NOT_CANCELLABLE" => FailedPrecondition,
+    /// No such action waits for an answer: it never did, has another answer already, or the run is over.
+    ActionNotPending = "ACTION_NOT_PENDING" => FailedPrecondition,
     /// What is to be changed is not of the version that the request names.
     EtagMismatch = "ETAG_MISMATCH" => Aborted,
     /// The events after that sequence are not kept any more; metadata `oldest_sequence` says which are.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::id::{CallId, MessageId};
+use super::action::{Action, Resolution};
+use super::id::{ActionId, CallId, MessageId};
 use super::message::{Message, ToolOutput, Usage};
 use super::record::{RunRecord, State};
 
@@ -84,6 +85,15 @@ pub enum Body {
     TurnRestarted {
         /// The first event that is void: those from here on belong to the turn that broke off.
         first_void: u64,
+    },
+    /// The run needs an answer from outside.
+    ActionRequired(Arc<Action>),
+    /// Such an answer came, or cannot come any more.
+    ActionResolved {
+        /// The action.
+        action: ActionId,
+        /// How it came to its end.
+        resolution: Resolution,
     },
     /// Tokens used so far, over all turns.
     UsageUpdated(Usage),

@@ -1,10 +1,13 @@
 //! What is known of a run, while it goes on and ever after.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::action::Action;
+use super::catalogue::Selection;
 use super::error::{Error, Reason};
 use super::id::{RunId, ThreadId};
 use super::message::Usage;
@@ -33,6 +36,12 @@ pub struct RunRecord {
     pub start_time: Option<SystemTime>,
     /// When it ends if nothing else ends it; none once it has ended.
     pub expire_time: Option<SystemTime>,
+    /// What it waits for, the oldest first.
+    pub pending: Vec<Arc<Action>>,
+    /// How long it has waited for people, before the present wait.
+    pub waited: Duration,
+    /// Since when it waits for people, if it does.
+    pub waits_since: Option<SystemTime>,
     /// When it ended.
     pub end_time: Option<SystemTime>,
 }
@@ -67,6 +76,9 @@ pub struct Snapshot {
     pub limits: Limits,
     /// The version of the tool catalogue that it saw.
     pub catalogue_version: u64,
+    /// What narrows the tools.
+    #[serde(default)]
+    pub selection: Selection,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }
@@ -105,6 +117,8 @@ pub enum State {
     Queued,
     /// Works.
     Running,
+    /// Waits for answers to what it has asked.
+    RequiresAction,
     /// Was called off and is ending.
     Cancelling,
     /// Is over.
@@ -166,6 +180,7 @@ impl State {
         match self {
             State::Queued => "queued",
             State::Running => "running",
+            State::RequiresAction => "requires_action",
             State::Cancelling => "cancelling",
             State::Ended(Outcome::Completed) => "completed",
             State::Ended(Outcome::Incomplete(_)) => "incomplete",
@@ -197,6 +212,7 @@ impl State {
         Some(match name {
             "queued" => State::Queued,
             "running" => State::Running,
+            "requires_action" => State::RequiresAction,
             "cancelling" => State::Cancelling,
             "completed" => State::Ended(Outcome::Completed),
             "incomplete" => State::Ended(Outcome::Incomplete(IncompleteReason::parse(detail?)?)),
@@ -255,6 +271,7 @@ mod tests {
         let mut states = vec![
             State::Queued,
             State::Running,
+            State::RequiresAction,
             State::Cancelling,
             State::Ended(Outcome::Completed),
             State::Ended(Outcome::Cancelled),

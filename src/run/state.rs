@@ -19,8 +19,9 @@ use serde_json::{Map, Value};
 use self::calls::Calls;
 use self::journal::{Entry, Journal};
 use self::turn::Turn;
+use super::action::{Resolution, Submission};
 use super::catalogue::{Catalogue, Tool};
-use super::error::Error;
+use super::error::{Error, Reason};
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
@@ -35,8 +36,7 @@ pub use self::journal::RESERVE;
 pub struct Run {
     journal: Journal,
     history: Vec<Arc<Message>>,
-    catalogue: Arc<Catalogue>,
-    parallel_calls: usize,
+    terms: Terms,
     /// The limit that ran out: the last turn, without tools, goes on or is over.
     landing: Option<IncompleteReason>,
     phase: Phase,
@@ -52,10 +52,21 @@ pub struct Beginning {
     pub history: Vec<Arc<Message>>,
     /// What the run has done already.
     pub steps: Vec<Arc<Step>>,
+    /// What it may use, and for how long.
+    pub terms: Terms,
+}
+
+/// What a run may use, and for how long.
+#[derive(Clone, Debug)]
+pub struct Terms {
     /// The tools that it may use.
     pub catalogue: Arc<Catalogue>,
     /// How many calls may go on at once; at least 1.
     pub parallel_calls: usize,
+    /// How long it may work; then it is EXPIRED.
+    pub execution_limit: Duration,
+    /// How long it may wait for an answer; then it is EXPIRED.
+    pub waiting_limit: Duration,
 }
 
 /// Something that happened.
@@ -96,6 +107,15 @@ pub enum Input {
         /// What was not done, in order.
         undone: Vec<Effect>,
     },
+}
+
+/// What can end a run by the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// The run's own bound on its duration.
+    Deadline,
+    /// The service's bound on its work, or on its wait.
+    Expiry,
 }
 
 /// Something to be done, in order.
@@ -211,15 +231,8 @@ impl Run {
             run.ask(now, out);
             return run;
         };
-        let (calls, change) = Calls::resumed(
-            &message,
-            &steps,
-            run.parallel_calls,
-            &run.catalogue,
-            &mut run.journal,
-            &mut run.mint,
-            now,
-        );
+        let (calls, change) =
+            Calls::resumed(&message, &steps, &run.terms, &mut run.journal, &mut run.mint, now);
         entry.steps = change.steps;
         entry.bodies.extend(change.bodies);
         run.phase = Phase::Calling(calls);
@@ -237,8 +250,7 @@ impl Run {
         Run {
             journal: Journal::new(beginning.record, sequence, next_place),
             history: beginning.history,
-            catalogue: beginning.catalogue,
-            parallel_calls: beginning.parallel_calls,
+            terms: beginning.terms,
             landing: None,
             phase: Phase::Over,
             mint,
@@ -279,6 +291,52 @@ impl Run {
                 self.stop(Outcome::Failed(error), undone, now, out);
             }
         }
+    }
+
+    /// Takes answers to what the run has asked: all of them or none. The same answers again change nothing.
+    ///
+    /// # Errors
+    /// `ACTION_NOT_PENDING`; `VALIDATION_FAILED` for an answer that does not fit its action.
+    pub fn submit(
+        &mut self,
+        submissions: Vec<Submission>,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Error> {
+        let Phase::Calling(calls) = &mut self.phase else {
+            return Err(Error::new(
+                Reason::ActionNotPending,
+                "the run does not wait for an answer",
+            ));
+        };
+        let change = calls.submit(submissions, &self.terms, now)?;
+        if change.steps.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry {
+            messages: Vec::new(),
+            steps: change.steps,
+            bodies: change.bodies,
+        };
+        self.go_on_calling(entry, change.made, now, out);
+        Ok(())
+    }
+
+    /// What ends the run if nothing else does, and when.
+    pub fn alarm(&self) -> Option<(SystemTime, Alarm)> {
+        let record = self.journal.record();
+        let expiry = record.expire_time.map(|time| (time, Alarm::Expiry));
+        if record.state == State::RequiresAction {
+            return expiry;
+        }
+        let deadline = record
+            .snapshot
+            .limits
+            .max_duration
+            .zip(record.start_time)
+            .and_then(|(limit, started)| started.checked_add(limit)?.checked_add(record.waited))
+            .map(|time| (time, Alarm::Deadline));
+        deadline.into_iter().chain(expiry).min_by_key(|(time, _)| *time)
     }
 
     /// Whether the terminal event is out.
@@ -333,7 +391,7 @@ impl Run {
         let Phase::Calling(calls) = &mut self.phase else {
             return;
         };
-        let Some(change) = calls.answer(call, output, duration, now) else {
+        let Some(change) = calls.answer(call, output, duration, &self.terms, now) else {
             return;
         };
         let entry = Entry {
@@ -348,13 +406,13 @@ impl Run {
     fn ask(&mut self, now: SystemTime, out: &mut Vec<Effect>) {
         self.journal.count(1, 0);
         let record = self.journal.record();
-        let offers_tools = self.landing.is_none() && !self.catalogue.tools().is_empty();
+        let offers_tools = self.landing.is_none() && !self.terms.catalogue.tools().is_empty();
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
             model: record.snapshot.model.clone(),
             instructions: record.snapshot.instructions.clone(),
             messages: self.history.clone(),
-            tools: offers_tools.then(|| Arc::clone(&self.catalogue)),
+            tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens: record.snapshot.limits.max_output_tokens,
         }));
         self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
@@ -421,8 +479,7 @@ impl Run {
         let (calls, change) = Calls::new(
             &message,
             allowed,
-            self.parallel_calls,
-            &self.catalogue,
+            &self.terms,
             &mut self.journal,
             &mut self.mint,
             now,
@@ -459,6 +516,9 @@ impl Run {
         let Phase::Calling(calls) = &self.phase else {
             return;
         };
+        let (limit, is_at_work) = (self.terms.execution_limit, calls.is_at_work());
+        let turned = self.journal.wait_for(calls.pending(), is_at_work, limit, now);
+        entry.bodies.extend(turned);
         if !calls.are_answered() {
             self.journal.commit(entry, now, out);
             out.extend(made);
@@ -497,7 +557,11 @@ impl Run {
                 entry.bodies.extend(closing.bodies);
             }
             Phase::Calling(calls) => {
-                let change = calls.give_up(note, now);
+                let resolution = match outcome {
+                    Outcome::Expired => Resolution::Expired,
+                    _ => Resolution::Cancelled,
+                };
+                let change = calls.give_up(note, resolution, now);
                 let message = calls.message(&self.journal.record().id, &mut self.mint, now);
                 entry.steps.extend(change.steps);
                 entry.bodies.extend(change.bodies);

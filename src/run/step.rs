@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::action::{Action, Answer};
 use super::id::{MessageId, StepId};
 use super::message::{ToolCall, ToolOutput, Usage};
 
@@ -49,6 +50,12 @@ pub enum Work {
         call: ToolCall,
         /// The server in the configuration that has the tool; empty when there is no such tool.
         server: String,
+        /// What was asked of people or of the client about it.
+        #[serde(default)]
+        action: Option<Arc<Action>>,
+        /// The answer to that.
+        #[serde(default)]
+        answer: Option<Answer>,
         /// The whole output, once there is one.
         output: Option<Arc<ToolOutput>>,
         /// How long the tool took; zero when it was not called.
@@ -75,4 +82,19 @@ pub enum StepState {
     },
     /// Was given up with its run.
     Cancelled,
+}
+
+impl Step {
+    /// What is asked about its call and not answered yet.
+    pub fn pending(&self) -> Option<&Arc<Action>> {
+        match &self.work {
+            Work::ToolCall {
+                action: Some(action),
+                answer: None,
+                output: None,
+                ..
+            } => Some(action),
+            _ => None,
+        }
+    }
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::run::action::{Action, Resolution};
 use crate::run::error::Error;
 use crate::run::event::{Body, Event, Progress};
-use crate::run::id::{CallId, MessageId};
+use crate::run::id::{ActionId, CallId, MessageId};
 use crate::run::message::{Message, ToolOutput, Usage};
 use crate::run::record::{RunRecord, State};
 use crate::run::step::{Step, Work};
@@ -47,6 +48,8 @@ enum StoredBody {
     /// The output of a call that has none: it was never to be made.
     Note(CallId, String, ToolOutput),
     Restarted(u64),
+    Asked(Arc<Action>),
+    Resolved(ActionId, Resolution),
     Usage(Usage),
     Ended,
 }
@@ -173,6 +176,8 @@ impl Elsewhere {
                 duration: Duration::ZERO,
             },
             StoredBody::Restarted(first_void) => Body::TurnRestarted { first_void },
+            StoredBody::Asked(action) => Body::ActionRequired(action),
+            StoredBody::Resolved(action, resolution) => Body::ActionResolved { action, resolution },
             StoredBody::Usage(usage) => Body::UsageUpdated(usage),
             StoredBody::Ended => Body::Ended(Arc::clone(&self.record)),
         })
@@ -210,6 +215,8 @@ fn body(body: &Body, steps: &[Arc<Step>]) -> StoredBody {
             false => StoredBody::Note(call.clone(), tool.clone(), (**output).clone()),
         },
         Body::TurnRestarted { first_void } => StoredBody::Restarted(*first_void),
+        Body::ActionRequired(action) => StoredBody::Asked(Arc::clone(action)),
+        Body::ActionResolved { action, resolution } => StoredBody::Resolved(action.clone(), *resolution),
         Body::UsageUpdated(usage) => StoredBody::Usage(*usage),
         Body::Ended(_) => StoredBody::Ended,
     }

@@ -125,6 +125,12 @@ pub(super) fn usage(usage: &Usage) -> String {
     serde_json::to_string(usage).unwrap_or_default()
 }
 
+/// What a run waits for, as JSON; none when it waits for nothing. It is made of texts and times, and goes into
+/// JSON whatever they are.
+pub(super) fn pending(record: &RunRecord) -> Option<String> {
+    (!record.pending.is_empty()).then(|| serde_json::to_string(&record.pending).unwrap_or_default())
+}
+
 /// The stored name of a role.
 pub(super) fn role_name(role: Role) -> &'static str {
     match role {

@@ -12,7 +12,7 @@ use crate::run::event::Event;
 use crate::run::id::{MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
-use crate::run::ports::{Append, NewThread, Opened, Opening, RequestKey, Save, Store, ThreadChange};
+use crate::run::ports::{Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Store, ThreadChange};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
@@ -146,6 +146,10 @@ impl Store for Sqlite {
     ) -> Result<Listed<RunRecord>, Error> {
         self.readers.check_thread(thread).await?;
         self.readers.runs(thread, states, page).await
+    }
+
+    async fn pending_actions(&self, page: Page) -> Result<Listed<Pending>, Error> {
+        self.readers.pending_actions(page).await
     }
 
     async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error> {

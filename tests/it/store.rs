@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use assistd::run::action::{Action, Request, Resolution};
+use assistd::run::catalogue::{Policy, Rule, Selection, Target};
 use assistd::run::error::{Error, Reason};
 use assistd::run::event::{Body, Event, Progress};
-use assistd::run::id::{CallId, MessageId, Mint, RunId, StepId, ThreadId};
+use assistd::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
 use assistd::run::page::{Order, Page};
 use assistd::run::ports::{Append, NewThread, Opened, Opening, RequestKey, Save, Store, ThreadChange};
@@ -65,6 +67,7 @@ contract! {
     events_read_back_as_they_were_shown,
     events_of_a_turn_that_is_not_over_are_kept_too,
     what_is_past_retention_is_swept_little_by_little,
+    what_runs_wait_for_is_listed_across_threads,
 }
 
 async fn file(directory: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -112,6 +115,9 @@ fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
             create_time: time(0),
             start_time: Some(time(0)),
             expire_time: Some(time(600)),
+            pending: Vec::new(),
+            waited: Duration::ZERO,
+            waits_since: None,
             end_time: None,
         },
         creates_thread,
@@ -248,6 +254,14 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             ..Limits::default()
         },
         catalogue_version: 7,
+        selection: Selection {
+            allowed: Some(vec!["echo".to_owned()]),
+            rules: vec![Rule {
+                target: Target::Server("files".to_owned()),
+                policy: Policy::Ask,
+            }],
+            client_tools: Vec::new(),
+        },
         metadata: [("key".to_owned(), "välue".to_owned())].into(),
     };
     opening.record.state = State::Queued;
@@ -797,6 +811,8 @@ fn step(place: u32, call: &ToolCall, output: Option<&str>) -> Arc<Step> {
         work: Work::ToolCall {
             call: call.clone(),
             server: "builtin".to_owned(),
+            action: None,
+            answer: None,
             output,
             duration: Duration::from_millis(7),
         },
@@ -864,7 +880,7 @@ fn all_events(opening: &Opening) -> (Vec<Body>, Save) {
         incomplete: true,
         ..(*begun).clone()
     });
-    let (made, unmade) = (call(), call());
+    let (made, unmade, asked) = (call(), call(), action(1));
     let step = step(0, &made, Some("done"));
     let Work::ToolCall {
         output: Some(output), ..
@@ -879,8 +895,8 @@ fn all_events(opening: &Opening) -> (Vec<Body>, Save) {
         duration,
     };
     let record = RunRecord {
-        last_sequence: 17,
-        reserved_sequence: 1_041,
+        last_sequence: 19,
+        reserved_sequence: 1_043,
         ..ended(&opening.record, Outcome::Completed)
     };
     let bodies = vec![
@@ -924,6 +940,11 @@ fn all_events(opening: &Opening) -> (Vec<Body>, Save) {
             Duration::ZERO,
         ),
         Body::TurnRestarted { first_void: 3 },
+        Body::ActionRequired(Arc::clone(&asked)),
+        Body::ActionResolved {
+            action: asked.id.clone(),
+            resolution: Resolution::Edited,
+        },
         Body::UsageUpdated(Usage {
             input_tokens: 7,
             ..Usage::default()
@@ -1049,6 +1070,65 @@ async fn what_is_past_retention_is_swept_little_by_little(store: Arc<dyn Store>)
     assert_eq!(store.events(&runs[39], 0).await.unwrap().len(), 1);
     let record = store.run(&runs[0]).await.unwrap();
     assert_eq!(record.state, State::Ended(Outcome::Completed), "records are kept");
+}
+
+fn action(second: u64) -> Arc<Action> {
+    Arc::new(Action {
+        id: ActionId::new(&mut Mint::System),
+        call: call(),
+        request: Request::ClientTool,
+        digest: "d1".to_owned(),
+        create_time: time(second),
+        expire_time: time(second + 60),
+    })
+}
+
+async fn what_runs_wait_for_is_listed_across_threads(store: Arc<dyn Store>) {
+    let mut waiting = Vec::new();
+    // Two in each run, the runs interleaved in time.
+    for index in 0..3 {
+        let opening = opening(&thread(), true);
+        started(&store, &opening).await;
+        let record = RunRecord {
+            state: State::RequiresAction,
+            pending: vec![action(index), action(index + 10)],
+            waited: Duration::from_micros(1_234_567),
+            waits_since: Some(time(index)),
+            ..opening.record
+        };
+        store.save(&save(&record, &[])).await.unwrap();
+        assert_eq!(store.run(&record.id).await.unwrap(), record);
+        waiting.push(record);
+    }
+    let expected: Vec<_> = (0..2)
+        .flat_map(|place| waiting.iter().map(move |record| (record, place)))
+        .map(|(record, place)| (record.id.clone(), (*record.pending[place]).clone()))
+        .collect();
+    let mut seen = Vec::new();
+    let mut next = page(2, Order::OldestFirst);
+    loop {
+        let listed = store.pending_actions(next).await.unwrap();
+        seen.extend(
+            listed
+                .items
+                .into_iter()
+                .map(|pending| (pending.run, pending.action)),
+        );
+        next.after = listed.next;
+        if next.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
+    for record in waiting {
+        let record = RunRecord {
+            pending: Vec::new(),
+            ..ended(&record, Outcome::Expired)
+        };
+        store.save(&save(&record, &[])).await.unwrap();
+    }
+    let none = store.pending_actions(page(9, Order::OldestFirst)).await.unwrap();
+    assert_eq!(none.items, []);
 }
 
 async fn finish(mut tasks: JoinSet<impl Sized + Send + 'static>) {

@@ -133,6 +133,7 @@ fn config(base_url: &str) -> Config {
                 max_duration: None,
             },
             execution_limit: PATIENCE,
+            waiting_limit: PATIENCE,
             event_retention: PATIENCE,
             call_timeout: PATIENCE,
             parallel_calls: 4,
@@ -149,6 +150,7 @@ pub fn mcp(servers: &Value) -> McpSection {
     McpSection {
         source,
         environment: Environment::default(),
+        ask_before_destruction: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::message::{self, output_to_pb};
-use super::{count, name, run, timestamp};
+use super::{action, count, name, run, timestamp};
 use crate::api::pb::{self, run_event::Payload};
 use crate::run::event::{Body, Event};
 use crate::run::id::{RunId, ThreadId};
@@ -15,11 +15,11 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, event: &Event) -> pb::RunEvent {
         sequence: count(event.sequence),
         event_time: Some(timestamp(event.time)),
         run: name::run(thread, run),
-        payload: Some(payload(thread, &event.body)),
+        payload: Some(payload(thread, run, &event.body)),
     }
 }
 
-fn payload(thread: &ThreadId, body: &Body) -> Payload {
+fn payload(thread: &ThreadId, run_id: &RunId, body: &Body) -> Payload {
     match body {
         Body::StateChanged { from, to } => Payload::RunStateChanged(pb::RunStateChanged {
             previous_state: from.as_ref().map_or(pb::RunState::Unspecified, run::state).into(),
@@ -68,6 +68,13 @@ fn payload(thread: &ThreadId, body: &Body) -> Payload {
         Body::TurnRestarted { first_void } => Payload::TurnRestarted(pb::TurnRestarted {
             first_void_sequence: count(*first_void),
         }),
+        Body::ActionRequired(action) => Payload::ActionRequired(pb::ActionRequired {
+            action: Some(action::to_pb(thread, run_id, action)),
+        }),
+        Body::ActionResolved { action, resolution } => Payload::ActionResolved(pb::ActionResolved {
+            action_id: action.to_string(),
+            outcome: action::outcome(*resolution).into(),
+        }),
         Body::UsageUpdated(usage) => Payload::UsageUpdated(pb::UsageUpdated {
             usage: Some(run::usage(*usage)),
         }),
@@ -103,8 +110,10 @@ fn ended(record: &RunRecord) -> Payload {
         State::Ended(Outcome::Expired) => Payload::RunExpired(Box::new(pb::RunExpired { run })),
         State::Ended(Outcome::Incomplete(_)) => Payload::RunIncomplete(Box::new(pb::RunIncomplete { run })),
         // A run that is not over has no terminal event.
-        State::Ended(Outcome::Completed) | State::Queued | State::Running | State::Cancelling => {
-            Payload::RunCompleted(Box::new(pb::RunCompleted { run }))
-        }
+        State::Ended(Outcome::Completed)
+        | State::Queued
+        | State::Running
+        | State::RequiresAction
+        | State::Cancelling => Payload::RunCompleted(Box::new(pb::RunCompleted { run })),
     }
 }

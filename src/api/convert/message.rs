@@ -78,6 +78,52 @@ pub fn output_to_pb(
     }
 }
 
+/// A call's output that a caller gives.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field for content that is not set.
+pub fn output_from_pb(field: &str, output: pb::ToolOutput) -> Result<ToolOutput, Error> {
+    let content = output.content.into_iter().enumerate().map(|(index, content)| {
+        let field = format!("{field}.content[{index}]");
+        content_from_pb(content).ok_or_else(|| Error::invalid(field, "must not be empty"))
+    });
+    Ok(ToolOutput {
+        content: content.collect::<Result<_, _>>()?,
+        structured: output
+            .structured_content
+            .map(|structured| Value::Object(structure::to_json(structured))),
+        is_error: output.is_error,
+    })
+}
+
+fn content_from_pb(content: pb::ToolContent) -> Option<Content> {
+    use pb::tool_content::Content as Pb;
+    Some(match content.content? {
+        Pb::Text(text) => Content::Text(text),
+        Pb::Image(media) => Content::Image {
+            data: STANDARD.encode(media.data),
+            mime_type: media.mime_type,
+        },
+        Pb::Audio(media) => Content::Audio {
+            data: STANDARD.encode(media.data),
+            mime_type: media.mime_type,
+        },
+        Pb::ResourceLink(link) => Content::ResourceLink {
+            uri: link.uri,
+            name: link.display_name,
+            mime_type: link.mime_type,
+        },
+        Pb::Resource(resource) => Content::Resource {
+            uri: resource.uri,
+            mime_type: resource.mime_type,
+            body: match resource.contents? {
+                pb::resource_contents::Contents::Text(text) => ResourceBody::Text(text),
+                pb::resource_contents::Contents::Blob(blob) => ResourceBody::Base64(STANDARD.encode(blob)),
+            },
+        },
+    })
+}
+
 /// The structured content of an output, which is an object by MCP's rules.
 pub fn structured_to_pb(output: &ToolOutput) -> Option<prost_types::Struct> {
     output

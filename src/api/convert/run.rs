@@ -1,6 +1,6 @@
 //! Runs, their limits and what they use.
 
-use super::{count, duration, name, positive_duration, timestamp};
+use super::{action, count, duration, name, positive_duration, timestamp, tool};
 use crate::api::{pb, status};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::message::Usage;
@@ -19,9 +19,14 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         error: error(record),
         usage: Some(usage(record.usage)),
         limits: Some(limits_to_pb(&snapshot.limits)),
-        client_tools: Vec::new(),
+        client_tools: snapshot
+            .selection
+            .client_tools
+            .iter()
+            .map(tool::client_to_pb)
+            .collect(),
         catalogue_version: snapshot.catalogue_version.to_string(),
-        pending_actions: Vec::new(),
+        pending_actions: action::all_to_pb(record),
         last_sequence: count(record.last_sequence),
         metadata: snapshot.metadata.clone(),
         create_time: Some(timestamp(record.create_time)),
@@ -38,6 +43,7 @@ pub fn state(state: &State) -> pb::RunState {
     match state {
         State::Queued => pb::RunState::Queued,
         State::Running => pb::RunState::Running,
+        State::RequiresAction => pb::RunState::RequiresAction,
         State::Cancelling => pb::RunState::Cancelling,
         State::Ended(Outcome::Completed) => pb::RunState::Completed,
         State::Ended(Outcome::Incomplete(_)) => pb::RunState::Incomplete,

@@ -2,9 +2,10 @@
 
 use super::message::{call_to_pb, output_to_pb};
 use super::run::usage;
-use super::{name, timestamp};
+use super::{name, structure, timestamp};
 use crate::api::pb::{self, run_step::Details};
 use crate::api::status;
+use crate::run::action::Answer;
 use crate::run::error::{Error, Reason};
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::Usage;
@@ -30,12 +31,22 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
         Work::ToolCall {
             call,
             server,
+            action: _,
+            answer,
             output,
             duration,
         } => Details::ToolCall(Box::new(pb::ToolCallStep {
             turn,
             tool_call: Some(call_to_pb(call)),
-            edited_tool_call: None,
+            edited_tool_call: match answer {
+                Some(Answer::Approve(Some(arguments))) => Some(pb::ToolCall {
+                    id: call.id.to_string(),
+                    tool: call.tool.clone(),
+                    arguments: Some(structure::from_json(arguments)),
+                    arguments_json: String::new(),
+                }),
+                _ => None,
+            },
             server: server.clone(),
             output: output
                 .as_ref()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{EventStream, answered, streamed, unserved};
+use super::{EventStream, answered, streamed};
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::run_service_server::RunService;
@@ -62,14 +62,19 @@ impl RunService for Runs {
         &self,
         request: Request<pb::SubmitActionsRequest>,
     ) -> Result<Response<pb::Run>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.submit_actions(request.into_inner()).await, &id)
     }
 
     async fn list_pending_actions(
         &self,
         request: Request<pb::ListPendingActionsRequest>,
     ) -> Result<Response<pb::ListPendingActionsResponse>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(
+            self.handlers.list_pending_actions(request.into_inner()).await,
+            &id,
+        )
     }
 
     async fn list_run_steps(

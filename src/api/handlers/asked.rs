@@ -49,17 +49,6 @@ pub(super) fn check_busy(on_busy: i32) -> Result<(), Error> {
     }
 }
 
-/// Checks that no tools of the client are named.
-pub(super) fn check_client_tools(tools: &[pb::FunctionTool]) -> Result<(), Error> {
-    if tools.is_empty() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Reason::Unimplemented,
-        "tools of the client are not served yet",
-    ))
-}
-
 /// What becomes of a run when its client goes away.
 pub(super) fn on_disconnect(on_disconnect: i32, otherwise: OnDisconnect) -> Result<OnDisconnect, Error> {
     match pb::OnDisconnect::try_from(on_disconnect) {

@@ -1,16 +1,15 @@
 //! Chat and StreamChat.
 
 use super::Handlers;
-use super::asked::{
-    check_busy, check_client_tools, model, named, on_disconnect, parts, present, request_key,
-};
+use super::asked::{check_busy, model, named, on_disconnect, parts, present, request_key};
 use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
+use crate::run::catalogue::Selection;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
 use crate::run::error::{Error, Reason};
 use crate::run::message::Part;
-use crate::run::record::Outcome;
+use crate::run::record::{Outcome, State};
 
 impl Handlers {
     /// One message in, the finished answer out.
@@ -20,7 +19,12 @@ impl Handlers {
     /// was CANCELLED or EXPIRED, with metadata `run`.
     pub async fn chat(&self, request: pb::ChatRequest) -> Result<pb::ChatResponse, Error> {
         let finished = match self.begin(request).await? {
-            Begun::Live(handle) => handle.finished().await?,
+            Begun::Live(handle) => {
+                let finished = handle.answered().await?;
+                // The caller has its answer: who goes away now does not leave the run.
+                handle.let_go();
+                finished
+            }
             Begun::Past(finished) => finished,
         };
         answer(finished)
@@ -56,7 +60,8 @@ impl Handlers {
         let key = request_key(&id, "Chat", &request)?;
         name::check_assistant("assistant", &request.assistant)?;
         check_busy(request.on_busy)?;
-        check_client_tools(&request.client_tools)?;
+        let catalogue = self.engine.ports().toolbox.catalogue();
+        let client_tools = convert::tool::client_from_pb("client_tools", request.client_tools, &catalogue)?;
         convert::thread::check_labels("metadata", &request.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::Cancel)?;
         let limits = request.limits.as_ref();
@@ -70,6 +75,10 @@ impl Handlers {
             limits: limits
                 .map(|limits| convert::run::limits_from_pb("limits", limits, self.engine.settings().limits))
                 .transpose()?,
+            selection: Selection {
+                client_tools,
+                ..Selection::default()
+            },
             request: key,
             metadata: request.metadata,
         };
@@ -80,22 +89,24 @@ impl Handlers {
 fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
     let Finished { record, response } = finished;
     let run = name::run(&record.thread, &record.id);
-    let error = match record.state.outcome() {
-        Some(Outcome::Completed | Outcome::Incomplete(_)) => {
+    let error = match &record.state {
+        State::Ended(Outcome::Completed | Outcome::Incomplete(_)) | State::RequiresAction => {
             return Ok(pb::ChatResponse {
                 response,
                 thread: name::thread(&record.thread),
                 run,
                 usage: Some(convert::run::usage(record.usage)),
                 incomplete_reason: convert::run::incomplete_reason(&record.state).into(),
-                pending_actions: Vec::new(),
+                pending_actions: convert::action::all_to_pb(&record),
                 state: convert::run::state(&record.state).into(),
             });
         }
-        Some(Outcome::Failed(error)) => error.clone(),
-        Some(Outcome::Cancelled) => Error::new(Reason::RunCancelled, "the run was cancelled"),
-        Some(Outcome::Expired) => convert::run::expired(),
-        None => Error::internal("a finished run without an outcome"),
+        State::Ended(Outcome::Failed(error)) => error.clone(),
+        State::Ended(Outcome::Cancelled) => Error::new(Reason::RunCancelled, "the run was cancelled"),
+        State::Ended(Outcome::Expired) => convert::run::expired(),
+        State::Queued | State::Running | State::Cancelling => {
+            Error::internal("an answered run that is at work")
+        }
     };
     Err(error.with("run", run))
 }

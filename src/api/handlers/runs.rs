@@ -1,13 +1,12 @@
-//! Runs: create, get, list, watch, cancel, and their steps.
+//! Runs: create, get, list, watch, cancel, their steps, and the answers that they wait for.
 
 use super::Handlers;
-use super::asked::{
-    check_busy, check_client_tools, model, named, of_run, on_disconnect, present, request_key,
-};
+use super::asked::{check_busy, model, named, of_run, on_disconnect, present, request_key};
 use super::events::{self, Events};
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
 use crate::api::pb;
+use crate::run::catalogue::Selection;
 use crate::run::engine::{Begun, NewRun, OnDisconnect};
 use crate::run::error::Error;
 use crate::run::page::Order;
@@ -25,7 +24,8 @@ impl Handlers {
         let run = request.run.ok_or_else(|| Error::invalid("run", "must be set"))?;
         name::check_assistant("run.assistant", &run.assistant)?;
         check_busy(request.on_busy)?;
-        check_client_tools(&run.client_tools)?;
+        let catalogue = self.engine.ports().toolbox.catalogue();
+        let client_tools = convert::tool::client_from_pb("run.client_tools", run.client_tools, &catalogue)?;
         convert::thread::check_labels("run.metadata", &run.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::GoOn)?;
         let limits = run.limits.as_ref();
@@ -39,6 +39,10 @@ impl Handlers {
                     convert::run::limits_from_pb("run.limits", limits, self.engine.settings().limits)
                 })
                 .transpose()?,
+            selection: Selection {
+                client_tools,
+                ..Selection::default()
+            },
             request: request_key,
             metadata: run.metadata,
         };
@@ -113,6 +117,38 @@ impl Handlers {
         record
             .map(|record| self.shown(&record))
             .map_err(|error| of_run(error, &thread, &run))
+    }
+
+    /// Answers what a run waits for.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED`, `RUN_NOT_FOUND`, `ACTION_NOT_PENDING`, `STORE_UNAVAILABLE`.
+    pub async fn submit_actions(&self, request: pb::SubmitActionsRequest) -> Result<pb::Run, Error> {
+        let (thread, run) = name::parse_run("name", &request.name)?;
+        let submissions = convert::action::submissions(request.answers)?;
+        let submitted = self.engine.submit(&thread, &run, submissions).await;
+        submitted.map_err(|error| of_run(error, &thread, &run))?;
+        self.get_run(pb::GetRunRequest { name: request.name }).await
+    }
+
+    /// What runs wait for, a page of it, the oldest first.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`, `STORE_UNAVAILABLE`.
+    pub async fn list_pending_actions(
+        &self,
+        request: pb::ListPendingActionsRequest,
+    ) -> Result<pb::ListPendingActionsResponse, Error> {
+        let question = Question::new(&["ListPendingActions"]);
+        let page = question.page(request.page_size, &request.page_token, Order::OldestFirst)?;
+        let listed = self.store().pending_actions(page).await?;
+        let pending = listed.items.iter();
+        Ok(pb::ListPendingActionsResponse {
+            pending_actions: pending
+                .map(|pending| convert::action::to_pb(&pending.thread, &pending.run, &pending.action))
+                .collect(),
+            next_page_token: question.token(listed.next),
+        })
     }
 
     /// What a run did, a page of it.

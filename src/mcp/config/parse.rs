@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 use serde_json::{Map, Value};
 
+use crate::run::catalogue::Policy;
+
 use super::{Config, ConfigError, Endpoint, Process, Remote, ServerConfig, reference};
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
@@ -48,6 +50,8 @@ const KNOWN: &[&str] = &[
     "disabled",
     "timeout_ms",
     "connect_timeout_ms",
+    "policy",
+    "tool_policies",
     "type",
     "transport",
 ];
@@ -129,6 +133,14 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
     server.disabled = entry.flag("disabled")?;
     server.call_timeout = entry.timeout("timeout_ms", server.call_timeout)?;
     server.connect_timeout = entry.timeout("connect_timeout_ms", server.connect_timeout)?;
+    server.policies.all = entry
+        .text("policy")?
+        .map(|name| entry.policy("policy", &name))
+        .transpose()?;
+    for (tool, name) in entry.pairs("tool_policies")? {
+        let policy = entry.policy(&format!("tool_policies.{tool}"), &name)?;
+        server.policies.tools.insert(tool, policy);
+    }
     Ok(server)
 }
 
@@ -157,6 +169,15 @@ impl Entry<'_> {
             self.process().map(Endpoint::Stdio)
         } else {
             self.remote().map(Endpoint::Http)
+        }
+    }
+
+    fn policy(&self, key: &str, name: &str) -> Result<Policy, ConfigError> {
+        match name {
+            "allow" => Ok(Policy::Allow),
+            "ask" => Ok(Policy::Ask),
+            "deny" => Ok(Policy::Deny),
+            _ => Err(self.invalid(key, format!("'{name}': expected \"allow\", \"ask\" or \"deny\""))),
         }
     }
 

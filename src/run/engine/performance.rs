@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::call::{self, PendingCall, Report};
-use super::{Finished, LiveRun, Shared};
+use super::{Finished, LiveRun, Shared, Standing};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::Mint;
 use crate::run::ports::{Append, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
-use crate::run::state::{Beginning, Effect, Input, RESERVE, Run, opening_events};
+use crate::run::state::{Alarm, Beginning, Effect, Input, RESERVE, Run, opening_events};
 
 /// Progress reports that may wait for a run to look at them.
 const PROGRESS_QUEUE: usize = 64;
@@ -28,6 +28,9 @@ const PROGRESS_QUEUE: usize = 64;
 const SAVE_RETRIES: u32 = 5;
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
+/// Longer than any run.
+const NEVER: Duration = Duration::from_hours(24 * 365);
+
 /// The task of a new run. Says through `opened` when it is open, or which run the request id started before.
 pub(super) async fn open_and_perform(
     shared: Arc<Shared>,
@@ -35,8 +38,8 @@ pub(super) async fn open_and_perform(
     mut opening: Opening,
     opened: oneshot::Sender<Result<Option<RunRecord>, Error>>,
 ) {
-    let catalogue = shared.ports.toolbox.catalogue();
-    opening.record.snapshot.catalogue_version = catalogue.version();
+    let terms = shared.terms(&opening.record.snapshot.selection);
+    opening.record.snapshot.catalogue_version = terms.catalogue.version();
     let now = opening.record.create_time;
     opening.events = opening_events(&mut opening.record, opening.message.as_ref(), now);
     let (record, message, events) = (
@@ -64,8 +67,7 @@ pub(super) async fn open_and_perform(
         record,
         history,
         steps: Vec::new(),
-        catalogue,
-        parallel_calls: shared.settings.parallel_calls,
+        terms,
     };
     perform_to_the_end(&shared, &live, beginning, Run::start).await;
 }
@@ -80,55 +82,87 @@ type Begin = fn(Beginning, Mint, SystemTime, &mut Vec<Effect>) -> Run;
 async fn perform_to_the_end(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) {
     let record = beginning.record.clone();
     let performance = AssertUnwindSafe(perform(shared, live, beginning, begin));
-    let finished = match performance.catch_unwind().await {
-        Ok(finished) => finished,
-        Err(_) => bury(shared, live, record).await,
+    let standing = match performance.catch_unwind().await {
+        Ok(Some(finished)) => Standing::Over(finished),
+        Ok(None) => Standing::Left,
+        Err(_) => Standing::Over(bury(shared, live, record).await),
     };
-    live.finished.send_replace(Some(finished));
+    live.standing.send_replace(standing);
     shared.leave(live);
 }
 
-async fn perform(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) -> Finished {
-    let record = &beginning.record;
-    let (started, now) = (Instant::now(), clock::now());
-    let at = |time: SystemTime| started + time.duration_since(now).unwrap_or_default();
-    let expiry = record
-        .expire_time
-        .map_or_else(|| started + shared.settings.execution_limit, at);
-    let max_duration = record.snapshot.limits.max_duration;
-    let deadline = max_duration.map(|duration| at(record.start_time.unwrap_or(now) + duration));
-    let mut timer = pin!(tokio::time::sleep_until(
-        deadline.map_or(expiry, |deadline| deadline.min(expiry))
-    ));
-
+async fn perform(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) -> Option<Finished> {
+    let mut commands = live.commands();
     let mut work = Work::new();
     let mut effects = Vec::new();
     let mut run = begin(beginning, Mint::System, clock::now(), &mut effects);
+    let mut replies: Vec<oneshot::Sender<Result<(), Error>>> = Vec::new();
+    let mut alarm = None;
+    let mut timer = pin!(tokio::time::sleep(NEVER));
     loop {
         if let Some(failure) = carry_out(shared, live, &mut effects, &mut work).await {
+            if let Input::SaveFailed { error, .. } = &failure {
+                reply(&mut replies, Err(error.clone()));
+            }
             run.on(failure, clock::now(), &mut effects);
             continue;
         }
+        // What was answered is durable now.
+        reply(&mut replies, Ok(()));
         if run.is_over() {
-            let record = Arc::new(run.record().clone());
-            return Finished {
-                response: run.response(),
-                record,
-            };
+            return Some(finished(&run));
         }
+        live.stand(&run);
+        if alarm != run.alarm() {
+            alarm = run.alarm();
+            timer.as_mut().reset(moment(alarm));
+        }
+        let is_waiting = run.record().state == State::RequiresAction;
         let input = tokio::select! {
             biased;
             () = live.cancel.cancelled() => Input::Cancel,
+            // A run that waits needs no process: the next one finds it in the store.
+            () = shared.draining.cancelled(), if is_waiting => return None,
             () = shared.stopping.cancelled() => {
                 Input::Fail(Error::new(Reason::ShuttingDown, "the service is going down"))
             }
-            () = &mut timer => match deadline {
-                Some(deadline) if deadline <= expiry => Input::Deadline,
+            () = &mut timer => match alarm {
+                Some((_, Alarm::Deadline)) => Input::Deadline,
                 _ => Input::Expire,
             },
+            Some(command) = commands.recv() => {
+                match run.submit(command.submissions, clock::now(), &mut effects) {
+                    Ok(()) => replies.push(command.reply),
+                    Err(error) => drop(command.reply.send(Err(error))),
+                }
+                continue;
+            }
             input = work.next() => input,
         };
         run.on(input, clock::now(), &mut effects);
+    }
+}
+
+/// The moment of an alarm, on the clock that tests can stop.
+fn moment(alarm: Option<(SystemTime, Alarm)>) -> Instant {
+    let left = alarm.map_or(NEVER, |(time, _)| {
+        time.duration_since(clock::now()).unwrap_or_default()
+    });
+    Instant::now() + left.min(NEVER)
+}
+
+fn reply(replies: &mut Vec<oneshot::Sender<Result<(), Error>>>, result: Result<(), Error>) {
+    for reply in replies.drain(..) {
+        // Who asked may have gone; the answer counts all the same.
+        let _ = reply.send(result.clone());
+    }
+}
+
+/// The run as it is now.
+pub(super) fn finished(run: &Run) -> Finished {
+    Finished {
+        response: run.response(),
+        record: Arc::new(run.record().clone()),
     }
 }
 
@@ -239,6 +273,8 @@ async fn bury(shared: &Shared, live: &LiveRun, mut record: RunRecord) -> Finishe
     record.state = State::Ended(Outcome::Failed(Error::internal("the run panicked")));
     record.end_time = Some(now);
     record.expire_time = None;
+    record.waits_since = None;
+    record.pending.clear();
     record.last_sequence = sequence;
     record.reserved_sequence = sequence;
     let record = Arc::new(record);

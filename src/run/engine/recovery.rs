@@ -22,8 +22,7 @@ impl Engine {
             let beginning = Beginning {
                 history: store.history(&record.thread).await?,
                 steps: shared.all_steps(&record.id).await?,
-                catalogue: shared.ports.toolbox.catalogue(),
-                parallel_calls: shared.settings.parallel_calls,
+                terms: shared.terms(&record.snapshot.selection),
                 record,
             };
             let live = Arc::new(LiveRun::new(

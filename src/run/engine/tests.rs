@@ -10,12 +10,13 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::*;
+use crate::run::action::Answer;
 use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use crate::run::event::{Body, Progress};
 use crate::run::message::Content;
 use crate::run::page::Listed;
 use crate::run::ports::{
-    Append, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Save,
+    Append, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Pending, Save,
     ServerStatus, ThreadChange,
 };
 use crate::run::record::ThreadRecord;
@@ -89,7 +90,7 @@ impl Model for World {
 #[async_trait]
 impl Toolbox for World {
     fn catalogue(&self) -> Arc<Catalogue> {
-        let tools = ["echo", "slow", "hang", "panic"].map(|name| Arc::new(tool(name)));
+        let tools = ["echo", "slow", "hang", "panic", "risky"].map(|name| Arc::new(tool(name)));
         Arc::new(Catalogue::new(7, tools))
     }
 
@@ -200,6 +201,10 @@ impl Store for World {
             .collect())
     }
 
+    async fn pending_actions(&self, _: Page) -> Result<Listed<Pending>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
     async fn runs(&self, _: &ThreadId, _: &[&'static str], _: Page) -> Result<Listed<RunRecord>, Error> {
         unreachable!("the engine does not ask")
     }
@@ -281,6 +286,11 @@ fn tool(name: &str) -> Tool {
         input_schema: Arc::new(json!({"type": "object"})),
         output_schema: None,
         annotations: Annotations::default(),
+        policy: if name == "risky" {
+            Policy::Ask
+        } else {
+            Policy::Allow
+        },
     })
 }
 
@@ -299,6 +309,7 @@ fn engine(turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
         instructions: String::new(),
         limits: Limits::default(),
         execution_limit: Duration::from_secs(600),
+        waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),
         parallel_calls: 2,
     };
@@ -563,11 +574,27 @@ async fn a_run_that_a_dead_process_left_goes_on_from_its_last_step() {
     ) {}
     let (next, after) = after_death(&engine, &world, [says("never mind")]);
     assert_eq!(next.recover().await.unwrap(), 1);
-    let watch = next.watch(handle.thread(), handle.id(), 0).await.unwrap();
-    let seen = events(watch).await;
+    let mut watch = next.watch(handle.thread(), handle.id(), 0).await.unwrap();
+    let mut seen = Vec::new();
+    let asked = loop {
+        let event = watch.next().await.unwrap().unwrap();
+        seen.push(Arc::clone(&event));
+        if let Body::ActionRequired(action) = &event.body {
+            break action.id.clone();
+        }
+    };
+    let submission = Submission {
+        action: asked,
+        digest: String::new(),
+        answer: Answer::Reject("nobody knows".into()),
+    };
+    next.submit(handle.thread(), handle.id(), vec![submission])
+        .await
+        .unwrap();
+    seen.extend(events(watch).await);
     assert_eq!(
         outputs(&after),
-        ["the outcome is not known: the process died during the call"]
+        ["not called: the call was rejected: nobody knows"]
     );
     let record = after.written.lock().unwrap().record.clone().unwrap();
     assert_eq!(record.state, State::Ended(Outcome::Completed));
@@ -580,6 +607,59 @@ async fn a_run_that_a_dead_process_left_goes_on_from_its_last_step() {
         "{gaps:?}"
     );
     assert_eq!(next.recover().await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
+    let (engine, world) = engine([calls(&["risky"])]);
+    let handle = begin(&engine).await;
+    let waiting = handle.answered().await.unwrap();
+    assert_eq!(waiting.record.state, State::RequiresAction);
+    let watch = handle.watch();
+    engine.drain(Duration::from_secs(60)).await;
+    let mut watch = watch;
+    let told = loop {
+        match watch.next().await {
+            Ok(event) => assert!(event.is_some(), "a stream does not end silently"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(told.reason(), Reason::ShuttingDown);
+    assert_eq!(
+        handle.finished().await.unwrap_err().reason(),
+        Reason::ShuttingDown
+    );
+
+    let (next, after) = after_death(&engine, &world, [says("done")]);
+    assert_eq!(next.recover().await.unwrap(), 1);
+    let (thread, run) = (handle.thread(), handle.id());
+    let submission = Submission {
+        action: waiting.record.pending[0].id.clone(),
+        digest: String::new(),
+        answer: Answer::Approve(None),
+    };
+    next.submit(thread, run, vec![submission.clone()]).await.unwrap();
+    let seen = events(next.watch(thread, run, 0).await.unwrap()).await;
+    assert!(matches!(&seen.last().unwrap().body, Body::Ended(record) if record.state.name() == "completed"));
+    assert_eq!(
+        after
+            .written
+            .lock()
+            .unwrap()
+            .record
+            .clone()
+            .unwrap()
+            .usage
+            .tool_calls,
+        1
+    );
+    next.submit(thread, run, vec![submission.clone()]).await.unwrap();
+    let other = Submission {
+        answer: Answer::Reject(String::new()),
+        ..submission
+    };
+    let late = next.submit(thread, run, vec![other]).await.unwrap_err();
+    assert_eq!(late.reason(), Reason::ActionNotPending);
 }
 
 #[tokio::test(start_paused = true)]

@@ -78,7 +78,8 @@ impl Watch {
     /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// `STORE_UNAVAILABLE`; `EVENTS_EXPIRED`; `RUN_NOT_FOUND` when the run was deleted meanwhile.
+    /// `STORE_UNAVAILABLE`; `EVENTS_EXPIRED`; `RUN_NOT_FOUND` when the run was deleted meanwhile;
+    /// `SHUTTING_DOWN` when the run waits for people and this process does not.
     pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Error> {
         loop {
             if let Some(event) = self.read.pop_front() {
@@ -103,7 +104,13 @@ impl Watch {
                     }
                 }
                 // The sender lives in the log that this watch holds on to, so it cannot be gone.
-                Next::Nothing => news.changed().await.map_err(Error::internal)?,
+                Next::Nothing => {
+                    tokio::select! {
+                        biased;
+                        changed = news.changed() => changed.map_err(Error::internal)?,
+                        left = live.left() => return Err(left),
+                    }
+                }
             }
         }
     }

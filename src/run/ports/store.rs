@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
+use crate::run::action::Action;
 use crate::run::error::Error;
 use crate::run::event::Event;
 use crate::run::id::{MessageId, RunId, ThreadId};
@@ -62,6 +63,12 @@ pub trait Store: Send + Sync {
         states: &[&'static str],
         page: Page,
     ) -> Result<Listed<RunRecord>, Error>;
+
+    /// A page of what runs wait for, of all threads.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn pending_actions(&self, page: Page) -> Result<Listed<Pending>, Error>;
 
     /// The messages that a run wrote and the one that it answers, oldest first.
     ///
@@ -196,6 +203,17 @@ pub struct Save {
     pub steps: Vec<Arc<Step>>,
     /// New events, in their order.
     pub events: Vec<Arc<Event>>,
+}
+
+/// Something that a run waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// The run's thread.
+    pub thread: ThreadId,
+    /// The run.
+    pub run: RunId,
+    /// What it waits for.
+    pub action: Action,
 }
 
 /// New events of one run, in their order: at least one.

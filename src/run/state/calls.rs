@@ -5,22 +5,19 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use super::Effect;
 use super::journal::Journal;
-use crate::run::catalogue::{Catalogue, Tool};
+use super::{Effect, Terms};
+use crate::run::action::{Action, Answer, Request, Resolution, Submission};
+use crate::run::catalogue::{Catalogue, Policy, Tool};
+use crate::run::error::{Error, Reason};
 use crate::run::event::Body;
-use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
+use crate::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{CallOutput, Message, Part, Role, ToolCall, ToolOutput};
 use crate::run::step::{Step, StepState, Work};
-
-/// What a call is answered with when nobody knows what became of it.
-const UNKNOWN_OUTCOME: &str = "the outcome is not known: the process died during the call";
 
 #[derive(Debug)]
 pub(super) struct Calls {
     slots: Vec<Slot>,
-    /// How many may go on at once.
-    parallel: usize,
 }
 
 #[derive(Debug)]
@@ -33,12 +30,20 @@ struct Slot {
     output: Option<Arc<ToolOutput>>,
 }
 
+/// An answer that fits.
+struct Acceptance {
+    action: ActionId,
+    answer: Answer,
+    /// What to call, if the call was approved.
+    ready: Option<(Arc<Tool>, Map<String, Value>)>,
+}
+
 /// What a change of the calls brings.
 #[derive(Debug, Default)]
 pub(super) struct Change {
     /// Steps that are new or have changed.
     pub(super) steps: Vec<Step>,
-    /// Calls that are answered.
+    /// What tells of it.
     pub(super) bodies: Vec<Body>,
     /// Calls to make, once the steps are written.
     pub(super) made: Vec<Effect>,
@@ -46,12 +51,11 @@ pub(super) struct Change {
 
 impl Calls {
     /// The calls that a message asks for. Those that can be made are up to `allowed`, of tools that exist, with
-    /// arguments that fit; the others are answered at once, with what is wrong.
+    /// arguments that fit; the others are answered at once, with what is wrong. What is to be asked first is asked.
     pub(super) fn new(
         message: &Message,
         allowed: u32,
-        parallel: usize,
-        catalogue: &Catalogue,
+        terms: &Terms,
         journal: &mut Journal,
         mint: &mut Mint,
         now: SystemTime,
@@ -59,20 +63,16 @@ impl Calls {
         let turn = journal.record().usage.turns;
         let mut change = Change::default();
         let slots = message.tool_calls().enumerate().map(|(index, call)| {
-            let mut slot = Slot::new(call, turn, catalogue, journal.place(), mint, now);
+            let mut slot = Slot::new(call, turn, &terms.catalogue, journal.place(), mint, now);
             let problem = if index >= allowed as usize {
                 Some("not called: the run's tool calls are used up".to_owned())
             } else {
-                slot.prepare(catalogue).err()
+                slot.prepare(terms, mint, now, &mut change.bodies).err()
             };
             match problem {
                 Some(text) => {
-                    let body = slot.fill(
-                        ToolOutput::failure(text),
-                        Duration::ZERO,
-                        StepState::Completed,
-                        now,
-                    );
+                    let output = ToolOutput::failure(text);
+                    let body = slot.fill(output, Duration::ZERO, StepState::Completed, now);
                     change.bodies.push(body);
                 }
                 None => journal.count(0, 1),
@@ -81,20 +81,18 @@ impl Calls {
         });
         let mut calls = Self {
             slots: slots.collect(),
-            parallel: parallel.max(1),
         };
-        change.made = calls.start(now);
+        change.made = calls.start(terms, now);
         change.steps = calls.slots.iter().map(|slot| slot.step.clone()).collect();
         (calls, change)
     }
 
     /// The calls of a turn that a dead process was at, as the ledger has them. One that may have had its effect
-    /// is made again only if that does no harm.
+    /// is made again only if that does no harm; about any other, somebody is to decide.
     pub(super) fn resumed(
         message: &Message,
         steps: &[Arc<Step>],
-        parallel: usize,
-        catalogue: &Catalogue,
+        terms: &Terms,
         journal: &mut Journal,
         mint: &mut Mint,
         now: SystemTime,
@@ -102,21 +100,17 @@ impl Calls {
         let turn = journal.record().usage.turns;
         let mut change = Change::default();
         let slots = message.tool_calls().map(|call| {
-            let kept = steps.iter().find(|step| is_of(step, &call.id));
-            let is_untouched = kept.is_some_and(|step| step.state == StepState::Waiting);
-            let mut slot = match kept {
-                Some(step) => Slot::of(call, step),
-                None => Slot::new(call, turn, catalogue, journal.place(), mint, now),
-            };
-            if slot.output.is_some() {
+            let Some(step) = steps.iter().find(|step| is_of(step, &call.id)) else {
+                // The steps are written with their message; one that is not there was never begun.
+                let mut slot = Slot::new(call, turn, &terms.catalogue, journal.place(), mint, now);
+                let output = ToolOutput::failure("not called: the process died");
+                change
+                    .bodies
+                    .push(slot.fill(output, Duration::ZERO, StepState::Completed, now));
                 return slot;
-            }
-            let is_safe = is_untouched || is_repeatable(catalogue, &call.tool);
-            let problem = match is_safe {
-                true => slot.prepare(catalogue).err(),
-                false => Some(UNKNOWN_OUTCOME.to_owned()),
             };
-            if let Some(text) = problem {
+            let mut slot = Slot::of(call, step);
+            if let Err(text) = slot.resume(terms, mint, now, &mut change.bodies) {
                 let output = ToolOutput::failure(text);
                 change
                     .bodies
@@ -126,11 +120,63 @@ impl Calls {
         });
         let mut calls = Self {
             slots: slots.collect(),
-            parallel: parallel.max(1),
         };
-        change.made = calls.start(now);
+        change.made = calls.start(terms, now);
         change.steps = calls.slots.iter().map(|slot| slot.step.clone()).collect();
         (calls, change)
+    }
+
+    /// What is asked and not answered yet, the oldest first.
+    pub(super) fn pending(&self) -> Vec<Arc<Action>> {
+        let pending = self.slots.iter().filter_map(|slot| slot.step.pending());
+        pending.cloned().collect()
+    }
+
+    /// Whether any call is being made.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.slots.iter().any(Slot::is_at_work)
+    }
+
+    /// Takes answers to what was asked: all of them or none.
+    ///
+    /// # Errors
+    /// `ACTION_NOT_PENDING`; `VALIDATION_FAILED` for an answer that does not fit its action.
+    pub(super) fn submit(
+        &mut self,
+        submissions: Vec<Submission>,
+        terms: &Terms,
+        now: SystemTime,
+    ) -> Result<Change, Error> {
+        let mut accepted = Vec::with_capacity(submissions.len());
+        for (index, submission) in submissions.into_iter().enumerate() {
+            let place = self
+                .slots
+                .iter()
+                .position(|slot| slot.asks(&submission.action))
+                .ok_or_else(|| not_pending(&submission.action))?;
+            let slot = &self.slots[place];
+            if slot.is_answered_by(&submission) {
+                continue;
+            }
+            accepted.push((place, slot.accept(index, submission, terms)?));
+        }
+        let mut change = Change::default();
+        let mut changed = Vec::with_capacity(accepted.len());
+        for (place, acceptance) in accepted {
+            let slot = &mut self.slots[place];
+            if slot.step.pending().is_some() {
+                slot.resolve(acceptance, now, &mut change.bodies);
+                changed.push(place);
+            }
+        }
+        change.made = self.start(terms, now);
+        for (place, slot) in self.slots.iter().enumerate() {
+            let is_started = change.made.iter().any(|effect| calls(effect, &slot.call.id));
+            if is_started || changed.contains(&place) {
+                change.steps.push(slot.step.clone());
+            }
+        }
+        Ok(change)
     }
 
     /// Whether more was asked for than was allowed.
@@ -155,15 +201,16 @@ impl Calls {
         call: &CallId,
         output: ToolOutput,
         duration: Duration,
+        terms: &Terms,
         now: SystemTime,
     ) -> Option<Change> {
         let slot = self
             .slots
             .iter_mut()
-            .find(|slot| slot.output.is_none() && slot.call.id == *call)?;
+            .find(|slot| slot.is_at_work() && slot.call.id == *call)?;
         let body = slot.fill(output, duration, StepState::Completed, now);
         let mut steps = vec![slot.step.clone()];
-        let made = self.start(now);
+        let made = self.start(terms, now);
         let started = |slot: &&Slot| made.iter().any(|effect| calls(effect, &slot.call.id));
         steps.extend(self.slots.iter().filter(started).map(|slot| slot.step.clone()));
         Some(Change {
@@ -173,10 +220,16 @@ impl Calls {
         })
     }
 
-    /// Answers every open call with the note.
-    pub(super) fn give_up(&mut self, note: &str, now: SystemTime) -> Change {
+    /// Answers every open call with the note, and says how what is still asked came to its end.
+    pub(super) fn give_up(&mut self, note: &str, resolution: Resolution, now: SystemTime) -> Change {
         let mut change = Change::default();
         for slot in self.slots.iter_mut().filter(|slot| slot.output.is_none()) {
+            if let Some(action) = slot.step.pending() {
+                change.bodies.push(Body::ActionResolved {
+                    action: action.id.clone(),
+                    resolution,
+                });
+            }
             let output = ToolOutput::failure(note);
             change
                 .bodies
@@ -208,13 +261,9 @@ impl Calls {
     }
 
     /// Starts as many of the calls that wait as there is room for.
-    fn start(&mut self, now: SystemTime) -> Vec<Effect> {
-        let at_work = self
-            .slots
-            .iter()
-            .filter(|slot| slot.is_called && slot.output.is_none())
-            .count();
-        let room = self.parallel.saturating_sub(at_work);
+    fn start(&mut self, terms: &Terms, now: SystemTime) -> Vec<Effect> {
+        let at_work = self.slots.iter().filter(|slot| slot.is_called()).count();
+        let room = terms.parallel_calls.max(1).saturating_sub(at_work);
         let waiting = self.slots.iter_mut().filter(|slot| slot.ready.is_some());
         waiting
             .take(room)
@@ -254,6 +303,8 @@ impl Slot {
                 work: Work::ToolCall {
                     call: call.clone(),
                     server: server.to_owned(),
+                    action: None,
+                    answer: None,
                     output: None,
                     duration: Duration::ZERO,
                 },
@@ -283,15 +334,175 @@ impl Slot {
         }
     }
 
-    /// Reads the arguments for the tool, or says what is wrong.
-    fn prepare(&mut self, catalogue: &Catalogue) -> Result<(), String> {
-        let call = &self.call;
-        let tool = catalogue
-            .get(&call.tool)
-            .ok_or_else(|| format!("there is no tool named {}", call.tool))?;
-        let arguments = tool.read_arguments(&call.arguments)?;
-        self.ready = Some((Arc::clone(tool), arguments));
+    /// Is at work, or will be without anybody's answer.
+    fn is_at_work(&self) -> bool {
+        self.output.is_none() && (self.is_called || self.ready.is_some())
+    }
+
+    fn is_called(&self) -> bool {
+        self.output.is_none() && self.is_called
+    }
+
+    /// Reads the arguments for the tool, or says what is wrong; then the call is ready, or asked about.
+    fn prepare(
+        &mut self,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+        bodies: &mut Vec<Body>,
+    ) -> Result<(), String> {
+        let (tool, arguments) = self.read(terms)?;
+        let description = tool.description();
+        let request = if tool.is_of_client() {
+            Request::ClientTool
+        } else if terms.catalogue.policy(&tool) == Policy::Ask {
+            Request::Approval {
+                server: description.server.clone(),
+                annotations: description.annotations,
+            }
+        } else {
+            self.ready = Some((tool, arguments));
+            return Ok(());
+        };
+        self.ask(request, &tool, terms, mint, now, bodies);
         Ok(())
+    }
+
+    /// The tool and the arguments that the model, or whoever approved the call, wants it called with.
+    fn read(&self, terms: &Terms) -> Result<(Arc<Tool>, Map<String, Value>), String> {
+        let tool = terms
+            .catalogue
+            .get(&self.call.tool)
+            .ok_or_else(|| format!("there is no tool named {}", self.call.tool))?;
+        let arguments = match &self.step.work {
+            Work::ToolCall {
+                answer: Some(Answer::Approve(Some(edited))),
+                ..
+            } => tool.check_arguments(edited.clone())?,
+            _ => tool.read_arguments(&self.call.arguments)?,
+        };
+        Ok((Arc::clone(tool), arguments))
+    }
+
+    fn ask(
+        &mut self,
+        request: Request,
+        tool: &Tool,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+        bodies: &mut Vec<Body>,
+    ) {
+        let expires = now.checked_add(terms.waiting_limit).unwrap_or(now);
+        let asked = Arc::new(Action::new(request, &self.call, tool, mint, now, expires));
+        bodies.push(Body::ActionRequired(Arc::clone(&asked)));
+        self.step.state = StepState::Waiting;
+        if let Work::ToolCall { action, answer, .. } = &mut self.step.work {
+            *action = Some(asked);
+            *answer = None;
+        }
+    }
+
+    /// Goes on from what the ledger says, or says why that cannot be.
+    fn resume(
+        &mut self,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+        bodies: &mut Vec<Body>,
+    ) -> Result<(), String> {
+        if self.output.is_some() || self.step.pending().is_some() {
+            return Ok(());
+        }
+        let (tool, arguments) = self.read(terms)?;
+        let annotations = tool.description().annotations;
+        let is_repeatable = annotations.read_only == Some(true) || annotations.idempotent == Some(true);
+        if self.step.state == StepState::Waiting || is_repeatable {
+            self.ready = Some((tool, arguments));
+            return Ok(());
+        }
+        let request = Request::UnknownOutcome {
+            server: tool.description().server.clone(),
+            call_time: self.step.start_time.unwrap_or(self.step.create_time),
+        };
+        self.ask(request, &tool, terms, mint, now, bodies);
+        Ok(())
+    }
+
+    fn asks(&self, id: &ActionId) -> bool {
+        matches!(&self.step.work, Work::ToolCall { action: Some(action), .. } if action.id == *id)
+    }
+
+    fn is_answered_by(&self, submission: &Submission) -> bool {
+        matches!(&self.step.work, Work::ToolCall { answer: Some(answer), .. } if *answer == submission.answer)
+    }
+
+    /// Whether the answer fits what is asked: with what is to be called, if anything.
+    fn accept(&self, index: usize, submission: Submission, terms: &Terms) -> Result<Acceptance, Error> {
+        let field = |name: &str| format!("answers[{index}].{name}");
+        let action = self
+            .step
+            .pending()
+            .ok_or_else(|| not_pending(&submission.action))?;
+        if !submission.digest.is_empty() && submission.digest != action.digest {
+            return Err(not_pending(&submission.action));
+        }
+        let ready = match &submission.answer {
+            Answer::Approve(_) if action.request == Request::ClientTool => {
+                let description = "the client's own function is answered by its output, or rejected";
+                return Err(Error::invalid(field("approve"), description));
+            }
+            Answer::Approve(edited) => {
+                let tool = terms.catalogue.get(&self.call.tool);
+                let tool = tool.ok_or_else(|| {
+                    Error::invalid(
+                        field("approve"),
+                        format!("there is no tool named {} now", self.call.tool),
+                    )
+                })?;
+                let arguments = match edited {
+                    Some(edited) => tool.check_arguments(edited.clone()),
+                    None => tool.read_arguments(&self.call.arguments),
+                };
+                let arguments = arguments.map_err(|text| Error::invalid(field("approve.arguments"), text))?;
+                Some((Arc::clone(tool), arguments))
+            }
+            Answer::Reject(_) | Answer::Output(_) => None,
+        };
+        Ok(Acceptance {
+            action: submission.action,
+            answer: submission.answer,
+            ready,
+        })
+    }
+
+    fn resolve(&mut self, acceptance: Acceptance, now: SystemTime, bodies: &mut Vec<Body>) {
+        let Acceptance {
+            action,
+            answer: given,
+            ready,
+        } = acceptance;
+        bodies.push(Body::ActionResolved {
+            action,
+            resolution: given.resolution(),
+        });
+        self.ready = ready;
+        let output = match &given {
+            Answer::Approve(_) => None,
+            Answer::Reject(reason) if reason.is_empty() => {
+                Some(ToolOutput::failure("not called: the call was rejected"))
+            }
+            Answer::Reject(reason) => Some(ToolOutput::failure(format!(
+                "not called: the call was rejected: {reason}"
+            ))),
+            Answer::Output(output) => Some(output.clone()),
+        };
+        if let Work::ToolCall { answer, .. } = &mut self.step.work {
+            *answer = Some(given);
+        }
+        if let Some(output) = output {
+            bodies.push(self.fill(output, Duration::ZERO, StepState::Completed, now));
+        }
     }
 
     fn fill(&mut self, output: ToolOutput, took: Duration, state: StepState, now: SystemTime) -> Body {
@@ -326,8 +537,7 @@ fn is_of(step: &Step, id: &CallId) -> bool {
     matches!(&step.work, Work::ToolCall { call, .. } if call.id == *id)
 }
 
-/// Whether a second call of the tool does no harm, as its server says.
-fn is_repeatable(catalogue: &Catalogue, tool: &str) -> bool {
-    let annotations = catalogue.get(tool).map(|tool| tool.description().annotations);
-    annotations.is_some_and(|says| says.read_only == Some(true) || says.idempotent == Some(true))
+fn not_pending(action: &ActionId) -> Error {
+    let text = "no such action waits for an answer";
+    Error::new(Reason::ActionNotPending, text).with("action", action.as_str())
 }

@@ -1,9 +1,10 @@
 //! The run's record, its steps, and the numbering of its events.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::Effect;
+use crate::run::action::Action;
 use crate::run::event::{Body, Event};
 use crate::run::message::{Message, Usage};
 use crate::run::ports::Save;
@@ -63,6 +64,40 @@ impl Journal {
         Body::StateChanged { from, to }
     }
 
+    /// Says what the run waits for now, and changes its state if it begins to wait, or waits no more; the body
+    /// tells of that.
+    ///
+    /// While it waits, only the wait is bounded: the time in which it works stands still.
+    pub(super) fn wait_for(
+        &mut self,
+        pending: Vec<Arc<Action>>,
+        is_at_work: bool,
+        execution_limit: Duration,
+        now: SystemTime,
+    ) -> Option<Body> {
+        self.record.pending = pending;
+        let expires = self.record.pending.iter().map(|action| action.expire_time).min();
+        match (&self.record.state, expires) {
+            (State::Running, Some(expires)) if !is_at_work => {
+                self.record.waits_since = Some(now);
+                self.record.expire_time = Some(expires);
+                Some(self.change_state(State::RequiresAction))
+            }
+            (State::RequiresAction, Some(expires)) => {
+                self.record.expire_time = Some(expires);
+                None
+            }
+            (State::RequiresAction, None) => {
+                let since = self.record.waits_since.take().unwrap_or(now);
+                self.record.waited += now.duration_since(since).unwrap_or_default();
+                let started = self.record.start_time.unwrap_or(now);
+                self.record.expire_time = started.checked_add(execution_limit + self.record.waited);
+                Some(self.change_state(State::Running))
+            }
+            _ => None,
+        }
+    }
+
     /// Counts turns and calls as used.
     pub(super) fn count(&mut self, turns: u32, calls: usize) {
         let tool_calls = u32::try_from(calls).unwrap_or(u32::MAX);
@@ -101,6 +136,8 @@ impl Journal {
         self.record.state = State::Ended(outcome);
         self.record.end_time = Some(now);
         self.record.expire_time = None;
+        self.record.waits_since = None;
+        self.record.pending.clear();
         self.record.last_sequence = last_sequence;
         self.record.reserved_sequence = last_sequence;
         let record = Arc::new(self.record.clone());

@@ -6,9 +6,10 @@ use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
 use super::*;
-use crate::run::catalogue::{Annotations, ToolDescription};
+use crate::run::action::{Action, Answer};
+use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
 use crate::run::error::Reason;
-use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Part, Usage};
 use crate::run::record::{Limits, Snapshot};
 
@@ -51,6 +52,9 @@ impl Stage {
             create_time: NOW,
             start_time: Some(NOW),
             expire_time: None,
+            pending: Vec::new(),
+            waited: Duration::ZERO,
+            waits_since: None,
             end_time: None,
         };
         let message = Arc::new(Message {
@@ -68,8 +72,7 @@ impl Stage {
             record: record.clone(),
             history: vec![Arc::clone(&message)],
             steps: Vec::new(),
-            catalogue: catalogue(),
-            parallel_calls: PARALLEL_CALLS,
+            terms: terms(),
         };
         let run = Run::start(beginning, mint, NOW, &mut effects);
         let mut stage = Self {
@@ -99,8 +102,7 @@ impl Stage {
             record: self.record.clone(),
             history: self.saved.clone(),
             steps: self.steps.values().cloned().collect(),
-            catalogue: catalogue(),
-            parallel_calls: PARALLEL_CALLS,
+            terms: terms(),
         };
         let mint = Mint::Sequential(u128::from(self.crashes) << 64);
         self.run = Run::resume(beginning, mint, NOW, &mut self.effects);
@@ -163,6 +165,22 @@ impl Stage {
         }
     }
 
+    fn pending(&self) -> Vec<Arc<Action>> {
+        self.run.record().pending.clone()
+    }
+
+    fn submit(&mut self, submissions: Vec<Submission>) -> Result<(), Error> {
+        let submitted = self.run.submit(submissions, NOW, &mut self.effects);
+        self.perform(false);
+        submitted
+    }
+
+    /// Answers the first thing that the run waits for.
+    fn decide(&mut self, answer: Answer) -> Result<(), Error> {
+        let action = self.pending()[0].clone();
+        self.submit(vec![submission(&action, answer)])
+    }
+
     fn outcome(&self) -> Option<&Outcome> {
         self.run.record().state.outcome()
     }
@@ -190,8 +208,19 @@ fn word(body: &Body) -> String {
         Body::ToolCallProgress { .. } => "progress".to_owned(),
         Body::ToolCallCompleted { output, .. } => format!("[{}]", output.text()),
         Body::TurnRestarted { first_void } => format!("void>={first_void}"),
+        Body::ActionRequired(action) => format!("ask:{}", action.call.tool),
+        Body::ActionResolved { resolution, .. } => format!("{resolution:?}").to_lowercase(),
         Body::UsageUpdated(usage) => format!("{}tok", usage.total_tokens()),
         Body::Ended(record) => format!("={}", record.state.name()),
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        catalogue: catalogue(),
+        parallel_calls: PARALLEL_CALLS,
+        execution_limit: Duration::from_secs(600),
+        waiting_limit: Duration::from_secs(86_400),
     }
 }
 
@@ -201,8 +230,21 @@ fn catalogue() -> Arc<Catalogue> {
         read_only: Some(true),
         ..Annotations::default()
     };
-    let tools = [tool("echo", Annotations::default()), tool("look", look)];
-    Arc::new(Catalogue::new(1, tools.map(Arc::new)))
+    let tools = [
+        tool("echo", Annotations::default()),
+        tool("look", look),
+        tool("risky", Annotations::default()),
+    ];
+    let catalogue = Arc::new(Catalogue::new(1, tools.map(Arc::new)));
+    let client_tools = vec![ClientTool {
+        name: "mine".to_owned(),
+        description: String::new(),
+        input_schema: Arc::new(json!({"type": "object"})),
+    }];
+    catalogue.selected(&Selection {
+        client_tools,
+        ..Selection::default()
+    })
 }
 
 fn tool(name: &str, annotations: Annotations) -> Tool {
@@ -215,6 +257,11 @@ fn tool(name: &str, annotations: Annotations) -> Tool {
         input_schema: Arc::new(json!({"type": "object", "required": ["text"]})),
         output_schema: None,
         annotations,
+        policy: if name == "risky" {
+            Policy::Ask
+        } else {
+            Policy::Allow
+        },
     })
 }
 
@@ -233,6 +280,21 @@ fn call(index: usize, tool: &str, json: &str) -> [ModelEvent; 2] {
             json: json.into(),
         },
     ]
+}
+
+fn submission(action: &Action, answer: Answer) -> Submission {
+    Submission {
+        action: action.id.clone(),
+        digest: action.digest.clone(),
+        answer,
+    }
+}
+
+fn says(text: &str) -> ToolOutput {
+    ToolOutput {
+        content: vec![crate::run::message::Content::Text(text.into())],
+        ..ToolOutput::default()
+    }
 }
 
 const STOP: ModelEvent = ModelEvent::Finished(Finish::Stop);
@@ -411,15 +473,132 @@ fn a_crash_during_calls_repeats_only_what_does_no_harm() {
     stage.crash();
     let made: Vec<&str> = stage.made.iter().map(|(tool, _)| tool.as_str()).collect();
     assert_eq!(made, ["echo", "look", "echo", "look", "echo"]);
+    let unknown = stage.pending();
+    assert!(matches!(
+        unknown[0].request,
+        crate::run::action::Request::UnknownOutcome { .. }
+    ));
+    stage.decide(Answer::Reject("leave it".into())).unwrap();
     stage.answer("seen");
     stage.answer("third");
     let outputs: Vec<String> = stage.saved[2].content.iter().map(output_text).collect();
     assert_eq!(outputs[0], "first");
     assert_eq!(outputs[1], "seen");
-    assert!(outputs[2].contains("not known"), "{}", outputs[2]);
+    assert_eq!(outputs[2], "not called: the call was rejected: leave it");
     assert_eq!(outputs[3], "third");
     stage.say([text("done"), STOP]);
     assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+}
+
+#[test]
+fn a_run_waits_for_people_and_for_its_client() {
+    let mut stage = Stage::new(Limits::default());
+    let asked = ["risky", "echo", "mine"].into_iter().enumerate();
+    stage.say(asked.flat_map(|(index, tool)| call(index, tool, r#"{"text":"x"}"#)));
+    stage.say([STOP]);
+    assert_eq!(stage.run.record().state, State::Running, "the echo is at work");
+    stage.answer("echoed");
+    assert_eq!(stage.run.record().state, State::RequiresAction);
+    let [risky, mine] = <[_; 2]>::try_from(stage.pending()).unwrap();
+    assert_eq!(
+        (risky.call.tool.as_str(), mine.call.tool.as_str()),
+        ("risky", "mine")
+    );
+    assert_ne!(risky.digest, mine.digest);
+
+    let wrong = Submission {
+        digest: "0".repeat(64),
+        ..submission(&risky, Answer::Approve(None))
+    };
+    let unfit = submission(&mine, Answer::Approve(None));
+    let bad_edit = Answer::Approve(Some(Map::new()));
+    let unknown = Submission {
+        action: ActionId::new(&mut Mint::System),
+        ..submission(&risky, Answer::Approve(None))
+    };
+    for (submission, reason) in [
+        (wrong, Reason::ActionNotPending),
+        (unknown, Reason::ActionNotPending),
+        (unfit.clone(), Reason::ValidationFailed),
+        (submission(&risky, bad_edit), Reason::ValidationFailed),
+    ] {
+        assert_eq!(stage.submit(vec![submission]).unwrap_err().reason(), reason);
+    }
+    // All of them or none.
+    let both = vec![submission(&risky, Answer::Approve(None)), unfit];
+    assert!(stage.submit(both).is_err());
+    assert_eq!(stage.pending().len(), 2);
+
+    let edited = Answer::Approve(Some(Map::from_iter([("text".to_owned(), json!("y"))])));
+    let approval = submission(&risky, edited);
+    stage.submit(vec![approval.clone()]).unwrap();
+    stage.submit(vec![approval]).unwrap();
+    let other = submission(&risky, Answer::Reject(String::new()));
+    assert_eq!(
+        stage.submit(vec![other]).unwrap_err().reason(),
+        Reason::ActionNotPending
+    );
+    assert_eq!(stage.made.last().unwrap().0, "risky");
+    assert_eq!(
+        stage.run.record().state,
+        State::RequiresAction,
+        "mine is still missing"
+    );
+    stage.decide(Answer::Output(says("my own"))).unwrap();
+    assert_eq!(stage.run.record().state, State::Running);
+    stage.answer("risked");
+    stage.say([text("done"), STOP]);
+    assert_eq!(
+        stage.transcript(),
+        "running +user +assistant calls:risky {\"text\":\"x\"} calls:echo {\"text\":\"x\"} calls:mine {\"text\":\"x\"} \
+         message ask:risky ask:mine [echoed] requires_action edited answered [my own] running [risked] +tool \
+         +assistant 'done' message =completed"
+    );
+}
+
+#[test]
+fn a_wait_survives_a_crash_and_ends_with_its_run() {
+    for (input, resolution, state) in [
+        (Input::Expire, "expired", "=expired"),
+        (Input::Cancel, "cancelled", "=cancelled"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, "risky", r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        let before = stage.pending();
+        stage.crash();
+        assert_eq!(stage.pending(), before, "the same is asked, under the same name");
+        assert_eq!(stage.run.record().state, State::RequiresAction);
+        assert_eq!(stage.run.alarm(), Some((before[0].expire_time, Alarm::Expiry)));
+        stage.feed(input);
+        let transcript = stage.transcript();
+        assert!(transcript.contains(&format!(" {resolution} [")), "{transcript}");
+        assert!(transcript.ends_with(state), "{transcript}");
+        assert!(stage.pending().is_empty());
+    }
+}
+
+#[test]
+fn time_in_which_a_run_waits_is_not_its_own() {
+    let limits = Limits {
+        max_duration: Some(Duration::from_secs(60)),
+        ..Limits::default()
+    };
+    let mut stage = Stage::new(limits);
+    let at = |seconds| NOW + Duration::from_secs(seconds);
+    assert_eq!(stage.run.alarm(), Some((at(60), Alarm::Deadline)));
+    stage.say(call(0, "mine", "{}"));
+    stage.run.on(Input::Model(STOP), at(10), &mut stage.effects);
+    stage.perform(false);
+    assert_eq!(stage.run.alarm(), Some((at(10 + 86_400), Alarm::Expiry)));
+    let answer = submission(&stage.pending()[0], Answer::Output(says("x")));
+    stage
+        .run
+        .submit(vec![answer], at(1_010), &mut stage.effects)
+        .unwrap();
+    stage.perform(false);
+    assert_eq!(stage.run.alarm(), Some((at(1_060), Alarm::Deadline)));
+    assert_eq!(stage.run.record().expire_time, Some(at(1_600)));
 }
 
 fn usage(tokens: u64) -> Usage {
@@ -451,6 +630,7 @@ enum Move {
     Expire,
     SaveFails(ModelEvent),
     Crash,
+    Decide { which: usize, answer: Answer },
 }
 
 fn model_event() -> impl Strategy<Value = ModelEvent> {
@@ -459,13 +639,26 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
         4 => "[a-z]{0,3}".prop_map(ModelEvent::TextDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::RefusalDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::ReasoningDelta),
-        4 => (index.clone(), prop_oneof![Just("echo"), Just("look"), Just("nope")])
+        4 => (index.clone(), prop_oneof![Just("echo"), Just("look"), Just("risky"), Just("mine"), Just("nope")])
             .prop_map(|(index, tool)| ModelEvent::ToolCallStarted { index, tool: tool.into() }),
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
         1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
         3 => Just(STOP),
         1 => prop_oneof![Just(Finish::Length), Just(Finish::ContentFilter)].prop_map(ModelEvent::Finished),
+    ]
+}
+
+fn an_answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        Just(Answer::Approve(None)),
+        Just(Answer::Approve(Some(Map::from_iter([(
+            "text".to_owned(),
+            json!(1)
+        )])))),
+        Just(Answer::Approve(Some(Map::new()))),
+        Just(Answer::Reject(String::new())),
+        Just(Answer::Output(says("given"))),
     ]
 }
 
@@ -483,6 +676,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::Expire),
         1 => model_event().prop_map(Move::SaveFails),
         2 => Just(Move::Crash),
+        6 => (any::<usize>(), an_answer()).prop_map(|(which, answer)| Move::Decide { which, answer }),
     ]
 }
 
@@ -521,6 +715,16 @@ fn play(stage: &mut Stage, step: Move) {
             stage.feed_to_store(done(call), true);
         }
         Move::Crash => stage.crash(),
+        Move::Decide { which, answer } => {
+            let pending = stage.pending();
+            if !pending.is_empty() {
+                let action = &pending[which % pending.len()];
+                // An answer that does not fit is refused, and changes nothing.
+                let before = stage.events.len();
+                let refused = stage.submit(vec![submission(action, answer)]).is_err();
+                assert!(!refused || stage.events.len() == before);
+            }
+        }
         Move::SaveFails(event) => stage.feed_to_store(Input::Model(event), true),
         Move::Answer { .. } | Move::AnswerTwice | Move::AnswerAndFail | Move::Progress => {}
     }
@@ -545,10 +749,33 @@ fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
         check_answered(&request.messages)?;
     }
     let mut made = BTreeSet::new();
-    for (_, call) in stage.made.iter().filter(|(tool, _)| tool == "echo") {
-        prop_assert!(made.insert(call), "a call that may do harm is made once");
+    for (_, call) in stage
+        .made
+        .iter()
+        .filter(|(tool, _)| tool == "echo" || tool == "risky")
+    {
+        let is_first = made.insert(call);
+        prop_assert!(
+            is_first || was_approved_again(stage, call),
+            "a call that may do harm is made once"
+        );
     }
+    prop_assert!(
+        stage.made.iter().all(|(tool, _)| tool != "mine"),
+        "the client's own are the client's"
+    );
     Ok(())
+}
+
+/// Whether somebody had a call made again whose outcome a crash had left unknown.
+fn was_approved_again(stage: &Stage, call: &CallId) -> bool {
+    stage.events.iter().any(|event| match &event.body {
+        Body::ActionRequired(action) => {
+            action.call.id == *call
+                && matches!(action.request, crate::run::action::Request::UnknownOutcome { .. })
+        }
+        _ => false,
+    })
 }
 
 fn check_sequences(stage: &Stage) -> Result<(), TestCaseError> {
@@ -583,6 +810,8 @@ fn check_events(stage: &Stage) -> Result<(), TestCaseError> {
     }
     let mut begun = BTreeSet::new();
     let mut texts: BTreeMap<MessageId, String> = BTreeMap::new();
+    let mut asked = BTreeSet::new();
+    let mut state = "none";
     for (place, event) in events.iter().enumerate() {
         let is_last = place + 1 == events.len();
         prop_assert_eq!(
@@ -598,11 +827,22 @@ fn check_events(stage: &Stage) -> Result<(), TestCaseError> {
                 let is_saved = message.content.is_empty() || stage.saved.iter().any(|saved| saved == message);
                 prop_assert!(is_saved, "a message is written before it is shown whole");
             }
+            Body::StateChanged { from, to } => {
+                prop_assert_eq!(from.as_ref().map_or("none", State::name), state);
+                state = to.name();
+                prop_assert!(
+                    state != "requires_action" || !asked.is_empty(),
+                    "it waits for something"
+                );
+            }
+            Body::ActionRequired(action) => prop_assert!(asked.insert(action.id.clone())),
+            Body::ActionResolved { action, .. } => prop_assert!(asked.remove(action), "resolved once"),
             Body::ToolCallStarted { call, .. } => prop_assert!(begun.insert(call.clone())),
             Body::ToolCallCompleted { call, .. } => prop_assert!(begun.remove(call), "answered once"),
             _ => {}
         }
     }
+    prop_assert!(asked.is_empty(), "everything that was asked is resolved");
     prop_assert!(begun.is_empty(), "every call that began is answered");
     prop_assert!(texts.is_empty(), "every message that began is completed");
     Ok(())

@@ -1,6 +1,7 @@
 //! Rows as SQLite gives them, read back into the heart's types.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
@@ -8,6 +9,7 @@ use sqlx::{Decode, Row, Sqlite, Type};
 use crate::run::error::Error;
 use crate::run::id::{MessageId, RunId, ThreadId};
 use crate::run::message::Message;
+use crate::run::ports::Pending;
 use crate::run::record::{RunRecord, State, ThreadRecord};
 use crate::run::step::Step;
 use crate::store::row;
@@ -16,7 +18,8 @@ use crate::store::row;
 macro_rules! run_columns {
     () => {
         "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.usage, r.last_sequence, \
-         r.reserved_sequence, r.create_time, r.start_time, r.expire_time, r.end_time"
+         r.reserved_sequence, r.create_time, r.start_time, r.expire_time, r.end_time, \
+         r.pending, r.waited, r.waits_since"
     };
 }
 
@@ -48,6 +51,12 @@ pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
             start_time: optional_time(row, "start_time")?,
             expire_time: optional_time(row, "expire_time")?,
             end_time: optional_time(row, "end_time")?,
+            pending: match get::<Option<&str>>(row, "pending")? {
+                Some(pending) => serde_json::from_str(pending)?,
+                None => Vec::new(),
+            },
+            waited: Duration::from_micros(count(row, "waited")?),
+            waits_since: optional_time(row, "waits_since")?,
         })
     };
     read().map_err(|odd| unreadable("run", row, &odd))
@@ -93,6 +102,21 @@ pub(super) fn thread(row: &SqliteRow) -> Result<ThreadRecord, Error> {
         })
     };
     read().map_err(|odd| unreadable("thread", row, &odd))
+}
+
+/// Reads something that a run waits for.
+///
+/// # Errors
+/// `INTERNAL` when the row holds what cannot be.
+pub(super) fn pending(row: &SqliteRow) -> Result<Pending, Error> {
+    let read = || -> Result<Pending, Odd> {
+        Ok(Pending {
+            thread: ThreadId::parse(get(row, "thread_id")?)?,
+            run: RunId::parse(get(row, "id")?)?,
+            action: serde_json::from_str(get(row, "action")?)?,
+        })
+    };
+    read().map_err(|odd| unreadable("run", row, &odd))
 }
 
 /// Reads a step.

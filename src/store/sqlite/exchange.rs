@@ -179,8 +179,8 @@ async fn read_ended(
 const UPDATES: [&str; 2] = [
     "UPDATE runs SET state = column2, detail = column3, message = column4, active = column5, usage = column6, \
      last_sequence = column7, reserved_sequence = max(reserved_sequence, column8), start_time = column9, \
-     expire_time = column10, end_time = column11, \
-     last_position = max(last_position, coalesce(column12, last_position)) FROM",
+     expire_time = column10, end_time = column11, pending = column12, waited = column13, \
+     waits_since = column14, last_position = max(last_position, coalesce(column15, last_position)) FROM",
     "WHERE runs.id = column1",
 ];
 
@@ -192,7 +192,8 @@ const NEW_THREADS: [&str; 2] = [
 
 const NEW_RUNS: [&str; 2] = [
     "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, \
-     expire_time, end_time, thread, snapshot, create_time, first_position, last_position, has_events) \
+     expire_time, end_time, pending, waited, waits_since, thread, snapshot, create_time, first_position, \
+     last_position, has_events) \
      SELECT *, 1 FROM",
     "WHERE column1 IS NOT NULL",
 ];
@@ -236,9 +237,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -
     let mut script = Script::default();
     let updates: Vec<_> = changes.updates.into_values().collect();
     let runs: Vec<_> = changes.runs.into_values().collect();
-    script.rows(UPDATES, 12, &updates, update);
+    script.rows(UPDATES, 15, &updates, update);
     script.rows(NEW_THREADS, 5, &changes.threads, new_thread);
-    script.rows(NEW_RUNS, 16, &runs, new_run);
+    script.rows(NEW_RUNS, 19, &runs, new_run);
     script.rows(NEW_MESSAGES, 9, &changes.messages, new_message);
     script.rows(NEW_STEPS, 3, &changes.steps, new_step);
     script.rows(NEW_EVENTS, 3, &changes.events, new_events);
@@ -299,7 +300,7 @@ fn update(update: &RunUpdate, row: &mut Row) {
     row.add(update.last_position);
 }
 
-/// What a run's row has in common when it is inserted and when it is updated: eleven columns.
+/// What a run's row has in common when it is inserted and when it is updated: fourteen columns.
 fn progress(record: &RunRecord, row: &mut Row) {
     row.add(record.id.as_str())
         .add(record.state.name())
@@ -311,7 +312,10 @@ fn progress(record: &RunRecord, row: &mut Row) {
         .add(row::count(record.reserved_sequence))
         .add(record.start_time.map(row::micros))
         .add(record.expire_time.map(row::micros))
-        .add(record.end_time.map(row::micros));
+        .add(record.end_time.map(row::micros))
+        .add(row::pending(record))
+        .add(i64::try_from(record.waited.as_micros()).unwrap_or(i64::MAX))
+        .add(record.waits_since.map(row::micros));
 }
 
 fn new_thread(new: &NewThread, row: &mut Row) {

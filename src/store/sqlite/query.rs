@@ -9,6 +9,7 @@ use crate::run::error::{Error, Reason};
 use crate::run::id::{MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Cursor, Listed, Order, Page};
+use crate::run::ports::Pending;
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 use crate::store::batch::NOWHERE;
@@ -72,6 +73,16 @@ const ACTIVE_RUNS: &str = concat!(
     run_columns!(),
     " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.active ORDER BY r.create_time, r.number"
 );
+
+const PENDING: Section = Section {
+    select: "SELECT t.id AS thread_id, r.id, j.value AS action, \
+             json_extract(j.value, '$.create_time.secs_since_epoch') * 1000000 \
+             + json_extract(j.value, '$.create_time.nanos_since_epoch') / 1000 AS cursor_0, \
+             r.number * 65536 + j.key AS cursor_1 \
+             FROM runs r JOIN threads t ON t.number = r.thread JOIN json_each(r.pending) j \
+             WHERE r.pending IS NOT NULL",
+    key: ("cursor_0", "cursor_1"),
+};
 
 const STEPS: Section = Section {
     select: "SELECT s.step, s.place AS cursor_0, s.run AS cursor_1 FROM runs r JOIN steps s ON s.run = r.number \
@@ -164,6 +175,11 @@ impl Readers {
             decode::run,
         )
         .await
+    }
+
+    pub(super) async fn pending_actions(&self, page: Page) -> Result<Listed<Pending>, Error> {
+        self.section(&PENDING, SqliteArguments::default(), page, decode::pending)
+            .await
     }
 
     pub(super) async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error> {

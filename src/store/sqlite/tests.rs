@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sqlx::Executor;
 use sqlx::sqlite::SqliteConnection;
@@ -80,6 +80,9 @@ fn opening(text: &str) -> Opening {
             create_time: UNIX_EPOCH,
             start_time: Some(UNIX_EPOCH),
             expire_time: None,
+            pending: Vec::new(),
+            waited: Duration::ZERO,
+            waits_since: None,
             end_time: None,
         },
         creates_thread: true,
@@ -245,7 +248,7 @@ async fn the_database_itself_holds_off_a_second_active_run() {
     store.open_run(opening("hello")).await.unwrap();
     let copy = "INSERT INTO runs SELECT number + 1, id || 'x', thread, state, detail, message, active, \
                 snapshot, usage, last_sequence, reserved_sequence, create_time, start_time, expire_time, \
-                end_time, first_position, last_position, has_events FROM runs";
+                end_time, pending, waited, waits_since, first_position, last_position, has_events FROM runs";
     let error = place.stranger().await.execute(copy).await.unwrap_err();
     assert!(
         error

@@ -1,0 +1,116 @@
+//! What runs wait for, and the answers to it.
+
+use super::message::{call_to_pb, output_from_pb};
+use super::tool::annotations;
+use super::{name, structure, timestamp};
+use crate::api::pb::{self, action_answer, pending_action};
+use crate::run::action::{Action, Answer, Request, Resolution, Submission};
+use crate::run::error::{Error, Violation};
+use crate::run::id::{ActionId, RunId, ThreadId};
+use crate::run::record::RunRecord;
+
+/// Something that a run waits for, as the contract has it.
+pub fn to_pb(thread: &ThreadId, run: &RunId, action: &Action) -> pb::PendingAction {
+    let tool_call = Some(call_to_pb(&action.call));
+    let request = match &action.request {
+        Request::Approval {
+            server,
+            annotations: says,
+        } => pending_action::Request::ToolApproval(pb::ToolApprovalRequest {
+            tool_call,
+            server: server.clone(),
+            annotations: annotations("", *says),
+        }),
+        Request::ClientTool => pending_action::Request::ClientTool(pb::ClientToolRequest { tool_call }),
+        Request::UnknownOutcome { server, call_time } => {
+            pending_action::Request::UnknownOutcome(pb::UnknownOutcomeRequest {
+                tool_call,
+                server: server.clone(),
+                call_time: Some(timestamp(*call_time)),
+            })
+        }
+    };
+    pb::PendingAction {
+        id: action.id.to_string(),
+        run: name::run(thread, run),
+        digest: action.digest.clone(),
+        request: Some(request),
+        create_time: Some(timestamp(action.create_time)),
+        expire_time: Some(timestamp(action.expire_time)),
+    }
+}
+
+/// Everything that a run waits for.
+pub fn all_to_pb(record: &RunRecord) -> Vec<pb::PendingAction> {
+    let pending = record.pending.iter();
+    pending
+        .map(|action| to_pb(&record.thread, &record.id, action))
+        .collect()
+}
+
+/// How an action came to its end, as the contract has it.
+pub fn outcome(resolution: Resolution) -> pb::ActionOutcome {
+    match resolution {
+        Resolution::Approved => pb::ActionOutcome::Approved,
+        Resolution::Edited => pb::ActionOutcome::Edited,
+        Resolution::Rejected => pb::ActionOutcome::Rejected,
+        Resolution::Answered => pb::ActionOutcome::Answered,
+        Resolution::Expired => pb::ActionOutcome::Expired,
+        Resolution::Cancelled => pb::ActionOutcome::Cancelled,
+    }
+}
+
+/// Reads answers.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming every field that does not fit.
+pub fn submissions(answers: Vec<pb::ActionAnswer>) -> Result<Vec<Submission>, Error> {
+    if answers.is_empty() {
+        return Err(Error::invalid("answers", "must have at least one"));
+    }
+    let mut submissions: Vec<Submission> = Vec::with_capacity(answers.len());
+    let mut violations: Vec<Violation> = Vec::new();
+    for (index, answer) in answers.into_iter().enumerate() {
+        match submission(&format!("answers[{index}]"), answer) {
+            Ok(submission) => {
+                if submissions.iter().any(|other| other.action == submission.action) {
+                    violations.push(Violation {
+                        field: format!("answers[{index}].action_id"),
+                        description: "is answered twice".to_owned(),
+                    });
+                }
+                submissions.push(submission);
+            }
+            Err(error) => violations.extend_from_slice(error.violations()),
+        }
+    }
+    if violations.is_empty() {
+        Ok(submissions)
+    } else {
+        Err(Error::invalid_fields(violations))
+    }
+}
+
+fn submission(field: &str, answer: pb::ActionAnswer) -> Result<Submission, Error> {
+    let action = ActionId::parse(&answer.action_id)
+        .map_err(|_| Error::invalid(format!("{field}.action_id"), "must be the id of a pending action"))?;
+    let given = match answer.answer {
+        Some(action_answer::Answer::Approve(approve)) => {
+            Answer::Approve(approve.arguments.map(structure::to_json))
+        }
+        Some(action_answer::Answer::Reject(reject)) => Answer::Reject(reject.reason),
+        Some(action_answer::Answer::Output(output)) => {
+            Answer::Output(output_from_pb(&format!("{field}.output"), output)?)
+        }
+        Some(action_answer::Answer::Elicitation(_)) => {
+            let description = "does not fit: no MCP server has asked for this";
+            return Err(Error::invalid(format!("{field}.elicitation"), description));
+        }
+        None => return Err(Error::invalid(field, "must have an answer")),
+    };
+    Ok(Submission {
+        action,
+        digest: answer.digest,
+        answer: given,
+    })
+}

@@ -1,0 +1,140 @@
+//! What a run can wait for, and how it is answered. What is stored is the serialised form of these types: rename
+//! with care.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::catalogue::{Annotations, Tool};
+use super::id::{ActionId, Mint};
+use super::message::{ToolCall, ToolOutput};
+
+/// Something that a run waits for: a decision about one call, or its output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Action {
+    /// Its name.
+    pub id: ActionId,
+    /// The call.
+    pub call: ToolCall,
+    /// What is asked for.
+    pub request: Request,
+    /// Binds an answer to what was shown: of server, tool, arguments and schema, in hex.
+    pub digest: String,
+    /// When the run began to wait for it.
+    pub create_time: SystemTime,
+    /// When it, and with it the run, expires unless it is answered.
+    pub expire_time: SystemTime,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// A person is to decide whether the call is made.
+    Approval {
+        /// The tool's server in the configuration.
+        server: String,
+        /// What the server says of the tool's effects.
+        annotations: Annotations,
+    },
+    /// The client is to carry out a function of its own.
+    ClientTool,
+    /// A crash cut the call off: a person is to decide whether it is made again.
+    UnknownOutcome {
+        /// The tool's server in the configuration.
+        server: String,
+        /// When the call was sent.
+        call_time: SystemTime,
+    },
+}
+
+/// The answer to one action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Make the call: with these arguments, or with the model's own.
+    Approve(Option<Map<String, Value>>),
+    /// Do not make it. The reason is for the model; it may be empty.
+    Reject(String),
+    /// Do not make it: this is its output.
+    Output(ToolOutput),
+}
+
+/// An answer on its way to the run that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// The action that it answers.
+    pub action: ActionId,
+    /// The digest that was shown; empty when it is not to be compared.
+    pub digest: String,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// How an action came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// The call was approved as the model wrote it.
+    Approved,
+    /// The call was approved with other arguments.
+    Edited,
+    /// The call was rejected.
+    Rejected,
+    /// The output was given.
+    Answered,
+    /// Nobody answered in time.
+    Expired,
+    /// The run ended before an answer came.
+    Cancelled,
+}
+
+impl Action {
+    /// An action about this call of this tool.
+    pub fn new(
+        request: Request,
+        call: &ToolCall,
+        tool: &Tool,
+        mint: &mut Mint,
+        create_time: SystemTime,
+        expire_time: SystemTime,
+    ) -> Self {
+        let description = tool.description();
+        let mut digest = Sha256::new();
+        for piece in [
+            description.server.as_str(),
+            &description.name,
+            &call.arguments,
+            &description.input_schema.to_string(),
+        ] {
+            digest.update(piece.len().to_be_bytes());
+            digest.update(piece);
+        }
+        Self {
+            id: ActionId::new(mint),
+            call: call.clone(),
+            request,
+            digest: digest
+                .finalize()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            create_time,
+            expire_time,
+        }
+    }
+}
+
+impl Answer {
+    /// How it ends its action.
+    pub fn resolution(&self) -> Resolution {
+        match self {
+            Answer::Approve(None) => Resolution::Approved,
+            Answer::Approve(Some(_)) => Resolution::Edited,
+            Answer::Reject(_) => Resolution::Rejected,
+            Answer::Output(_) => Resolution::Answered,
+        }
+    }
+}
