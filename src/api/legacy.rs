@@ -154,6 +154,11 @@ impl Legacy {
         };
         let answer = self.handlers.chat(request).await;
         let answer = answer.map_err(|error| Refusal::of_chat(&error))?;
+        if !answer.pending_actions.is_empty() {
+            // Nothing on these paths can answer it: the contract's own can.
+            let detail = format!("the run {} waits for an answer to a pending action", answer.run);
+            return Err(Refusal::new(StatusCode::CONFLICT, detail));
+        }
         if answer.response.is_empty() {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             return Err(Refusal::new(status, "No assistant response found"));

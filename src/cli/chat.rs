@@ -1,5 +1,6 @@
 //! `assistd chat`: one message, or one after the other.
 
+mod decision;
 mod printer;
 mod prompt;
 
@@ -8,9 +9,10 @@ use std::io::{self, IsTerminal, Stderr, Stdout};
 use clap::Args;
 
 use crate::api::pb;
+use crate::api::pb::run_event::Payload;
 use crate::config::Settings;
 
-use super::client::{self, Client};
+use super::client::{self, Client, Runs};
 use super::error::Error;
 use printer::{Ending, Printer, Style};
 use prompt::Prompt;
@@ -41,8 +43,13 @@ pub async fn run(settings: &Settings, arguments: ChatArguments) -> Result<(), Er
         colour: io::stderr().is_terminal(),
         harmless: io::stdout().is_terminal(),
     };
+    let channel = client::channel(settings).await?;
+    // A message that is an argument leaves the terminal free for decisions; a pipe may be anything.
+    let asks = arguments.message.is_none() || (io::stdin().is_terminal() && io::stdout().is_terminal());
     let mut conversation = Conversation {
-        client: client::connect(settings).await?,
+        client: client::client(channel.clone()),
+        runs: client::runs(channel),
+        prompt: asks.then(Prompt::open).transpose()?,
         thread: arguments.thread.map(full_name).unwrap_or_default(),
         is_under_way: false,
         model: arguments.model.unwrap_or_default(),
@@ -69,6 +76,9 @@ fn full_name(thread: String) -> String {
 
 struct Conversation {
     client: Client,
+    runs: Runs,
+    /// Where lines come from, if they can come from anywhere.
+    prompt: Option<Prompt>,
     /// Empty until the service has named it.
     thread: String,
     /// Whether the service has the thread: an event of it has come.
@@ -81,9 +91,9 @@ impl Conversation {
     /// One message after the other, until there are no more or the second Ctrl-C in a row. What goes wrong
     /// with one message is said, and for a person the next may be better; a script ends there.
     async fn go_on(&mut self) -> Result<(), Error> {
-        let mut prompt = Prompt::open()?;
+        let is_interactive = self.prompt.as_ref().is_some_and(Prompt::is_interactive);
         let result = loop {
-            let Some(message) = prompt.next().await? else {
+            let Some(message) = self.line("> ").await? else {
                 break Ok(());
             };
             if message.trim().is_empty() {
@@ -91,8 +101,8 @@ impl Conversation {
             }
             match self.ask(message).await {
                 Ok(()) => {}
-                Err(Error::Interrupted) if prompt.is_interactive() => self.printer.note("interrupted")?,
-                Err(error @ (Error::Refused(_) | Error::Run(_))) if prompt.is_interactive() => {
+                Err(Error::Interrupted) if is_interactive => self.printer.note("interrupted")?,
+                Err(error @ (Error::Refused(_) | Error::Run(_))) if is_interactive => {
                     self.printer.note(&error.to_string())?;
                 }
                 Err(error) => break Err(error),
@@ -126,7 +136,13 @@ impl Conversation {
                 self.is_under_way = true;
                 self.thread = thread_of(&event.run).to_owned();
             }
-            match self.printer.event(&event)? {
+            let ending = self.printer.event(&event)?;
+            if let Some(Payload::ActionRequired(required)) = &event.payload
+                && let Some(action) = &required.action
+            {
+                self.decide(&event.run, action).await?;
+            }
+            match ending {
                 None => {}
                 Some(Ending::Answered) => return Ok(()),
                 Some(Ending::Unanswered(why)) => return Err(Error::Run(why)),
@@ -134,6 +150,55 @@ impl Conversation {
         }
         self.printer.break_line()?;
         Err(Error::Run("the stream ended before the run did".to_owned()))
+    }
+
+    /// Asks the person about a call, until there is an answer that the service takes.
+    async fn decide(&mut self, run: &str, action: &pb::PendingAction) -> Result<(), Error> {
+        let Some(call) = decision::call(action) else {
+            return Ok(());
+        };
+        let question = format!("? {} {}", call.tool, printer::arguments(call));
+        if self.prompt.is_none() {
+            return self.printer.note(&format!(
+                "{question}: nobody is here to decide; RunService.SubmitActions takes the answer to {}",
+                action.id
+            ));
+        }
+        self.printer.note(&question)?;
+        loop {
+            let Some(line) = self.line(decision::WORDS).await? else {
+                return Err(Error::Interrupted);
+            };
+            let answer = match decision::read(&line) {
+                Ok(answer) => answer,
+                Err(problem) => {
+                    self.printer.note(&problem)?;
+                    continue;
+                }
+            };
+            let request = pb::SubmitActionsRequest {
+                name: run.to_owned(),
+                answers: vec![pb::ActionAnswer {
+                    action_id: action.id.clone(),
+                    digest: action.digest.clone(),
+                    answer: Some(answer),
+                }],
+            };
+            match self.runs.submit_actions(request).await {
+                Ok(_) => return Ok(()),
+                Err(status) if status.code() == tonic::Code::InvalidArgument => {
+                    self.printer.note(status.message())?;
+                }
+                Err(status) => return Err(status.into()),
+            }
+        }
+    }
+
+    async fn line(&mut self, words: &'static str) -> Result<Option<String>, Error> {
+        match &mut self.prompt {
+            Some(prompt) => prompt.next(words).await,
+            None => Ok(None),
+        }
     }
 
     fn say_how_to_continue(&mut self) -> Result<(), Error> {

@@ -13,6 +13,9 @@ use super::error::Error;
 /// The contract's client, over one connection.
 pub type Client = pb::assistant_service_client::AssistantServiceClient<Channel>;
 
+/// The client for runs, over the same connection.
+pub type Runs = pb::run_service_client::RunServiceClient<Channel>;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A silent connection is asked for a sign of life, so that no wait outlives the service.
@@ -27,6 +30,24 @@ const LARGEST_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// # Errors
 /// Nobody answers there.
 pub async fn connect(settings: &Settings) -> Result<Client, Error> {
+    channel(settings).await.map(client)
+}
+
+/// The contract's client on a connection.
+pub fn client(channel: Channel) -> Client {
+    Client::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
+}
+
+/// The client for runs on a connection.
+pub fn runs(channel: Channel) -> Runs {
+    Runs::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
+}
+
+/// A connection to the service that the settings name.
+///
+/// # Errors
+/// Nobody answers there.
+pub async fn channel(settings: &Settings) -> Result<Channel, Error> {
     let server = settings.require(&SERVER)?;
     if server.starts_with("https:") {
         return Err(Error::Usage(format!(
@@ -37,15 +58,14 @@ pub async fn connect(settings: &Settings) -> Result<Client, Error> {
         server: server.clone(),
         reason: root_cause(&error),
     };
-    let channel = Endpoint::from_shared(server.clone())
+    Endpoint::from_shared(server.clone())
         .map_err(unreachable)?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .connect()
         .await
-        .map_err(unreachable)?;
-    Ok(Client::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES))
+        .map_err(unreachable)
 }
 
 /// The innermost cause: "connection refused" says more than "transport error".

@@ -248,7 +248,7 @@ async fn messages_are_added_and_never_change() {
 #[tokio::test]
 async fn a_run_goes_on_by_itself_and_can_be_watched_from_anywhere() {
     let world = World::new(Script::turns([
-        Turn::call("echo", &json!({"message": "ping"})),
+        Turn::call("echo", &json!({"text": "ping"})),
         Turn::text("pong"),
     ]))
     .await;

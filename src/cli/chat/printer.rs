@@ -119,7 +119,6 @@ impl<O: Write, N: Write> Printer<O, N> {
                 None => Ok(()),
             },
             Payload::TurnRestarted(_) => self.note("the answer starts again"),
-            Payload::ActionRequired(_) => self.note("waits for a person to decide"),
             Payload::RunIncomplete(end) => {
                 let reason = end
                     .run
@@ -173,7 +172,8 @@ impl<O: Write, N: Write> Printer<O, N> {
     }
 }
 
-fn arguments(call: &pb::ToolCall) -> String {
+/// The arguments of a call, as JSON.
+pub fn arguments(call: &pb::ToolCall) -> String {
     match (&call.arguments, call.arguments_json.as_str()) {
         (Some(arguments), "") => call::output(&[], Some(arguments)),
         (_, json) => json.to_owned(),

@@ -32,14 +32,14 @@ impl Prompt {
         matches!(self, Prompt::Editor(_))
     }
 
-    /// The next message; `None` at the end, which is Ctrl-D or Ctrl-C for the editor.
-    pub async fn next(&mut self) -> Result<Option<String>, Error> {
+    /// The next line, asked for with these words; `None` at the end, which is Ctrl-D or Ctrl-C for the editor.
+    pub async fn next(&mut self, words: &'static str) -> Result<Option<String>, Error> {
         match self {
             Prompt::Editor(place) => {
                 let Some(editor) = place.take() else {
                     return Ok(None);
                 };
-                let (editor, line) = tokio::task::spawn_blocking(|| read_line(editor))
+                let (editor, line) = tokio::task::spawn_blocking(move || read_line(editor, words))
                     .await
                     .map_err(Error::service)?;
                 *place = Some(editor);
@@ -55,8 +55,11 @@ impl Prompt {
 }
 
 /// The editor blocks: it has a thread of its own for as long as it waits.
-fn read_line(mut editor: Box<DefaultEditor>) -> (Box<DefaultEditor>, Result<Option<String>, Error>) {
-    let line = match editor.readline("> ") {
+fn read_line(
+    mut editor: Box<DefaultEditor>,
+    words: &str,
+) -> (Box<DefaultEditor>, Result<Option<String>, Error>) {
+    let line = match editor.readline(words) {
         Ok(line) => editor
             .add_history_entry(&line)
             .map(|_| Some(line))
