@@ -396,19 +396,24 @@ mod tests {
         ));
         let tool = |name: &str| Target::Tool(name.into());
         let server = |name: &str| Target::Server(name.into());
-        let cases: &[(Option<&[&str]>, &[(Target, Policy)], &str)] = &[
-            (None, &[], "a:Allow b:Ask c:Allow"),
-            (Some(&["c", "d", "gone"]), &[], "c:Allow"),
-            (Some(&[]), &[], ""),
-            (None, &[(server("one"), Policy::Ask)], "a:Ask b:Ask c:Allow"),
+        type Case = (
+            Option<&'static [&'static str]>,
+            Vec<(Target, Policy)>,
+            &'static str,
+        );
+        let cases: [Case; 6] = [
+            (None, vec![], "a:Allow b:Ask c:Allow"),
+            (Some(&["c", "d", "gone"]), vec![], "c:Allow"),
+            (Some(&[]), vec![], ""),
+            (None, vec![(server("one"), Policy::Ask)], "a:Ask b:Ask c:Allow"),
             (
                 None,
-                &[(tool("b"), Policy::Allow), (tool("d"), Policy::Allow)],
+                vec![(tool("b"), Policy::Allow), (tool("d"), Policy::Allow)],
                 "a:Allow b:Ask c:Allow",
             ),
             (
                 None,
-                &[(server("one"), Policy::Ask), (tool("a"), Policy::Deny)],
+                vec![(server("one"), Policy::Ask), (tool("a"), Policy::Deny)],
                 "b:Ask c:Allow",
             ),
         ];
@@ -429,7 +434,7 @@ mod tests {
                 .tools()
                 .iter()
                 .map(|tool| format!("{}:{:?}", tool.name(), selected.policy(tool)));
-            assert_eq!(shown.collect::<Vec<_>>().join(" "), *expected, "{selection:?}");
+            assert_eq!(shown.collect::<Vec<_>>().join(" "), expected, "{selection:?}");
             assert_eq!(selected.version(), 3);
         }
     }

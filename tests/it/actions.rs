@@ -75,10 +75,7 @@ async fn ended(world: &World, run: &str) -> (String, pb::Run) {
 
 #[tokio::test]
 async fn a_call_is_made_when_somebody_has_approved_it() {
-    let script = Script::turns([
-        Turn::call("echo", &json!({"text": "first"})),
-        Turn::text("said"),
-    ]);
+    let script = Script::turns([Turn::call("echo", &json!({"text": "first"})), Turn::text("said")]);
     let world = World::with(script, asking).await;
     let request = pb::ChatRequest {
         message: "say first".to_owned(),
@@ -275,11 +272,7 @@ async fn a_wait_outlives_a_restart() {
         asking(config);
         config.store = assistd::config::StoreSection::Directory(directory.path().to_owned());
     };
-    let world = World::with(
-        Script::turns([Turn::call("echo", &json!({"text": "x"}))]),
-        place,
-    )
-    .await;
+    let world = World::with(Script::turns([Turn::call("echo", &json!({"text": "x"}))]), place).await;
     let request = pb::ChatRequest {
         message: "hi".to_owned(),
         ..pb::ChatRequest::default()
@@ -341,10 +334,7 @@ async fn a_person_decides_on_the_command_line() {
         let [out, notes] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert!(output.status.success(), "{out}{notes}");
         assert_eq!(out, "so be it\n");
-        assert!(
-            notes.contains("? echo {\"text\":\"calls are made\"}"),
-            "{notes}"
-        );
+        assert!(notes.contains("? echo {\"text\":\"calls are made\"}"), "{notes}");
         let told = world.simulator.requests()[1].body.to_string();
         assert!(told.contains(expected), "{told}");
         world.stopped().await;
