@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds(compiler.file_descriptor_set())?;
 
     // Encoded by protox itself: prost's own types would drop the `google.api` options.
-    let descriptors = compiler.include_source_info(false).encode_file_descriptor_set();
+    let descriptors = compiler.encode_file_descriptor_set();
     let out = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
     fs::write(Path::new(&out).join("assistant_descriptor.bin"), descriptors)?;
     Ok(())

@@ -4,6 +4,7 @@ pub mod codec;
 pub mod convert;
 pub mod cors;
 pub mod deadline;
+pub mod docs;
 pub mod front;
 pub mod grpc;
 pub mod guard;

@@ -18,6 +18,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::api::cors::{Cors, Origins};
+use crate::api::docs::Docs;
 use crate::api::front::{Contract, Front};
 use crate::api::grpc::{Assistant, Runs, Threads};
 use crate::api::guard::Guard;
@@ -27,7 +28,7 @@ use crate::api::listener::{self, Bounds};
 use crate::api::pb::assistant_service_server::{AssistantServiceServer, SERVICE_NAME};
 use crate::api::pb::run_service_server::{self, RunServiceServer};
 use crate::api::pb::thread_service_server::{self, ThreadServiceServer};
-use crate::api::transcode::{self, Transcoder};
+use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
 use crate::run::engine::{Engine, Ports, Settings};
@@ -277,21 +278,49 @@ fn door(
     let routes = routes(config, handlers, health).map_err(|error| contract_error(&error))?;
     let max_calls = usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX);
     let contract: Contract = Guard::new(routes, max_calls, config.request_timeout);
-    let descriptors = DescriptorPool::decode(pb::DESCRIPTOR_SET).map_err(|error| contract_error(&error))?;
-    let options = transcode::Options {
-        body_limit_bytes: config.body_limit_bytes,
-        error_domain: status::DOMAIN.to_owned(),
-        ..transcode::Options::default()
-    };
-    let http =
-        Transcoder::new(&descriptors, contract.clone(), options).map_err(|error| contract_error(&error))?;
+    let (descriptors, http) = transcoder(contract.clone(), config.body_limit_bytes)?;
+    let docs = Docs::new(&http.openapi(&descriptors, &openapi_info()));
     let legacy = Legacy::new(
         Arc::clone(handlers),
         config.body_limit_bytes,
         config.request_timeout,
     );
-    let front = Front::new(contract, http, legacy, Arc::clone(handlers), draining);
+    let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), draining);
     Ok(Cors::new(front, &origins(&config.cors_origins)?))
+}
+
+/// HTTP/JSON in front of a service, and the descriptors that it goes by.
+fn transcoder<S>(service: S, body_limit_bytes: usize) -> Result<(DescriptorPool, Transcoder<S>), StartError> {
+    let contract_error = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
+    let descriptors = DescriptorPool::decode(pb::DESCRIPTOR_SET).map_err(|error| contract_error(&error))?;
+    let options = transcode::Options {
+        body_limit_bytes,
+        error_domain: status::DOMAIN.to_owned(),
+        ..transcode::Options::default()
+    };
+    let transcoder =
+        Transcoder::new(&descriptors, service, options).map_err(|error| contract_error(&error))?;
+    Ok((descriptors, transcoder))
+}
+
+fn openapi_info() -> openapi::Info {
+    openapi::Info {
+        title: "assistd".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        description: "An assistant as a service: threads, runs and tool calls. The same contract is served over gRPC \
+                      and gRPC-Web on the same port; fields that are not set keep their defaults, unknown ones are \
+                      refused."
+            .to_owned(),
+    }
+}
+
+/// The OpenAPI document of the HTTP/JSON door.
+///
+/// # Errors
+/// [`StartError::Contract`]: a defect of the build.
+pub fn openapi() -> Result<serde_json::Value, StartError> {
+    let (descriptors, http) = transcoder((), usize::MAX)?;
+    Ok(http.openapi(&descriptors, &openapi_info()))
 }
 
 /// The gRPC services: the contract's, health and reflection in both versions.

@@ -8,6 +8,7 @@ mod config;
 mod error;
 mod flags;
 mod health;
+mod openapi;
 mod proto_json;
 mod service;
 mod terminal;
@@ -77,6 +78,8 @@ pub enum Command {
     Simulate(SimulateArguments),
     /// Print every setting with its value and where it comes from; secrets are masked
     Config(ConfigArguments),
+    /// Print the OpenAPI document of the HTTP/JSON door
+    Openapi,
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
 }
@@ -128,6 +131,7 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::Call(arguments) => call::run(settings, arguments).await,
         Command::Health(arguments) => health::run(settings, &arguments).await,
         Command::Config(arguments) => config::run(settings, &arguments),
+        Command::Openapi => openapi::run(),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

@@ -14,6 +14,7 @@ use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceExt};
 use tracing::Instrument;
 
+use super::docs::Docs;
 use super::guard::Guard;
 use super::handlers::Handlers;
 use super::legacy::Legacy;
@@ -29,6 +30,7 @@ pub struct Front {
     grpc: GrpcWebService<Contract>,
     http: Transcoder<Contract>,
     legacy: Arc<Legacy>,
+    docs: Arc<Docs>,
     handlers: Arc<Handlers>,
     draining: CancellationToken,
 }
@@ -39,6 +41,7 @@ impl Front {
         contract: Contract,
         http: Transcoder<Contract>,
         legacy: Legacy,
+        docs: Docs,
         handlers: Arc<Handlers>,
         draining: CancellationToken,
     ) -> Self {
@@ -46,6 +49,7 @@ impl Front {
             grpc: GrpcWebLayer::new().layer(contract),
             http,
             legacy: Arc::new(legacy),
+            docs: Arc::new(docs),
             handlers,
             draining,
         }
@@ -63,7 +67,10 @@ impl Front {
                 probe(&request, is_ready)
             }
             path if path == "/v1" || path.starts_with("/v1/") => unfailing(self.http.oneshot(request).await),
-            _ => self.legacy.answer(request).await,
+            _ => match self.docs.answer(&request) {
+                Some(response) => response,
+                None => self.legacy.answer(request).await,
+            },
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod error;
 mod frame;
 mod headers;
 mod media;
+pub mod openapi;
 pub mod print;
 pub mod query;
 mod raw;
@@ -147,6 +148,13 @@ impl<S> Transcoder<S> {
             rpc: &binding.rpc.name,
             body: binding.body.text(&self.shared.schema, binding.rpc.input),
         })
+    }
+
+    /// OpenAPI 3.1 for these routes. `pool` is the one that the transcoder was made from; with its source info, the
+    /// comments of the `.proto` files are the document's words.
+    #[must_use]
+    pub fn openapi(&self, pool: &DescriptorPool, info: &openapi::Info) -> serde_json::Value {
+        openapi::document(&self.shared, pool, info)
     }
 
     /// Whether any route, of whatever method, leads there; `path` is without the query.

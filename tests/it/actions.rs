@@ -316,6 +316,7 @@ async fn a_person_decides_on_the_command_line() {
         let world = World::with(script, asking).await;
         let mut child = tokio::process::Command::new(world::program())
             .args(["chat", "--server", &world.url("")])
+            .env_clear()
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())

@@ -3,6 +3,7 @@
 
 mod actions;
 mod chat;
+mod described;
 mod description;
 mod doors;
 mod legacy;

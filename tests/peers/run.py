@@ -18,7 +18,7 @@ import traceback
 
 from service import ROOT
 
-MODULES = ["grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "web"]
+MODULES = ["described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "web"]
 PATIENCE_SECONDS = 120
 
 

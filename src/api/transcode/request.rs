@@ -12,6 +12,7 @@ use super::error::{Refusal, Violation};
 use super::frame::PREFIX_BYTES;
 use super::media;
 use super::query::{self, FieldPath};
+use super::schema::Schema;
 use super::{raw, route};
 
 /// The name of the field that a client's `Last-Event-ID` goes to.
@@ -174,6 +175,11 @@ fn put_query(
     let bound: Vec<&[u32]> = variables.chain(body.as_ref().map(|number| &number[..])).collect();
     let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
     query::bind(&shared.schema, binding.rpc.input, pairs, &bound, out).map_err(refuse)
+}
+
+/// Whether a client can go on after an event that it has seen.
+pub(super) fn resumes(schema: &Schema, binding: &Binding) -> bool {
+    binding.rpc.server_streams && FieldPath::resolve(schema, binding.rpc.input, CURSOR_FIELD).is_ok()
 }
 
 fn put_cursor(
