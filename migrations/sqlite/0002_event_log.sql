@@ -41,7 +41,7 @@ CREATE TABLE runs_with_numbers (
     state             TEXT    NOT NULL,
     detail            TEXT,
     message           TEXT,
-    -- Whether the state is one that a run can leave again.
+    -- Whether it holds its thread: it is neither over nor queued.
     active            INTEGER NOT NULL CHECK (active IN (0, 1)),
     -- JSON: the model, the instructions, the limits, what the caller noted.
     snapshot          TEXT    NOT NULL,
@@ -62,13 +62,15 @@ CREATE TABLE runs_with_numbers (
     -- Its messages have positions from the first (the one that it answers) to the last.
     first_position    INTEGER NOT NULL,
     last_position     INTEGER NOT NULL,
+    -- JSON, while it is queued: the message that it was opened with, or null.
+    queued            TEXT,
     -- Whether its events are kept.
     has_events        INTEGER NOT NULL CHECK (has_events IN (0, 1))
 ) STRICT;
 
 INSERT INTO runs_with_numbers
 SELECT rowid, id, thread, state, detail, message, active, snapshot, usage, last_sequence, last_sequence,
-       create_time, create_time, NULL, end_time, NULL, 0, NULL, first_position, last_position, 0
+       create_time, create_time, NULL, end_time, NULL, 0, NULL, first_position, last_position, NULL, 0
 FROM runs;
 
 DROP TABLE runs;
@@ -77,6 +79,7 @@ ALTER TABLE runs_with_numbers RENAME TO runs;
 -- One active run per thread, whichever process starts it.
 CREATE UNIQUE INDEX runs_active ON runs (thread) WHERE active;
 CREATE INDEX runs_in_time ON runs (thread, create_time, number);
+CREATE INDEX runs_queued ON runs (thread, number) WHERE queued IS NOT NULL;
 CREATE INDEX runs_pending ON runs (number) WHERE pending IS NOT NULL;
 -- What the sweep looks for.
 CREATE INDEX runs_with_events ON runs (end_time) WHERE has_events AND NOT active;

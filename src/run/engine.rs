@@ -6,6 +6,7 @@
 mod call;
 mod flush;
 mod performance;
+mod queue;
 mod recovery;
 mod retention;
 #[cfg(test)]
@@ -111,10 +112,24 @@ pub struct NewRun {
     pub limits: Option<Limits>,
     /// What narrows the tools.
     pub selection: Selection,
+    /// What becomes of it when the thread is busy.
+    pub on_busy: OnBusy,
     /// The caller's request id.
     pub request: Option<RequestKey>,
     /// The caller's notes.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// What becomes of a new run when its thread already has one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBusy {
+    /// It is refused.
+    #[default]
+    Reject,
+    /// It waits until the thread is free.
+    Enqueue,
+    /// The other is called off, and whatever waits for the thread too.
+    Interrupt,
 }
 
 /// What becomes of a run when the caller that asked for it goes away.
@@ -219,14 +234,15 @@ impl Engine {
         if self.shared.draining.is_cancelled() {
             return Err(Error::new(Reason::ShuttingDown, "the service is going down"));
         }
+        let on_busy = new.on_busy;
         let opening = self.opening(new);
         let live = Arc::new(LiveRun::new(&opening.record, 0));
         let cancels = (on_disconnect == OnDisconnect::Cancel).then(|| live.cancel.clone().drop_guard());
         let (opened, is_open) = oneshot::channel();
         let (shared, run) = (Arc::clone(&self.shared), Arc::clone(&live));
-        self.shared
-            .tasks
-            .spawn(performance::open_and_perform(shared, run, opening, opened));
+        self.shared.tasks.spawn(performance::open_and_perform(
+            shared, run, opening, on_busy, opened,
+        ));
         match is_open
             .await
             .map_err(|_| Error::internal("the run's task is gone"))??

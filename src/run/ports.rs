@@ -15,7 +15,9 @@ use super::message::{Message, ToolOutput, Usage};
 
 mod store;
 
-pub use store::{Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Store, ThreadChange};
+pub use store::{
+    Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
+};
 
 /// A language model.
 #[async_trait]

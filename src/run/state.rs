@@ -171,7 +171,8 @@ impl Entry {
     }
 }
 
-/// What watchers of a run see first. It is written as the run is opened.
+/// What watchers of a run see first: its state, and the message that it answers if it has a place in the thread.
+/// It is written as the run is opened.
 pub fn opening_events(
     record: &mut RunRecord,
     message: Option<&Arc<Message>>,
@@ -182,9 +183,54 @@ pub fn opening_events(
         to: record.state.clone(),
     };
     let created = message.cloned().map(Body::MessageCreated);
-    let bodies = std::iter::once(state).chain(created);
-    let events: Vec<_> = (1..)
-        .zip(bodies)
+    next_events(record, std::iter::once(state).chain(created), now)
+}
+
+/// What watchers of a queued run see when it starts. It is written as the run is started.
+pub fn starting_events(
+    record: &mut RunRecord,
+    message: Option<&Arc<Message>>,
+    execution_limit: Duration,
+    now: SystemTime,
+) -> Vec<Arc<Event>> {
+    let from = Some(std::mem::replace(&mut record.state, State::Running));
+    record.start_time = Some(now);
+    record.expire_time = now.checked_add(execution_limit);
+    let to = State::Running;
+    let created = message.cloned().map(Body::MessageCreated);
+    next_events(
+        record,
+        std::iter::once(Body::StateChanged { from, to }).chain(created),
+        now,
+    )
+}
+
+/// What watchers of a queued run see when it ends without having started.
+pub fn ending_events(record: &mut RunRecord, outcome: Outcome, now: SystemTime) -> Vec<Arc<Event>> {
+    let cancelling = match outcome {
+        Outcome::Cancelled => Some(Body::StateChanged {
+            from: Some(record.state.clone()),
+            to: State::Cancelling,
+        }),
+        _ => None,
+    };
+    record.state = State::Ended(outcome);
+    record.end_time = Some(now);
+    record.expire_time = None;
+    record.last_sequence += 1 + u64::from(cancelling.is_some());
+    let ended = Body::Ended(Arc::new(record.clone()));
+    record.last_sequence -= 1 + u64::from(cancelling.is_some());
+    next_events(record, cancelling.into_iter().chain([ended]), now)
+}
+
+/// Numbers events that follow the last, for a run without a state machine.
+fn next_events(
+    record: &mut RunRecord,
+    bodies: impl Iterator<Item = Body>,
+    now: SystemTime,
+) -> Vec<Arc<Event>> {
+    let numbered = (record.last_sequence + 1..).zip(bodies);
+    let events: Vec<_> = numbered
         .map(|(sequence, body)| {
             Arc::new(Event {
                 sequence,
@@ -193,7 +239,7 @@ pub fn opening_events(
             })
         })
         .collect();
-    record.last_sequence = events.len() as u64;
+    record.last_sequence += events.len() as u64;
     record.reserved_sequence = record.last_sequence + RESERVE;
     events
 }

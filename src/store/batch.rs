@@ -26,6 +26,8 @@ pub(super) const NOWHERE: i64 = -1;
 pub(super) enum Operation {
     /// Opens a run.
     Open(Arc<OpenRun>),
+    /// Starts a queued run.
+    Start(Arc<StartRun>),
     /// Writes a run as it is now, with what it has brought.
     Save(Arc<SaveRun>),
     /// Writes events, each with the sequence that is reserved from then on.
@@ -52,6 +54,16 @@ pub(super) struct OpenRun {
     pub(super) events: Option<EventRow>,
     pub(super) request: Option<RequestKey>,
     pub(super) creates_thread: bool,
+    /// The last position of the thread that the caller has read.
+    pub(super) seen: i64,
+}
+
+/// A queued run to be started.
+#[derive(Debug)]
+pub(super) struct StartRun {
+    pub(super) record: Arc<RunRecord>,
+    pub(super) message: Option<MessageRow>,
+    pub(super) events: Option<EventRow>,
     /// The last position of the thread that the caller has read.
     pub(super) seen: i64,
 }
@@ -111,6 +123,8 @@ pub(super) enum Answer {
     Stale,
     /// The request has been seen before, and brought the thing of this name: nothing is written.
     Replayed(Box<str>),
+    /// The run has to wait for this one: nothing is written.
+    Behind(RunId),
     /// So many things are gone.
     Swept(u64),
 }
@@ -134,6 +148,8 @@ pub(super) struct Thread {
     pub(super) version: i64,
     pub(super) last_position: i64,
     pub(super) active: Option<RunId>,
+    /// Runs that wait to be started, the first first.
+    pub(super) queue: Vec<RunId>,
 }
 
 /// A request that was seen.
@@ -167,6 +183,8 @@ pub(super) struct Changes {
 #[derive(Debug)]
 pub(super) struct RunUpdate {
     pub(super) record: Arc<RunRecord>,
+    /// The position of the message that it answers, if it has just been started.
+    pub(super) first_position: Option<i64>,
     /// The position of its newest message, if there is one more.
     pub(super) last_position: Option<i64>,
 }

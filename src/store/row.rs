@@ -7,7 +7,7 @@ use crate::run::error::Error;
 use crate::run::event::Event;
 use crate::run::id::RunId;
 use crate::run::message::{Message, Role, Usage};
-use crate::run::record::RunRecord;
+use crate::run::record::{RunRecord, State};
 use crate::run::step::Step;
 
 use super::chunk;
@@ -17,6 +17,8 @@ use super::chunk;
 pub(super) struct RunRow {
     pub(super) record: RunRecord,
     pub(super) snapshot: Arc<str>,
+    /// The message that waits with a queued run: null when there is none; nothing for a run that is not queued.
+    pub(super) queued: Option<Arc<str>>,
 }
 
 /// A message to be inserted, with its content and the caller's notes as JSON.
@@ -44,10 +46,12 @@ pub(super) struct EventRow {
 }
 
 impl RunRow {
-    pub(super) fn new(record: &RunRecord) -> Result<Self, Error> {
+    pub(super) fn new(record: &RunRecord, message: Option<&Arc<Message>>) -> Result<Self, Error> {
+        let is_queued = record.state == State::Queued;
         Ok(Self {
             record: record.clone(),
             snapshot: json(&record.snapshot)?,
+            queued: is_queued.then(|| json(&message.map(Arc::as_ref))).transpose()?,
         })
     }
 }
@@ -123,6 +127,11 @@ pub(super) fn count(count: u64) -> i64 {
 /// What a run has used, as JSON. It is small and flat, and goes into JSON whatever its numbers are.
 pub(super) fn usage(usage: &Usage) -> String {
     serde_json::to_string(usage).unwrap_or_default()
+}
+
+/// Whether a run holds its thread: it is neither over nor queued.
+pub(super) fn is_active(record: &RunRecord) -> bool {
+    record.state.outcome().is_none() && record.state != State::Queued
 }
 
 /// What a run waits for, as JSON; none when it waits for nothing. It is made of texts and times, and goes into

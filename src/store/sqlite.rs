@@ -12,13 +12,15 @@ use crate::run::event::Event;
 use crate::run::id::{MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
-use crate::run::ports::{Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Store, ThreadChange};
+use crate::run::ports::{
+    Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
+};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
 use super::Location;
 use super::batch::{
-    AddMessage, Answer, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW, SaveRun, Sweep,
+    AddMessage, Answer, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW, SaveRun, StartRun, Sweep,
     UpdateThread,
 };
 use super::chunk;
@@ -68,7 +70,7 @@ impl Sqlite {
 impl Store for Sqlite {
     async fn open_run(&self, opening: Opening) -> Result<Opened, Error> {
         let record = &opening.record;
-        let run = RunRow::new(record)?;
+        let run = RunRow::new(record, opening.message.as_ref())?;
         let message = opening.message.as_ref().map(MessageRow::new).transpose()?;
         let events = EventRow::new(&record.id, &opening.events, &[])?;
         let mut is_new = opening.creates_thread;
@@ -94,13 +96,35 @@ impl Store for Sqlite {
                     return Ok(Opened::Replayed(Box::new(self.run(&run).await?)));
                 }
                 Answer::Stale => is_new = false,
-                Answer::Done | Answer::Swept(_) => return Ok(Opened::Started(history)),
+                Answer::Done | Answer::Behind(_) | Answer::Swept(_) => return Ok(Opened::Started(history)),
             }
         }
-        Err(Error::new(
-            Reason::StoreUnavailable,
-            "the thread changes too quickly to open a run on it",
-        ))
+        Err(changes_too_quickly())
+    }
+
+    async fn start_run(&self, start: Start) -> Result<Started, Error> {
+        let record = Arc::new(start.record);
+        let message = start.message.as_ref().map(MessageRow::new).transpose()?;
+        let events = EventRow::new(&record.id, &start.events, &[])?;
+        for _ in 0..ATTEMPT_LIMIT {
+            let (history, seen) = self.readers.history(&record.thread).await?;
+            let start = StartRun {
+                record: Arc::clone(&record),
+                message: message.clone(),
+                events: events.clone(),
+                seen,
+            };
+            match self.writer.write(Operation::Start(Arc::new(start))).await? {
+                Answer::Behind(run) => return Ok(Started::Behind(run)),
+                Answer::Stale => {}
+                Answer::Done | Answer::Replayed(_) | Answer::Swept(_) => return Ok(Started::Now(history)),
+            }
+        }
+        Err(changes_too_quickly())
+    }
+
+    async fn queued_message(&self, run: &RunId) -> Result<Option<Arc<Message>>, Error> {
+        self.readers.queued_message(run).await
     }
 
     async fn save(&self, save: &Save) -> Result<(), Error> {
@@ -304,4 +328,11 @@ impl Store for Sqlite {
     fn kind(&self) -> &'static str {
         "sqlite"
     }
+}
+
+fn changes_too_quickly() -> Error {
+    Error::new(
+        Reason::StoreUnavailable,
+        "the thread changes too quickly to open a run on it",
+    )
 }

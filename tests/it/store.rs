@@ -11,7 +11,9 @@ use assistd::run::event::{Body, Event, Progress};
 use assistd::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
 use assistd::run::page::{Order, Page};
-use assistd::run::ports::{Append, NewThread, Opened, Opening, RequestKey, Save, Store, ThreadChange};
+use assistd::run::ports::{
+    Append, NewThread, Opened, Opening, RequestKey, Save, Start, Started, Store, ThreadChange,
+};
 use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
 use assistd::run::step::{Step, StepState, Work};
 use assistd::store::{Config, Location, open};
@@ -68,6 +70,8 @@ contract! {
     events_of_a_turn_that_is_not_over_are_kept_too,
     what_is_past_retention_is_swept_little_by_little,
     what_runs_wait_for_is_listed_across_threads,
+    queued_runs_start_one_after_the_other,
+    a_queue_is_bounded_and_can_be_left,
 }
 
 async fn file(directory: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -1129,6 +1133,110 @@ async fn what_runs_wait_for_is_listed_across_threads(store: Arc<dyn Store>) {
     }
     let none = store.pending_actions(page(9, Order::OldestFirst)).await.unwrap();
     assert_eq!(none.items, []);
+}
+
+fn queued(thread: &ThreadId) -> Opening {
+    let mut opening = opening(thread, false);
+    opening.record.state = State::Queued;
+    opening.record.start_time = None;
+    opening
+}
+
+fn start(opening: &Opening) -> Start {
+    Start {
+        record: RunRecord {
+            state: State::Running,
+            start_time: Some(time(3)),
+            ..opening.record.clone()
+        },
+        message: opening.message.clone(),
+        events: Vec::new(),
+    }
+}
+
+async fn queued_runs_start_one_after_the_other(store: Arc<dyn Store>) {
+    let first = opening(&thread(), true);
+    let thread = first.record.thread.clone();
+    started(&store, &first).await;
+    let [second, third] = [queued(&thread), queued(&thread)];
+    for opening in [&second, &third] {
+        assert_eq!(started(&store, opening).await, [said(&first)]);
+        assert_eq!(store.run(&opening.record.id).await.unwrap(), opening.record);
+    }
+    assert_eq!(
+        store.history(&thread).await.unwrap(),
+        [said(&first)],
+        "they have said nothing yet"
+    );
+    let message = store.queued_message(&third.record.id).await.unwrap();
+    assert_eq!(message, third.message);
+    let active = store.active_runs().await.unwrap();
+    assert_eq!(active.len(), 3, "after a restart, all of them go on");
+
+    let (one, two) = (first.record.id.clone(), second.record.id.clone());
+    assert_eq!(
+        store.start_run(start(&second)).await.unwrap(),
+        Started::Behind(one)
+    );
+    let answer = says(Role::Assistant, &first.record.id, "hi");
+    let done = save(
+        &ended(&first.record, Outcome::Completed),
+        std::slice::from_ref(&answer),
+    );
+    store.save(&done).await.unwrap();
+    assert_eq!(
+        store.start_run(start(&third)).await.unwrap(),
+        Started::Behind(two.clone())
+    );
+    let busy = store.open_run(opening(&thread, false)).await.unwrap_err();
+    assert_eq!(
+        busy.metadata(),
+        [("run", two.to_string())],
+        "who is queued was there before"
+    );
+    let before = vec![said(&first), answer];
+    assert_eq!(
+        store.start_run(start(&second)).await.unwrap(),
+        Started::Now(before.clone())
+    );
+    assert_eq!(store.run(&two).await.unwrap(), start(&second).record);
+    assert_eq!(
+        reason(store.start_run(start(&second)).await),
+        Reason::RunNotFound,
+        "it is not queued any more"
+    );
+    assert_eq!(reason(store.queued_message(&two).await), Reason::RunNotFound);
+    let expected: Vec<_> = before.into_iter().chain([said(&second)]).collect();
+    assert_eq!(store.history(&thread).await.unwrap(), expected);
+    assert_eq!(store.run_messages(&two).await.unwrap(), [said(&second)]);
+}
+
+async fn a_queue_is_bounded_and_can_be_left(store: Arc<dyn Store>) {
+    let first = opening(&thread(), true);
+    let thread = first.record.thread.clone();
+    started(&store, &first).await;
+    let waiting: Vec<_> = (0..64).map(|_| queued(&thread)).collect();
+    for opening in &waiting {
+        started(&store, opening).await;
+    }
+    assert_eq!(reason(store.open_run(queued(&thread)).await), Reason::Overloaded);
+    for opening in &waiting {
+        let record = ended(&opening.record, Outcome::Cancelled);
+        for _ in 0..2 {
+            store.save(&save(&record, &[])).await.unwrap();
+        }
+        assert_eq!(store.run(&record.id).await.unwrap(), record);
+    }
+    store
+        .save(&save(&ended(&first.record, Outcome::Completed), &[]))
+        .await
+        .unwrap();
+    started(&store, &opening(&thread, false)).await;
+    assert_eq!(
+        store.history(&thread).await.unwrap().len(),
+        2,
+        "who left has said nothing"
+    );
 }
 
 async fn finish(mut tasks: JoinSet<impl Sized + Send + 'static>) {

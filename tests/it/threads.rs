@@ -377,6 +377,143 @@ async fn a_run_is_called_off_by_anybody_and_its_thread_can_be_deleted_by_force()
     world.stopped().await;
 }
 
+fn ask(thread: &str, words: &str, on_busy: pb::OnBusy) -> pb::ChatRequest {
+    pb::ChatRequest {
+        message: words.to_owned(),
+        thread: thread.to_owned(),
+        on_busy: on_busy.into(),
+        ..pb::ChatRequest::default()
+    }
+}
+
+async fn history(world: &World, thread: &str) -> Vec<String> {
+    let list = pb::ListMessagesRequest {
+        parent: thread.to_owned(),
+        ..pb::ListMessagesRequest::default()
+    };
+    let listed = threads(world)
+        .await
+        .list_messages(list)
+        .await
+        .unwrap()
+        .into_inner();
+    let texts = listed.messages.into_iter().flat_map(|message| message.content);
+    texts
+        .filter_map(|part| match part.part {
+            Some(pb::content_part::Part::Text(text)) => Some(text),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_run_on_a_busy_thread_waits_or_takes_over() {
+    let world = World::new(Script::turns([
+        Turn::hang().when_user("first"),
+        Turn::text("the second").when_user("second"),
+        Turn::text("the third").when_user("third"),
+    ]))
+    .await;
+    let mut client = world.grpc().await;
+    let mut first = client
+        .stream_chat(ask("", "first", pb::OnBusy::Reject))
+        .await
+        .unwrap()
+        .into_inner();
+    let begun = first.message().await.unwrap().unwrap();
+    let (thread, _) = begun.run.split_once("/runs/").unwrap();
+
+    let mut second = client
+        .stream_chat(ask(thread, "second", pb::OnBusy::Enqueue))
+        .await
+        .unwrap()
+        .into_inner();
+    let queued = second.message().await.unwrap().unwrap();
+    let Some(Payload::RunStateChanged(change)) = queued.payload else {
+        panic!("{queued:?}")
+    };
+    assert_eq!(change.state(), pb::RunState::Queued);
+    let got = runs(&world)
+        .await
+        .get_run(pb::GetRunRequest {
+            name: queued.run.clone(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((got.state(), got.start_time), (pb::RunState::Queued, None));
+    let rejected = client
+        .chat(ask(thread, "no", pb::OnBusy::Reject))
+        .await
+        .unwrap_err();
+    assert_eq!(reason(&rejected).1, "THREAD_BUSY");
+
+    // Whoever takes over calls off the active run and those that wait.
+    let third = client.chat(ask(thread, "third", pb::OnBusy::Interrupt)).await;
+    assert_eq!(third.unwrap().into_inner().response, "the third");
+    for stream in [&mut first, &mut second] {
+        let mut last = None;
+        while let Some(event) = stream.message().await.unwrap() {
+            last = event.payload;
+        }
+        assert!(matches!(last, Some(Payload::RunCancelled(_))), "{last:?}");
+    }
+    assert_eq!(history(&world, thread).await, ["first", "third", "the third"]);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn queued_runs_go_on_in_their_order_when_the_thread_is_free() {
+    let world = World::new(Script::turns([
+        Turn::hang().when_user("first"),
+        Turn::text("the second").when_user("second"),
+        Turn::text("the third").when_user("third"),
+    ]))
+    .await;
+    let thread = new_thread(&world).await;
+    threads(&world)
+        .await
+        .create_message(say(&thread, "first"))
+        .await
+        .unwrap();
+    let create = pb::CreateRunRequest {
+        parent: thread.clone(),
+        run: Some(pb::Run::default()),
+        ..pb::CreateRunRequest::default()
+    };
+    let first = runs(&world).await.create_run(create).await.unwrap().into_inner();
+    let mut client = world.grpc().await;
+    let mut second = client
+        .stream_chat(ask(&thread, "second", pb::OnBusy::Enqueue))
+        .await
+        .unwrap()
+        .into_inner();
+    second.message().await.unwrap();
+    let mut third = client
+        .stream_chat(ask(&thread, "third", pb::OnBusy::Enqueue))
+        .await
+        .unwrap()
+        .into_inner();
+    third.message().await.unwrap();
+    runs(&world)
+        .await
+        .cancel_run(pb::CancelRunRequest { name: first.name })
+        .await
+        .unwrap();
+    for stream in [&mut second, &mut third] {
+        let mut sequence = 1;
+        while let Some(event) = stream.message().await.unwrap() {
+            sequence += 1;
+            assert_eq!(event.sequence, sequence);
+        }
+    }
+    assert_eq!(
+        history(&world, &thread).await,
+        ["first", "second", "the second", "third", "the third"]
+    );
+    world.stopped().await;
+}
+
 /// The sequences of a stream over HTTP, from its `id:` lines.
 async fn ids(world: &World, path: &str, last_event_id: Option<i64>) -> (u16, Vec<i64>) {
     let mut request = reqwest::Client::new().get(world.url(path));

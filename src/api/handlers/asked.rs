@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::convert::{self, name};
 use crate::api::pb;
-use crate::run::engine::OnDisconnect;
+use crate::run::engine::{OnBusy, OnDisconnect};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::Part;
@@ -37,14 +37,12 @@ pub(super) fn request_key(
     }))
 }
 
-/// Checks what is to become of a run on a busy thread.
-pub(super) fn check_busy(on_busy: i32) -> Result<(), Error> {
+/// What becomes of a run on a busy thread.
+pub(super) fn on_busy(on_busy: i32) -> Result<OnBusy, Error> {
     match pb::OnBusy::try_from(on_busy) {
-        Ok(pb::OnBusy::Unspecified | pb::OnBusy::Reject) => Ok(()),
-        Ok(pb::OnBusy::Enqueue | pb::OnBusy::Interrupt) => Err(Error::new(
-            Reason::Unimplemented,
-            "only ON_BUSY_REJECT is served yet",
-        )),
+        Ok(pb::OnBusy::Unspecified | pb::OnBusy::Reject) => Ok(OnBusy::Reject),
+        Ok(pb::OnBusy::Enqueue) => Ok(OnBusy::Enqueue),
+        Ok(pb::OnBusy::Interrupt) => Ok(OnBusy::Interrupt),
         Err(_) => Err(Error::invalid("on_busy", "is not a known value")),
     }
 }

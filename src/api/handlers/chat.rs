@@ -1,7 +1,7 @@
 //! Chat and StreamChat.
 
 use super::Handlers;
-use super::asked::{check_busy, model, named, on_disconnect, parts, present, request_key};
+use super::asked::{model, named, on_busy, on_disconnect, parts, present, request_key};
 use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
@@ -59,7 +59,7 @@ impl Handlers {
         let id = std::mem::take(&mut request.request_id);
         let key = request_key(&id, "Chat", &request)?;
         name::check_assistant("assistant", &request.assistant)?;
-        check_busy(request.on_busy)?;
+        let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
         let client_tools = convert::tool::client_from_pb("client_tools", request.client_tools, &catalogue)?;
         convert::thread::check_labels("metadata", &request.metadata)?;
@@ -79,6 +79,7 @@ impl Handlers {
                 client_tools,
                 ..Selection::default()
             },
+            on_busy,
             request: key,
             metadata: request.metadata,
         };

@@ -1,7 +1,7 @@
 //! Runs: create, get, list, watch, cancel, their steps, and the answers that they wait for.
 
 use super::Handlers;
-use super::asked::{check_busy, model, named, of_run, on_disconnect, present, request_key};
+use super::asked::{model, named, of_run, on_busy, on_disconnect, present, request_key};
 use super::events::{self, Events};
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
@@ -23,7 +23,7 @@ impl Handlers {
         let thread = name::parse_thread("parent", &request.parent)?;
         let run = request.run.ok_or_else(|| Error::invalid("run", "must be set"))?;
         name::check_assistant("run.assistant", &run.assistant)?;
-        check_busy(request.on_busy)?;
+        let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
         let client_tools = convert::tool::client_from_pb("run.client_tools", run.client_tools, &catalogue)?;
         convert::thread::check_labels("run.metadata", &run.metadata)?;
@@ -43,6 +43,7 @@ impl Handlers {
                 client_tools,
                 ..Selection::default()
             },
+            on_busy,
             request: request_key,
             metadata: run.metadata,
         };

@@ -12,11 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::call::{self, PendingCall, Report};
-use super::{Finished, LiveRun, Shared, Standing};
+use super::queue::{self, Queued};
+use super::{Finished, LiveRun, OnBusy, Shared, Standing};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
-use crate::run::id::Mint;
+use crate::run::id::{Mint, RunId, ThreadId};
+use crate::run::page::{Order, Page};
 use crate::run::ports::{Append, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
 use crate::run::state::{Alarm, Beginning, Effect, Input, RESERVE, Run, opening_events};
@@ -28,29 +30,31 @@ const PROGRESS_QUEUE: usize = 64;
 const SAVE_RETRIES: u32 = 5;
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
+/// Queued runs that are called off at once.
+const QUEUE_PAGE: u32 = 100;
+
+/// How often a thread that is busy again is tried again.
+const BUSY_ATTEMPTS: usize = 128;
+
 /// Longer than any run.
-const NEVER: Duration = Duration::from_hours(24 * 365);
+pub(super) const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// The task of a new run. Says through `opened` when it is open, or which run the request id started before.
 pub(super) async fn open_and_perform(
     shared: Arc<Shared>,
     live: Arc<LiveRun>,
     mut opening: Opening,
+    on_busy: OnBusy,
     opened: oneshot::Sender<Result<Option<RunRecord>, Error>>,
 ) {
     let terms = shared.terms(&opening.record.snapshot.selection);
     opening.record.snapshot.catalogue_version = terms.catalogue.version();
     let now = opening.record.create_time;
     opening.events = opening_events(&mut opening.record, opening.message.as_ref(), now);
-    let (record, message, events) = (
-        opening.record.clone(),
-        opening.message.clone(),
-        opening.events.clone(),
-    );
     // A caller that is gone hears nothing, and has cancelled the run if it wanted that.
-    let mut history = match shared.ports.store.open_run(opening).await {
-        Ok(Opened::Started(history)) => history,
-        Ok(Opened::Replayed(record)) => {
+    let (opening, history) = match shared.open(opening, on_busy).await {
+        Ok((opening, Opened::Started(history))) => (opening, history),
+        Ok((_, Opened::Replayed(record))) => {
             let _ = opened.send(Ok(Some(*record)));
             return;
         }
@@ -59,29 +63,149 @@ pub(super) async fn open_and_perform(
             return;
         }
     };
+    let Opening {
+        record,
+        message,
+        events,
+        ..
+    } = opening;
     live.show_written(&events, record.reserved_sequence);
     shared.enter(&live);
     let _ = opened.send(Ok(None));
-    history.extend(message);
+    let last = record.clone();
+    if record.state == State::Queued {
+        let queued = Queued {
+            record,
+            message,
+            terms,
+        };
+        return to_the_end(
+            &shared,
+            &live,
+            last,
+            queue::wait_and_perform(&shared, &live, queued),
+        )
+        .await;
+    }
     let beginning = Beginning {
         record,
-        history,
+        history: history.into_iter().chain(message).collect(),
         steps: Vec::new(),
         terms,
     };
-    perform_to_the_end(&shared, &live, beginning, Run::start).await;
+    to_the_end(
+        &shared,
+        &live,
+        last,
+        perform(&shared, &live, beginning, Run::start),
+    )
+    .await;
+}
+
+impl Shared {
+    /// Opens a run; on a busy thread as it says, which may change the opening.
+    async fn open(&self, mut opening: Opening, on_busy: OnBusy) -> Result<(Opening, Opened), Error> {
+        let store = &self.ports.store;
+        for _ in 0..BUSY_ATTEMPTS {
+            let busy = match store.open_run(opening.clone()).await {
+                Ok(opened) => return Ok((opening, opened)),
+                Err(error) if error.reason() == Reason::ThreadBusy => error,
+                Err(error) => return Err(error),
+            };
+            match on_busy {
+                OnBusy::Reject => return Err(busy),
+                OnBusy::Interrupt => self.interrupt(&opening.record.thread, busy).await?,
+                OnBusy::Enqueue => self.queue(&mut opening),
+            }
+        }
+        Err(Error::new(
+            Reason::Overloaded,
+            "the thread is busy again and again",
+        ))
+    }
+
+    fn queue(&self, opening: &mut Opening) {
+        let record = &mut opening.record;
+        record.state = State::Queued;
+        record.start_time = None;
+        record.expire_time = record.create_time.checked_add(self.settings.waiting_limit);
+        record.last_sequence = 0;
+        let now = record.create_time;
+        opening.events = opening_events(record, None, now);
+    }
+
+    /// Calls off the run that keeps a thread busy and those that wait for the thread, these first, and waits until
+    /// they are over.
+    async fn interrupt(&self, thread: &ThreadId, busy: Error) -> Result<(), Error> {
+        let waiting = Page {
+            after: None,
+            limit: QUEUE_PAGE,
+            order: Order::NewestFirst,
+        };
+        let queued = self
+            .ports
+            .store
+            .runs(thread, &[State::Queued.name()], waiting)
+            .await?;
+        for record in queued.items {
+            if let Some(live) = self.live(&record.id) {
+                live.cancel.cancel();
+                live.finished().await?;
+            }
+        }
+        let run = busy.metadata().iter().find(|(key, _)| *key == "run");
+        let run = match run {
+            Some((_, run)) => RunId::parse(run).map_err(Error::internal)?,
+            None => return Err(busy),
+        };
+        if let Some(live) = self.live(&run) {
+            live.cancel.cancel();
+            return live.finished().await.map(drop);
+        }
+        match self.ports.store.run(&run).await {
+            // It has ended meanwhile.
+            Err(error) if error.reason() == Reason::RunNotFound => Ok(()),
+            Ok(record) if record.state.outcome().is_some() => Ok(()),
+            Ok(record) => Err(super::elsewhere(&record)),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 /// The task of a run that a dead process left.
 pub(super) async fn go_on_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, beginning: Beginning) {
-    perform_to_the_end(&shared, &live, beginning, Run::resume).await;
+    let last = beginning.record.clone();
+    to_the_end(
+        &shared,
+        &live,
+        last,
+        perform(&shared, &live, beginning, Run::resume),
+    )
+    .await;
+}
+
+/// The task of a run that a dead process left in the queue.
+pub(super) async fn queue_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, queued: Queued) {
+    let last = queued.record.clone();
+    to_the_end(
+        &shared,
+        &live,
+        last,
+        queue::wait_and_perform(&shared, &live, queued),
+    )
+    .await;
 }
 
 type Begin = fn(Beginning, Mint, SystemTime, &mut Vec<Effect>) -> Run;
 
-async fn perform_to_the_end(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) {
-    let record = beginning.record.clone();
-    let performance = AssertUnwindSafe(perform(shared, live, beginning, begin));
+/// Sees to it that the run is over, or left, when this is done.
+async fn to_the_end(
+    shared: &Shared,
+    live: &LiveRun,
+    record: RunRecord,
+    performance: impl Future<Output = Option<Finished>>,
+) {
+    let performance = AssertUnwindSafe(performance);
     let standing = match performance.catch_unwind().await {
         Ok(Some(finished)) => Standing::Over(finished),
         Ok(None) => Standing::Left,
@@ -91,7 +215,12 @@ async fn perform_to_the_end(shared: &Shared, live: &LiveRun, beginning: Beginnin
     shared.leave(live);
 }
 
-async fn perform(shared: &Shared, live: &LiveRun, beginning: Beginning, begin: Begin) -> Option<Finished> {
+pub(super) async fn perform(
+    shared: &Shared,
+    live: &LiveRun,
+    beginning: Beginning,
+    begin: Begin,
+) -> Option<Finished> {
     let mut commands = live.commands();
     let mut work = Work::new();
     let mut effects = Vec::new();
@@ -234,7 +363,7 @@ async fn show(shared: &Shared, live: &LiveRun, event: Event) {
 }
 
 /// Writes, with whatever is not written yet; then shows.
-async fn write(shared: &Shared, live: &LiveRun, save: &Save) -> Result<(), Error> {
+pub(super) async fn write(shared: &Shared, live: &LiveRun, save: &Save) -> Result<(), Error> {
     let mut behind = live.log.unwritten();
     if behind.is_empty() {
         persist(shared, save).await?;

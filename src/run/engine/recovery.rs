@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::queue::Queued;
 use super::{Engine, LiveRun, performance};
 use crate::run::error::Error;
+use crate::run::record::State;
 use crate::run::state::Beginning;
 
 impl Engine {
@@ -19,6 +21,19 @@ impl Engine {
         let count = runs.len();
         for record in runs {
             tracing::warn!(run = %record.id, thread = %record.thread, "going on with a run that a dead process left");
+            if record.state == State::Queued {
+                // Nothing has been shown of it that was not written.
+                let live = Arc::new(LiveRun::new(&record, record.last_sequence));
+                let queued = Queued {
+                    message: store.queued_message(&record.id).await?,
+                    terms: shared.terms(&record.snapshot.selection),
+                    record,
+                };
+                shared.enter(&live);
+                let task = performance::queue_and_perform(Arc::clone(shared), live, queued);
+                shared.tasks.spawn(task);
+                continue;
+            }
             let beginning = Beginning {
                 history: store.history(&record.thread).await?,
                 steps: shared.all_steps(&record.id).await?,

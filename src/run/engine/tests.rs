@@ -17,7 +17,7 @@ use crate::run::message::Content;
 use crate::run::page::Listed;
 use crate::run::ports::{
     Append, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Pending, Save,
-    ServerStatus, ThreadChange,
+    ServerStatus, Start, Started, ThreadChange,
 };
 use crate::run::record::ThreadRecord;
 
@@ -138,6 +138,14 @@ impl Store for World {
         written.messages.extend(opening.message);
         written.events = opening.events;
         Ok(Opened::Started(Vec::new()))
+    }
+
+    async fn start_run(&self, _: Start) -> Result<Started, Error> {
+        unreachable!("nothing is queued")
+    }
+
+    async fn queued_message(&self, _: &RunId) -> Result<Option<Arc<Message>>, Error> {
+        unreachable!("nothing is queued")
     }
 
     async fn save(&self, save: &Save) -> Result<(), Error> {

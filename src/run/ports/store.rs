@@ -23,12 +23,25 @@ pub trait Store: Send + Sync {
     /// Opens a run on a thread: adds the run and what comes with it, in one durable step.
     ///
     /// MUST create the thread if the opening says so, MUST hold off a second active run on the thread, also one
-    /// of another process, and MUST give back the first run again for a request id seen in the last 24 hours.
+    /// of another process, unless the run is opened as queued, and MUST give back the first run again for a request id seen in the last 24 hours.
     ///
     /// # Errors
     /// `THREAD_NOT_FOUND`; `THREAD_BUSY` with metadata `run`; `REQUEST_ID_REUSED` when the id came with another
-    /// digest.
+    /// digest; `OVERLOADED` when too many are queued already.
     async fn open_run(&self, opening: Opening) -> Result<Opened, Error>;
+
+    /// Starts a run that is queued, if its thread is free and no other is before it: adds the message that it was
+    /// opened with to the end of the thread, and its events, in one durable step.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND` when it is not queued any more.
+    async fn start_run(&self, start: Start) -> Result<Started, Error>;
+
+    /// The message that a queued run was opened with; none when it answers the thread as it stands.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND` when no run of that name is queued.
+    async fn queued_message(&self, run: &RunId) -> Result<Option<Arc<Message>>, Error>;
 
     /// Writes the run as it is now and what it has brought since, in one durable step.
     ///
@@ -190,6 +203,26 @@ pub struct Opening {
     pub events: Vec<Arc<Event>>,
     /// The caller's request id, if it gave one.
     pub request: Option<RequestKey>,
+}
+
+/// A queued run about to be started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The run as it is when it has started.
+    pub record: RunRecord,
+    /// The message that it was opened with.
+    pub message: Option<Arc<Message>>,
+    /// What watchers see then.
+    pub events: Vec<Arc<Event>>,
+}
+
+/// What came of starting a queued run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Started {
+    /// It is active. The thread's messages before its own, oldest first.
+    Now(Vec<Arc<Message>>),
+    /// This run is before it: the active one, or the next in the queue.
+    Behind(RunId),
 }
 
 /// What a run brings.

@@ -6,16 +6,19 @@ use std::time::{Duration, SystemTime};
 use crate::run::error::{Error, Reason};
 use crate::run::id::ThreadId;
 use crate::run::ports::RequestKey;
-use crate::run::record::RunRecord;
+use crate::run::record::{RunRecord, State};
 use crate::store::row::MessageRow;
 
 use super::{
     AddMessage, Answer, Changes, CreateThread, Facts, NOWHERE, NewMessage, NewRequest, NewRun, NewThread,
-    OpenRun, Operation, Request, RunUpdate, SaveRun, Thread, UpdateThread,
+    OpenRun, Operation, Request, RunUpdate, SaveRun, StartRun, Thread, UpdateThread,
 };
 
 /// How long a request id stands for what it brought.
 pub(in crate::store) const REPLAY_WINDOW: Duration = Duration::from_hours(24);
+
+/// Runs that may wait for one thread.
+const QUEUE_LIMIT: usize = 64;
 
 /// The notes of a thread that comes with its first run.
 const NO_METADATA: &str = "{}";
@@ -45,6 +48,7 @@ impl Plan {
     fn decide(&mut self, operation: &Operation) -> Result<Answer, Error> {
         match operation {
             Operation::Open(opening) => self.open(opening),
+            Operation::Start(start) => self.start(start),
             Operation::Save(save) => self.save(save),
             Operation::Append(events) => {
                 for (row, reserved) in events.iter() {
@@ -81,6 +85,9 @@ impl Plan {
             }
             None => return Err(no_thread()),
         };
+        if record.state == State::Queued {
+            return self.enqueue(opening, thread);
+        }
         check_free(&thread)?;
         if thread.last_position != opening.seen {
             return Ok(Answer::Stale);
@@ -108,6 +115,59 @@ impl Plan {
         Ok(Answer::Done)
     }
 
+    /// Its message waits with it, and has no place in the thread yet.
+    fn enqueue(&mut self, opening: &Arc<OpenRun>, mut thread: Thread) -> Result<Answer, Error> {
+        let record = &opening.run.record;
+        if thread.queue.len() >= QUEUE_LIMIT {
+            return Err(Error::new(
+                Reason::Overloaded,
+                format!("{QUEUE_LIMIT} runs wait for the thread already"),
+            ));
+        }
+        thread.queue.push(record.id.clone());
+        let run = NewRun {
+            thread: thread.number,
+            row: opening.run.clone(),
+            first_position: thread.last_position,
+            last_position: thread.last_position,
+        };
+        self.changes.runs.insert(record.id.clone(), run);
+        self.changes.events.extend(opening.events.clone());
+        self.facts.threads.insert(record.thread.clone(), thread);
+        self.remember(opening.request.as_ref(), record.id.as_str(), record.create_time);
+        Ok(Answer::Done)
+    }
+
+    fn start(&mut self, start: &StartRun) -> Result<Answer, Error> {
+        let record = &start.record;
+        let gone = || Error::new(Reason::RunNotFound, "no such run is queued");
+        let mut thread = self.facts.threads.get(&record.thread).cloned().ok_or_else(gone)?;
+        if !thread.queue.contains(&record.id) {
+            return Err(gone());
+        }
+        let before = thread.active.as_ref().or(thread.queue.first());
+        if let Some(before) = before.filter(|before| **before != record.id) {
+            return Ok(Answer::Behind(before.clone()));
+        }
+        if thread.last_position != start.seen {
+            return Ok(Answer::Stale);
+        }
+        match &start.message {
+            Some(message) => self.add(&mut thread, message),
+            None if thread.last_position == NOWHERE => {
+                return Err(Error::invalid("parent", "the thread has no message to answer"));
+            }
+            None => {}
+        }
+        thread.queue.remove(0);
+        thread.active = Some(record.id.clone());
+        self.changes.events.extend(start.events.clone());
+        let position = thread.last_position;
+        self.facts.threads.insert(record.thread.clone(), thread);
+        self.update(record, Some(position), Some(position));
+        Ok(Answer::Done)
+    }
+
     fn save(&mut self, save: &SaveRun) -> Result<Answer, Error> {
         let record = &save.record;
         // Of a run whose thread was deleted, nothing is kept.
@@ -117,6 +177,10 @@ impl Plan {
         if thread.active.as_ref() == Some(&record.id) {
             if record.state.outcome().is_some() {
                 thread.active = None;
+            }
+        } else if let Some(place) = thread.queue.iter().position(|queued| *queued == record.id) {
+            if record.state.outcome().is_some() {
+                thread.queue.remove(place);
             }
         } else {
             self.check_repeated(record)?;
@@ -131,7 +195,7 @@ impl Plan {
         self.changes.steps.extend(save.steps.iter().cloned());
         self.changes.events.extend(save.events.clone());
         self.facts.threads.insert(record.thread.clone(), thread);
-        self.update(record, last_position);
+        self.update(record, None, last_position);
         Ok(Answer::Done)
     }
 
@@ -151,20 +215,18 @@ impl Plan {
         )))
     }
 
-    fn update(&mut self, record: &Arc<RunRecord>, last_position: Option<i64>) {
+    fn update(&mut self, record: &Arc<RunRecord>, first_position: Option<i64>, last_position: Option<i64>) {
         if let Some(new) = self.changes.runs.get_mut(&record.id) {
             new.row.record = (**record).clone();
+            new.first_position = first_position.unwrap_or(new.first_position);
             new.last_position = last_position.unwrap_or(new.last_position);
             return;
         }
-        let earlier = self
-            .changes
-            .updates
-            .get(&record.id)
-            .and_then(|update| update.last_position);
+        let earlier = self.changes.updates.get(&record.id);
         let update = RunUpdate {
             record: Arc::clone(record),
-            last_position: last_position.or(earlier),
+            first_position: first_position.or(earlier.and_then(|update| update.first_position)),
+            last_position: last_position.or(earlier.and_then(|update| update.last_position)),
         };
         self.changes.updates.insert(record.id.clone(), update);
     }
@@ -248,6 +310,7 @@ impl Plan {
             version: 1,
             last_position: NOWHERE,
             active: None,
+            queue: Vec::new(),
         }
     }
 
@@ -297,7 +360,8 @@ fn no_thread() -> Error {
 }
 
 fn check_free(thread: &Thread) -> Result<(), Error> {
-    let Some(active) = &thread.active else {
+    // Who is queued was there before.
+    let Some(active) = thread.active.as_ref().or(thread.queue.first()) else {
         return Ok(());
     };
     let busy = Error::new(Reason::ThreadBusy, "another run is active on the thread");

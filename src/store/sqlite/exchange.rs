@@ -49,7 +49,9 @@ impl Failure {
 const THREADS: [&str; 2] = [
     "SELECT 'thread' AS fact, t.id, t.number, t.version, \
      (SELECT max(position) FROM messages WHERE thread = t.number) AS last_position, \
-     (SELECT id FROM runs WHERE thread = t.number AND active) AS active FROM",
+     (SELECT id FROM runs WHERE thread = t.number AND active) AS active, \
+     (SELECT group_concat(id) FROM (SELECT id FROM runs WHERE thread = t.number AND queued IS NOT NULL \
+     ORDER BY number)) AS queue FROM",
     "CROSS JOIN threads t ON t.id = column1",
 ];
 
@@ -92,6 +94,7 @@ pub(super) async fn read(
 fn thread(operation: &Operation) -> Option<&ThreadId> {
     match operation {
         Operation::Open(opening) => Some(&opening.run.record.thread),
+        Operation::Start(start) => Some(&start.record.thread),
         Operation::Save(save) => Some(&save.record.thread),
         Operation::UpdateThread(update) => Some(&update.thread),
         Operation::DeleteThread { thread, .. } => Some(thread),
@@ -123,11 +126,17 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
             let id = ThreadId::parse(decode::column(row, "id")?).map_err(Error::internal)?;
             let active: Option<&str> = decode::column(row, "active")?;
             let last_position: Option<i64> = decode::column(row, "last_position")?;
+            let queue: Option<&str> = decode::column(row, "queue")?;
+            let queue = queue.into_iter().flat_map(|names| names.split(','));
             let thread = Thread {
                 number: decode::column(row, "number")?,
                 version: decode::column(row, "version")?,
                 last_position: last_position.unwrap_or(NOWHERE),
                 active: active.map(RunId::parse).transpose().map_err(Error::internal)?,
+                queue: queue
+                    .map(RunId::parse)
+                    .collect::<Result<_, _>>()
+                    .map_err(Error::internal)?,
             };
             facts.threads.insert(id, thread);
         }
@@ -157,7 +166,8 @@ async fn read_ended(
             Operation::Save(save) => {
                 let record = &save.record;
                 let thread = facts.threads.get(&record.thread)?;
-                (thread.active.as_ref() != Some(&record.id)).then_some(&record.id)
+                let is_open = thread.active.as_ref() == Some(&record.id) || thread.queue.contains(&record.id);
+                (!is_open).then_some(&record.id)
             }
             _ => None,
         })
@@ -180,7 +190,9 @@ const UPDATES: [&str; 2] = [
     "UPDATE runs SET state = column2, detail = column3, message = column4, active = column5, usage = column6, \
      last_sequence = column7, reserved_sequence = max(reserved_sequence, column8), start_time = column9, \
      expire_time = column10, end_time = column11, pending = column12, waited = column13, \
-     waits_since = column14, last_position = max(last_position, coalesce(column15, last_position)) FROM",
+     waits_since = column14, queued = CASE WHEN column2 = 'queued' THEN queued END, \
+     first_position = coalesce(column15, first_position), \
+     last_position = max(last_position, coalesce(column16, last_position)) FROM",
     "WHERE runs.id = column1",
 ];
 
@@ -193,7 +205,7 @@ const NEW_THREADS: [&str; 2] = [
 const NEW_RUNS: [&str; 2] = [
     "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, \
      expire_time, end_time, pending, waited, waits_since, thread, snapshot, create_time, first_position, \
-     last_position, has_events) \
+     last_position, queued, has_events) \
      SELECT *, 1 FROM",
     "WHERE column1 IS NOT NULL",
 ];
@@ -237,9 +249,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -
     let mut script = Script::default();
     let updates: Vec<_> = changes.updates.into_values().collect();
     let runs: Vec<_> = changes.runs.into_values().collect();
-    script.rows(UPDATES, 15, &updates, update);
+    script.rows(UPDATES, 16, &updates, update);
     script.rows(NEW_THREADS, 5, &changes.threads, new_thread);
-    script.rows(NEW_RUNS, 19, &runs, new_run);
+    script.rows(NEW_RUNS, 20, &runs, new_run);
     script.rows(NEW_MESSAGES, 9, &changes.messages, new_message);
     script.rows(NEW_STEPS, 3, &changes.steps, new_step);
     script.rows(NEW_EVENTS, 3, &changes.events, new_events);
@@ -297,7 +309,7 @@ impl Script {
 
 fn update(update: &RunUpdate, row: &mut Row) {
     progress(&update.record, row);
-    row.add(update.last_position);
+    row.add(update.first_position).add(update.last_position);
 }
 
 /// What a run's row has in common when it is inserted and when it is updated: fourteen columns.
@@ -306,7 +318,7 @@ fn progress(record: &RunRecord, row: &mut Row) {
         .add(record.state.name())
         .add(record.state.detail())
         .add(record.state.message())
-        .add(record.state.outcome().is_none())
+        .add(row::is_active(record))
         .add(row::usage(&record.usage))
         .add(row::count(record.last_sequence))
         .add(row::count(record.reserved_sequence))
@@ -339,7 +351,8 @@ fn new_run(new: &NewRun, row: &mut Row) {
         .add(&*new.row.snapshot)
         .add(row::micros(new.row.record.create_time))
         .add(new.first_position)
-        .add(new.last_position);
+        .add(new.last_position)
+        .add(new.row.queued.as_deref());
 }
 
 fn new_message(new: &NewMessage, row: &mut Row) {

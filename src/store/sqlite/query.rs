@@ -71,7 +71,8 @@ const RUNS: Section = Section {
 const ACTIVE_RUNS: &str = concat!(
     "SELECT ",
     run_columns!(),
-    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.active ORDER BY r.create_time, r.number"
+    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.active OR r.queued IS NOT NULL \
+     ORDER BY r.create_time, r.number"
 );
 
 const PENDING: Section = Section {
@@ -101,7 +102,8 @@ macro_rules! thread_columns {
         "SELECT t.id, t.title, t.metadata, t.version, t.create_time, max(t.update_time, \
          coalesce((SELECT create_time FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1), 0), \
          coalesce((SELECT max(create_time) FROM runs WHERE thread = t.number), 0)) AS update_time, \
-         (SELECT id FROM runs WHERE thread = t.number AND active) AS active_run, \
+         (SELECT id FROM runs WHERE thread = t.number AND (active OR queued IS NOT NULL) \
+         ORDER BY active DESC, number LIMIT 1) AS active_run, \
          t.create_time AS cursor_0, t.number AS cursor_1 FROM threads t"
     };
 }
@@ -185,6 +187,13 @@ impl Readers {
     pub(super) async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error> {
         let rows = self.rows(RUN_MESSAGES, named([run.as_str()])?).await?;
         all(&rows, decode::message)
+    }
+
+    pub(super) async fn queued_message(&self, run: &RunId) -> Result<Option<Arc<Message>>, Error> {
+        let sql = "SELECT queued FROM runs WHERE id = ? AND queued IS NOT NULL";
+        let rows = self.rows(sql, named([run.as_str()])?).await?;
+        let message: &str = decode::column(rows.first().ok_or_else(no_run)?, "queued")?;
+        serde_json::from_str(message).map_err(Error::internal)
     }
 
     pub(super) async fn run_steps(&self, run: &RunId, page: Page) -> Result<Listed<Arc<Step>>, Error> {

@@ -248,7 +248,7 @@ async fn the_database_itself_holds_off_a_second_active_run() {
     store.open_run(opening("hello")).await.unwrap();
     let copy = "INSERT INTO runs SELECT number + 1, id || 'x', thread, state, detail, message, active, \
                 snapshot, usage, last_sequence, reserved_sequence, create_time, start_time, expire_time, \
-                end_time, pending, waited, waits_since, first_position, last_position, has_events FROM runs";
+                end_time, pending, waited, waits_since, first_position, last_position, queued, has_events FROM runs";
     let error = place.stranger().await.execute(copy).await.unwrap_err();
     assert!(
         error

@@ -98,10 +98,10 @@ impl<'a> Schemas<'a> {
             return known;
         }
         let name = component(message.full_name());
-        if !self.made.contains_key(&name) {
-            self.made.insert(name, Value::Null);
+        self.made.entry(name).or_insert_with(|| {
             self.pending.push(message.clone());
-        }
+            Value::Null
+        });
         reference(message.full_name())
     }
 

@@ -1,0 +1,128 @@
+//! Runs that wait for their thread: each in its own task, in the order in which they came.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::performance::{NEVER, perform, write};
+use super::{Finished, LiveRun, Shared};
+use crate::run::clock;
+use crate::run::error::{Error, Reason};
+use crate::run::id::RunId;
+use crate::run::message::Message;
+use crate::run::ports::{Save, Start, Started};
+use crate::run::record::{Outcome, RunRecord};
+use crate::run::state::{Beginning, Run, Terms, ending_events, starting_events};
+
+/// How often to look whether the thread is free, when another process has it or the store is away.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A run in the queue.
+pub(super) struct Queued {
+    pub(super) record: RunRecord,
+    /// What it was opened with.
+    pub(super) message: Option<Arc<Message>>,
+    pub(super) terms: Terms,
+}
+
+/// What keeps a queued run waiting.
+enum Obstacle {
+    Run(RunId),
+    Store,
+}
+
+/// Waits for the thread, then carries the run out. None when the run is left to the next process.
+pub(super) async fn wait_and_perform(shared: &Shared, live: &LiveRun, queued: Queued) -> Option<Finished> {
+    loop {
+        let obstacle = match start(shared, live, &queued).await {
+            Ok(Ok(beginning)) => return perform(shared, live, beginning, Run::start).await,
+            Ok(Err(obstacle)) => obstacle,
+            Err(error) => return Some(end(shared, live, queued.record, Outcome::Failed(error)).await),
+        };
+        let expires = queued.record.expire_time.map_or(NEVER, until);
+        let outcome = tokio::select! {
+            biased;
+            () = live.cancel.cancelled() => Outcome::Cancelled,
+            () = shared.draining.cancelled() => return None,
+            () = tokio::time::sleep(expires) => Outcome::Expired,
+            () = shared.passes(obstacle) => continue,
+        };
+        return Some(end(shared, live, queued.record, outcome).await);
+    }
+}
+
+/// Starts the run, or says what is in its way.
+async fn start(
+    shared: &Shared,
+    live: &LiveRun,
+    queued: &Queued,
+) -> Result<Result<Beginning, Obstacle>, Error> {
+    let mut record = queued.record.clone();
+    let message = queued.message.clone();
+    let events = starting_events(
+        &mut record,
+        message.as_ref(),
+        queued.terms.execution_limit,
+        clock::now(),
+    );
+    let start = Start {
+        record: record.clone(),
+        message: message.clone(),
+        events: events.clone(),
+    };
+    let mut history = match shared.ports.store.start_run(start).await {
+        Ok(Started::Now(history)) => history,
+        Ok(Started::Behind(run)) => return Ok(Err(Obstacle::Run(run))),
+        Err(error) if error.reason() == Reason::StoreUnavailable => {
+            tracing::warn!(run = %record.id, %error, "a queued run cannot be started yet");
+            return Ok(Err(Obstacle::Store));
+        }
+        Err(error) => return Err(error),
+    };
+    live.show_written(&events, record.reserved_sequence);
+    history.extend(message);
+    Ok(Ok(Beginning {
+        record,
+        history,
+        steps: Vec::new(),
+        terms: queued.terms.clone(),
+    }))
+}
+
+/// Ends a run that never began.
+async fn end(shared: &Shared, live: &LiveRun, mut record: RunRecord, outcome: Outcome) -> Finished {
+    let events = ending_events(&mut record, outcome, clock::now());
+    let record = Arc::new(record);
+    let save = Save {
+        record: Arc::clone(&record),
+        messages: Vec::new(),
+        steps: Vec::new(),
+        events,
+    };
+    if let Err(error) = write(shared, live, &save).await {
+        tracing::error!(run = %record.id, %error, "a run could not be written");
+        live.log.append(save.events);
+    }
+    Finished {
+        record,
+        response: String::new(),
+    }
+}
+
+fn until(time: SystemTime) -> Duration {
+    time.duration_since(clock::now()).unwrap_or_default()
+}
+
+impl Shared {
+    /// Waits until it is worth trying again.
+    async fn passes(&self, obstacle: Obstacle) {
+        let live = match obstacle {
+            Obstacle::Run(run) => self.live(&run),
+            Obstacle::Store => None,
+        };
+        match live {
+            // It has ended, or this process goes down.
+            Some(live) => drop(live.finished().await),
+            None => tokio::time::sleep(POLL_INTERVAL).await,
+        }
+    }
+}
