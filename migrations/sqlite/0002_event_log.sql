@@ -1,5 +1,5 @@
--- What threads and messages say of themselves, request ids for whatever they bring, and what runs did: their
--- steps and their events.
+-- What threads and messages say of themselves, request ids for whatever they bring, what runs did (their steps
+-- and their events) and wait for, and assistants.
 
 ALTER TABLE threads ADD COLUMN title TEXT NOT NULL DEFAULT '';
 -- JSON: the caller's notes.
@@ -100,3 +100,16 @@ CREATE TABLE events (
     chunk         TEXT    NOT NULL,
     PRIMARY KEY (run, last_sequence)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE assistants (
+    number      INTEGER PRIMARY KEY,
+    id          TEXT    NOT NULL UNIQUE,
+    -- JSON: what it is, and what runs get from it.
+    profile     TEXT    NOT NULL,
+    -- Grows with every change.
+    version     INTEGER NOT NULL,
+    create_time INTEGER NOT NULL,
+    update_time INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX assistants_in_time ON assistants (create_time, number);

@@ -1,6 +1,7 @@
 //! Between the contract's types and the heart's. Nothing here decides anything but whether a field fits.
 
 pub mod action;
+pub mod assistant;
 pub mod event;
 pub mod message;
 pub mod name;

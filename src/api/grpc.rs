@@ -7,7 +7,7 @@ mod thread;
 use std::pin::Pin;
 
 use futures::stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status};
+use tonic::{Response, Status};
 
 pub use self::assistant::Assistant;
 pub use self::run::Runs;
@@ -15,7 +15,7 @@ pub use self::thread::Threads;
 use super::handlers::Events;
 use super::request_id::RequestId;
 use super::{pb, status};
-use crate::run::error::{Error, Reason};
+use crate::run::error::Error;
 
 /// The events of a run, as tonic has streams.
 type EventStream = Pin<Box<dyn Stream<Item = Result<pb::RunEvent, Status>> + Send>>;
@@ -30,9 +30,4 @@ fn answered<T>(result: Result<T, Error>, id: &RequestId) -> Result<Response<T>, 
     result
         .map(Response::new)
         .map_err(|error| status::of(&error, id.as_str()))
-}
-
-fn unserved<Q, A>(request: &Request<Q>) -> Result<Response<A>, Status> {
-    let error = Error::new(Reason::Unimplemented, "this method is not served yet");
-    Err(status::of(&error, RequestId::of(request.extensions()).as_str()))
 }

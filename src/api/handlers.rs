@@ -1,6 +1,7 @@
 //! What the RPCs do, on the contract's types and without a protocol: every door ends here.
 
 mod asked;
+mod assistants;
 mod chat;
 mod events;
 mod health;

@@ -24,7 +24,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::action::Submission;
-use super::catalogue::{Policy, Selection};
+use super::assistant::{AssistantRecord, Profile};
+use super::catalogue::{ClientTool, Policy, Selection};
 use super::clock;
 use super::error::{Error, Reason};
 use super::event::Event;
@@ -33,7 +34,7 @@ use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::page::{Order, Page};
 use super::ports::{Model, OnProgress, Opening, RequestKey, Store, Toolbox};
-use super::record::{Limits, Outcome, RunRecord, Snapshot, State};
+use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms};
 use super::step::{Step, Work};
 
@@ -106,12 +107,14 @@ pub struct NewRun {
     pub content: Vec<Part>,
     /// The model; the operator's if there is none.
     pub model: Option<String>,
-    /// Instructions for this run, after the operator's.
-    pub instructions: Option<String>,
-    /// The bounds; the operator's if there are none.
-    pub limits: Option<Limits>,
-    /// What narrows the tools.
-    pub selection: Selection,
+    /// Instructions for this run, after the operator's and the assistant's; empty for none.
+    pub instructions: String,
+    /// Bounds that hold instead of the assistant's and the operator's.
+    pub limits: LimitsPatch,
+    /// The assistant that answers; the operator's default if there is none.
+    pub assistant: Option<AssistantRecord>,
+    /// Functions that the client carries out itself.
+    pub client_tools: Vec<ClientTool>,
     /// What becomes of it when the thread is busy.
     pub on_busy: OnBusy,
     /// The caller's request id.
@@ -422,20 +425,32 @@ impl Engine {
         let mut mint = Mint::System;
         let now = clock::now();
         let creates_thread = new.thread.is_none();
-        let instructions = match new.instructions {
-            Some(more) if settings.instructions.is_empty() => more,
-            Some(more) => format!("{}\n\n{more}", settings.instructions),
-            None => settings.instructions.clone(),
+        let (assistant, profile) = match new.assistant {
+            Some(assistant) => (Some(assistant.id), assistant.profile),
+            None => (None, Profile::default()),
         };
+        let instructions = [&settings.instructions, &profile.instructions, &new.instructions];
+        let instructions: Vec<&str> = instructions
+            .into_iter()
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+            .collect();
+        let assistants = Some(profile.model).filter(|model| !model.is_empty());
+        let model = new.model.or(assistants);
         let record = RunRecord {
             id: RunId::new(&mut mint),
             thread: new.thread.unwrap_or_else(|| ThreadId::new(&mut mint)),
             snapshot: Snapshot {
-                model: new.model.unwrap_or_else(|| settings.model.clone()),
-                instructions,
-                limits: new.limits.unwrap_or(settings.limits),
+                model: model.unwrap_or_else(|| settings.model.clone()),
+                instructions: instructions.join("\n\n"),
+                limits: new.limits.over(profile.limits.over(settings.limits)),
+                assistant,
                 catalogue_version: 0,
-                selection: new.selection,
+                selection: Selection {
+                    allowed: profile.allowed_tools,
+                    rules: profile.policies,
+                    client_tools: new.client_tools,
+                },
                 metadata: new.metadata,
             },
             state: State::Running,

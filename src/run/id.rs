@@ -93,6 +93,8 @@ id!(/// Names one step of a run: `step_…`.
 id!(/// Names one call of a tool: `call_…`. Minted here, never the provider's, which may be missing or repeated.
     CallId, "call", "call");
 
+id!(/// Names an assistant: `asst_…`.
+    AssistantId, "asst", "assistant");
 id!(/// Names something that a run waits for: `act_…`.
     ActionId, "act", "action_id");
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::action::Action;
 use super::catalogue::Selection;
 use super::error::{Error, Reason};
-use super::id::{RunId, ThreadId};
+use super::id::{AssistantId, RunId, ThreadId};
 use super::message::Usage;
 
 /// A run, as it is stored and shown.
@@ -74,6 +74,9 @@ pub struct Snapshot {
     pub instructions: String,
     /// The bounds.
     pub limits: Limits,
+    /// The assistant that answers; none for the operator's default.
+    #[serde(default)]
+    pub assistant: Option<AssistantId>,
     /// The version of the tool catalogue that it saw.
     pub catalogue_version: u64,
     /// What narrows the tools.
@@ -106,6 +109,36 @@ impl Default for Limits {
             max_output_tokens: None,
             max_total_tokens: None,
             max_duration: None,
+        }
+    }
+}
+
+/// Bounds that hold instead of others where they are set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LimitsPatch {
+    /// See [`Limits::max_turns`].
+    pub max_turns: Option<u32>,
+    /// See [`Limits::max_tool_calls`].
+    pub max_tool_calls: Option<u32>,
+    /// See [`Limits::max_output_tokens`].
+    pub max_output_tokens: Option<u64>,
+    /// See [`Limits::max_total_tokens`].
+    pub max_total_tokens: Option<u64>,
+    /// See [`Limits::max_duration`].
+    pub max_duration: Option<Duration>,
+}
+
+impl LimitsPatch {
+    /// These bounds, and the others where these are not set.
+    #[must_use]
+    pub fn over(self, others: Limits) -> Limits {
+        Limits {
+            max_turns: self.max_turns.unwrap_or(others.max_turns),
+            max_tool_calls: self.max_tool_calls.unwrap_or(others.max_tool_calls),
+            max_output_tokens: self.max_output_tokens.or(others.max_output_tokens),
+            max_total_tokens: self.max_total_tokens.or(others.max_total_tokens),
+            max_duration: self.max_duration.or(others.max_duration),
         }
     }
 }

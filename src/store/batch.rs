@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::run::id::{RunId, ThreadId};
+use crate::run::assistant::AssistantRecord;
+use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::ports::RequestKey;
 use crate::run::record::{RunRecord, ThreadRecord};
 
@@ -40,6 +41,15 @@ pub(super) enum Operation {
     DeleteThread { thread: ThreadId, version: Option<u64> },
     /// Adds a message that no run wrote.
     AddMessage(Arc<AddMessage>),
+    /// Adds an assistant.
+    CreateAssistant(Arc<CreateAssistant>),
+    /// Changes an assistant.
+    UpdateAssistant(Arc<UpdateAssistant>),
+    /// Deletes an assistant.
+    DeleteAssistant {
+        assistant: AssistantId,
+        version: Option<u64>,
+    },
     /// Deletes what is past retention.
     Sweep(Sweep),
     /// Writes nothing of meaning, to see whether writing works.
@@ -104,6 +114,24 @@ pub(super) struct AddMessage {
     pub(super) request: Option<RequestKey>,
 }
 
+/// An assistant to be added, with its profile as JSON.
+#[derive(Debug)]
+pub(super) struct CreateAssistant {
+    pub(super) record: AssistantRecord,
+    pub(super) profile: Arc<str>,
+    pub(super) request: Option<RequestKey>,
+}
+
+/// An assistant to be changed, with its new profile as JSON.
+#[derive(Debug)]
+pub(super) struct UpdateAssistant {
+    pub(super) assistant: AssistantId,
+    pub(super) profile: Arc<str>,
+    /// The version that the change builds on.
+    pub(super) version: u64,
+    pub(super) time: SystemTime,
+}
+
 /// What to sweep: so many at most of each kind. Times are microseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sweep {
@@ -135,6 +163,8 @@ pub(super) struct Facts {
     pub(super) threads: HashMap<ThreadId, Thread>,
     /// The number for the next new thread.
     pub(super) next_number: i64,
+    /// The versions of assistants.
+    pub(super) assistants: HashMap<AssistantId, i64>,
     /// By request id.
     pub(super) requests: HashMap<String, Request>,
     /// The saved runs that are not the active ones of their threads.
@@ -176,6 +206,9 @@ pub(super) struct Changes {
     pub(super) reserves: Vec<(RunId, i64)>,
     pub(super) requests: Vec<NewRequest>,
     pub(super) deletions: Vec<i64>,
+    pub(super) assistants: Vec<Arc<CreateAssistant>>,
+    pub(super) assistant_updates: Vec<Arc<UpdateAssistant>>,
+    pub(super) assistant_deletions: Vec<AssistantId>,
     pub(super) sweep: Option<Sweep>,
     pub(super) probe: bool,
 }
@@ -230,6 +263,9 @@ impl Changes {
             && self.steps.is_empty()
             && self.events.is_empty()
             && self.deletions.is_empty()
+            && self.assistants.is_empty()
+            && self.assistant_updates.is_empty()
+            && self.assistant_deletions.is_empty()
             && self.sweep.is_none()
             && !self.probe
     }

@@ -6,10 +6,11 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
+use crate::run::assistant::{AssistantRecord, Profile};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Event;
-use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::ports::{
@@ -20,8 +21,8 @@ use crate::run::step::Step;
 
 use super::Location;
 use super::batch::{
-    AddMessage, Answer, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW, SaveRun, StartRun, Sweep,
-    UpdateThread,
+    AddMessage, Answer, CreateAssistant, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW, SaveRun,
+    StartRun, Sweep, UpdateAssistant, UpdateThread,
 };
 use super::chunk;
 use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
@@ -301,6 +302,58 @@ impl Store for Sqlite {
 
     async fn message(&self, thread: &ThreadId, message: &MessageId) -> Result<Arc<Message>, Error> {
         self.readers.message(thread, message).await
+    }
+
+    async fn create_assistant(
+        &self,
+        record: AssistantRecord,
+        request: Option<RequestKey>,
+    ) -> Result<AssistantRecord, Error> {
+        let create = CreateAssistant {
+            profile: row::json(&record.profile)?,
+            record: record.clone(),
+            request,
+        };
+        let create = Operation::CreateAssistant(Arc::new(create));
+        match self.writer.write(create).await? {
+            Answer::Replayed(assistant) => {
+                let assistant = AssistantId::parse(&assistant).map_err(Error::internal)?;
+                self.readers.assistant(&assistant).await
+            }
+            _ => Ok(record),
+        }
+    }
+
+    async fn assistant(&self, assistant: &AssistantId) -> Result<AssistantRecord, Error> {
+        self.readers.assistant(assistant).await
+    }
+
+    async fn assistants(&self, page: Page) -> Result<Listed<AssistantRecord>, Error> {
+        self.readers.assistants(page).await
+    }
+
+    async fn update_assistant(
+        &self,
+        assistant: &AssistantId,
+        profile: Profile,
+        version: u64,
+    ) -> Result<AssistantRecord, Error> {
+        let update = UpdateAssistant {
+            assistant: assistant.clone(),
+            profile: row::json(&profile)?,
+            version,
+            time: clock::now(),
+        };
+        self.writer
+            .write(Operation::UpdateAssistant(Arc::new(update)))
+            .await?;
+        self.readers.assistant(assistant).await
+    }
+
+    async fn delete_assistant(&self, assistant: &AssistantId, version: Option<u64>) -> Result<(), Error> {
+        let assistant = assistant.clone();
+        let delete = Operation::DeleteAssistant { assistant, version };
+        self.writer.write(delete).await.map(drop)
     }
 
     async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error> {

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assistd::run::action::{Action, Request, Resolution};
+use assistd::run::assistant::{AssistantRecord, Profile};
 use assistd::run::catalogue::{Policy, Rule, Selection, Target};
 use assistd::run::error::{Error, Reason};
 use assistd::run::event::{Body, Event, Progress};
-use assistd::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
+use assistd::run::id::{ActionId, AssistantId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
 use assistd::run::page::{Order, Page};
 use assistd::run::ports::{
     Append, NewThread, Opened, Opening, RequestKey, Save, Start, Started, Store, ThreadChange,
 };
-use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
+use assistd::run::record::{
+    IncompleteReason, Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State, ThreadRecord,
+};
 use assistd::run::step::{Step, StepState, Work};
 use assistd::store::{Config, Location, open};
 use tokio::task::JoinSet;
@@ -72,6 +75,7 @@ contract! {
     what_runs_wait_for_is_listed_across_threads,
     queued_runs_start_one_after_the_other,
     a_queue_is_bounded_and_can_be_left,
+    assistants_are_kept_changed_listed_and_deleted,
 }
 
 async fn file(directory: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -257,6 +261,7 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             max_duration: Some(Duration::from_millis(1_500)),
             ..Limits::default()
         },
+        assistant: Some(AssistantId::new(&mut Mint::System)),
         catalogue_version: 7,
         selection: Selection {
             allowed: Some(vec!["echo".to_owned()]),
@@ -1237,6 +1242,67 @@ async fn a_queue_is_bounded_and_can_be_left(store: Arc<dyn Store>) {
         2,
         "who left has said nothing"
     );
+}
+
+async fn assistants_are_kept_changed_listed_and_deleted(store: Arc<dyn Store>) {
+    let profile = |name: &str| Profile {
+        display_name: name.to_owned(),
+        allowed_tools: Some(Vec::new()),
+        policies: vec![Rule {
+            target: Target::Tool("echo".to_owned()),
+            policy: Policy::Ask,
+        }],
+        limits: LimitsPatch {
+            max_turns: Some(3),
+            ..LimitsPatch::default()
+        },
+        ..Profile::default()
+    };
+    let record = |name: &str| AssistantRecord {
+        id: AssistantId::new(&mut Mint::System),
+        profile: profile(name),
+        version: 1,
+        create_time: time(0),
+        update_time: time(0),
+    };
+    let key = || {
+        Some(RequestKey {
+            id: "one".to_owned(),
+            digest: [1; 32],
+        })
+    };
+    let first = store.create_assistant(record("first"), key()).await.unwrap();
+    assert_eq!(
+        store.create_assistant(record("first"), key()).await.unwrap(),
+        first
+    );
+    assert_eq!(store.assistant(&first.id).await.unwrap(), first);
+    let second = store.create_assistant(record("second"), None).await.unwrap();
+    let listed = store.assistants(page(1, Order::NewestFirst)).await.unwrap();
+    assert_eq!(listed.items, [second]);
+    assert!(listed.next.is_some());
+
+    let changed = store
+        .update_assistant(&first.id, profile("new"), 1)
+        .await
+        .unwrap();
+    assert_eq!(
+        (changed.profile.display_name.as_str(), changed.version),
+        ("new", 2)
+    );
+    let stale = store.update_assistant(&first.id, profile("x"), 1).await;
+    assert_eq!(reason(stale), Reason::EtagMismatch);
+    let stale = store.delete_assistant(&first.id, Some(1)).await;
+    assert_eq!(reason(stale), Reason::EtagMismatch);
+    store.delete_assistant(&first.id, Some(2)).await.unwrap();
+    for gone in [
+        store.assistant(&first.id).await.map(drop),
+        store.delete_assistant(&first.id, None).await,
+        store.update_assistant(&first.id, profile("x"), 2).await.map(drop),
+        store.create_assistant(record("first"), key()).await.map(drop),
+    ] {
+        assert_eq!(reason(gone), Reason::AssistantNotFound);
+    }
 }
 
 async fn finish(mut tasks: JoinSet<impl Sized + Send + 'static>) {

@@ -1,7 +1,7 @@
 //! Resource names (AIP-122): `threads/{thread}`, `threads/{thread}/runs/{run}`, `tools/{tool}`, ….
 
-use crate::run::error::{Error, Reason};
-use crate::run::id::{MessageId, RunId, StepId, ThreadId};
+use crate::run::error::Error;
+use crate::run::id::{AssistantId, MessageId, RunId, StepId, ThreadId};
 
 /// The assistant that every run uses unless it says otherwise: the operator's configuration.
 pub const DEFAULT_ASSISTANT: &str = "assistants/default";
@@ -87,21 +87,25 @@ pub fn parse_tool<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
         .ok_or_else(|| Error::invalid(field, "must be of the form tools/{tool}"))
 }
 
-/// Checks that the assistant that a request names is there: the default one, by name or by not naming any.
+/// The name of an assistant; none is the default one.
+pub fn assistant(assistant: Option<&AssistantId>) -> String {
+    match assistant {
+        Some(assistant) => format!("assistants/{assistant}"),
+        None => DEFAULT_ASSISTANT.to_owned(),
+    }
+}
+
+/// Reads the name of an assistant: none for the default one, by name or by an empty name.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` for something that is no assistant's name, `ASSISTANT_NOT_FOUND` for one of no assistant.
-pub fn check_assistant(field: &str, name: &str) -> Result<(), Error> {
+/// `VALIDATION_FAILED` naming the field when it is not of the form `assistants/{assistant}`.
+pub fn parse_assistant(field: &str, name: &str) -> Result<Option<AssistantId>, Error> {
     match name {
-        "" | DEFAULT_ASSISTANT => Ok(()),
-        name if name.starts_with("assistants/") => Err(Error::new(
-            Reason::AssistantNotFound,
-            format!("there is no assistant {name}"),
-        )
-        .with("assistant", name)),
-        _ => Err(Error::invalid(
-            field,
-            "must be of the form assistants/{assistant}",
-        )),
+        "" | DEFAULT_ASSISTANT => Ok(None),
+        name => name
+            .strip_prefix("assistants/")
+            .and_then(|id| AssistantId::parse(id).ok())
+            .map(Some)
+            .ok_or_else(|| Error::invalid(field, "must be of the form assistants/{assistant}")),
     }
 }

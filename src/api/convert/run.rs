@@ -4,14 +4,14 @@ use super::{action, count, duration, name, positive_duration, timestamp, tool};
 use crate::api::{pb, status};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::message::Usage;
-use crate::run::record::{IncompleteReason, Limits, Outcome, RunRecord, State};
+use crate::run::record::{IncompleteReason, Limits, LimitsPatch, Outcome, RunRecord, State};
 
 /// A run as the contract has it.
 pub fn to_pb(record: &RunRecord) -> pb::Run {
     let snapshot = &record.snapshot;
     pb::Run {
         name: name::run(&record.thread, &record.id),
-        assistant: name::DEFAULT_ASSISTANT.to_owned(),
+        assistant: name::assistant(snapshot.assistant.as_ref()),
         model: snapshot.model.clone(),
         instructions: snapshot.instructions.clone(),
         state: state(&record.state).into(),
@@ -100,11 +100,14 @@ pub fn state_name(field: &str, state: i32) -> Result<&'static str, Error> {
     })
 }
 
-/// A caller's limits over the operator's.
+/// A caller's limits.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` naming every field that does not fit.
-pub fn limits_from_pb(field: &str, limits: &pb::RunLimits, otherwise: Limits) -> Result<Limits, Error> {
+pub fn limits_from_pb(field: &str, limits: Option<&pb::RunLimits>) -> Result<LimitsPatch, Error> {
+    let Some(limits) = limits else {
+        return Ok(LimitsPatch::default());
+    };
     let mut violations = Vec::new();
     let mut at_least = |limit: &str, least: i64, value: Option<i64>| {
         let fits = value
@@ -117,14 +120,17 @@ pub fn limits_from_pb(field: &str, limits: &pb::RunLimits, otherwise: Limits) ->
         fits
     };
     let count = |value: Option<u64>| value.map(|value| u32::try_from(value).unwrap_or(u32::MAX));
-    let max_turns = count(at_least("max_turns", 1, limits.max_turns.map(i64::from)));
-    let max_tool_calls = count(at_least(
-        "max_tool_calls",
-        0,
-        limits.max_tool_calls.map(i64::from),
-    ));
-    let max_output_tokens = at_least("max_output_tokens", 1, limits.max_output_tokens);
-    let max_total_tokens = at_least("max_total_tokens", 1, limits.max_total_tokens);
+    let patch = LimitsPatch {
+        max_turns: count(at_least("max_turns", 1, limits.max_turns.map(i64::from))),
+        max_tool_calls: count(at_least(
+            "max_tool_calls",
+            0,
+            limits.max_tool_calls.map(i64::from),
+        )),
+        max_output_tokens: at_least("max_output_tokens", 1, limits.max_output_tokens),
+        max_total_tokens: at_least("max_total_tokens", 1, limits.max_total_tokens),
+        max_duration: None,
+    };
     let max_duration = limits
         .max_duration
         .as_ref()
@@ -135,25 +141,33 @@ pub fn limits_from_pb(field: &str, limits: &pb::RunLimits, otherwise: Limits) ->
     if !violations.is_empty() {
         return Err(Error::invalid_fields(violations));
     }
-    Ok(Limits {
-        max_turns: max_turns.unwrap_or(otherwise.max_turns),
-        max_tool_calls: max_tool_calls.unwrap_or(otherwise.max_tool_calls),
-        max_output_tokens: max_output_tokens.or(otherwise.max_output_tokens),
-        max_total_tokens: max_total_tokens.or(otherwise.max_total_tokens),
-        max_duration: max_duration.transpose()?.or(otherwise.max_duration),
+    Ok(LimitsPatch {
+        max_duration: max_duration.transpose()?,
+        ..patch
     })
 }
 
-fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
-    let count = |value: u32| Some(i32::try_from(value).unwrap_or(i32::MAX));
-    let tokens = |value: Option<u64>| value.map(super::count);
+/// Limits of which some are not set, as the contract has them.
+pub fn limits_patch_to_pb(limits: &LimitsPatch) -> pb::RunLimits {
+    let count = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     pb::RunLimits {
-        max_turns: count(limits.max_turns),
-        max_tool_calls: count(limits.max_tool_calls),
-        max_output_tokens: tokens(limits.max_output_tokens),
-        max_total_tokens: tokens(limits.max_total_tokens),
+        max_turns: limits.max_turns.map(count),
+        max_tool_calls: limits.max_tool_calls.map(count),
+        max_output_tokens: limits.max_output_tokens.map(super::count),
+        max_total_tokens: limits.max_total_tokens.map(super::count),
         max_duration: limits.max_duration.map(duration),
     }
+}
+
+/// The limits of a run, all of them.
+pub fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
+    limits_patch_to_pb(&LimitsPatch {
+        max_turns: Some(limits.max_turns),
+        max_tool_calls: Some(limits.max_tool_calls),
+        max_output_tokens: limits.max_output_tokens,
+        max_total_tokens: limits.max_total_tokens,
+        max_duration: limits.max_duration,
+    })
 }
 
 /// Why a run failed, with the same details that the RPC's own error has.

@@ -28,7 +28,8 @@ pub fn to_pb(tool: &Tool) -> pb::Tool {
     }
 }
 
-fn policy(policy: Policy) -> pb::ToolPolicy {
+/// A policy as the contract has it.
+pub fn policy(policy: Policy) -> pb::ToolPolicy {
     match policy {
         Policy::Allow => pb::ToolPolicy::Allow,
         Policy::Ask => pb::ToolPolicy::Ask,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::{EventStream, answered, streamed, unserved};
+use super::{EventStream, answered, streamed};
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::assistant_service_server::AssistantService;
@@ -74,34 +74,39 @@ impl AssistantService for Assistant {
         &self,
         request: Request<pb::CreateAssistantRequest>,
     ) -> Result<Response<pb::Assistant>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.create_assistant(request.into_inner()).await, &id)
     }
 
     async fn get_assistant(
         &self,
         request: Request<pb::GetAssistantRequest>,
     ) -> Result<Response<pb::Assistant>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.get_assistant(request.into_inner()).await, &id)
     }
 
     async fn list_assistants(
         &self,
         request: Request<pb::ListAssistantsRequest>,
     ) -> Result<Response<pb::ListAssistantsResponse>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.list_assistants(request.into_inner()).await, &id)
     }
 
     async fn update_assistant(
         &self,
         request: Request<pb::UpdateAssistantRequest>,
     ) -> Result<Response<pb::Assistant>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.update_assistant(request.into_inner()).await, &id)
     }
 
     async fn delete_assistant(
         &self,
         request: Request<pb::DeleteAssistantRequest>,
     ) -> Result<Response<()>, Status> {
-        unserved(&request)
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.delete_assistant(request.into_inner()).await, &id)
     }
 }

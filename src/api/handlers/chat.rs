@@ -5,7 +5,6 @@ use super::asked::{model, named, on_busy, on_disconnect, parts, present, request
 use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
-use crate::run::catalogue::Selection;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
 use crate::run::error::{Error, Reason};
 use crate::run::message::Part;
@@ -45,7 +44,7 @@ impl Handlers {
     }
 
     async fn begin(&self, request: pb::ChatRequest) -> Result<Begun, Error> {
-        let (new, on_disconnect) = self.read(request)?;
+        let (new, on_disconnect) = self.read(request).await?;
         let thread = new.thread.clone();
         let begun = self.engine.begin(new, on_disconnect).await;
         begun.map_err(|error| match thread {
@@ -55,30 +54,26 @@ impl Handlers {
     }
 
     /// Reads a request, naming every field that does not fit.
-    fn read(&self, mut request: pb::ChatRequest) -> Result<(NewRun, OnDisconnect), Error> {
+    async fn read(&self, mut request: pb::ChatRequest) -> Result<(NewRun, OnDisconnect), Error> {
         let id = std::mem::take(&mut request.request_id);
         let key = request_key(&id, "Chat", &request)?;
-        name::check_assistant("assistant", &request.assistant)?;
+        let assistant = self.assistant("assistant", &request.assistant).await?;
         let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
         let client_tools = convert::tool::client_from_pb("client_tools", request.client_tools, &catalogue)?;
         convert::thread::check_labels("metadata", &request.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::Cancel)?;
-        let limits = request.limits.as_ref();
+        let limits = convert::run::limits_from_pb("limits", request.limits.as_ref())?;
         let new = NewRun {
             thread: present(request.thread)
                 .map(|thread| name::parse_thread("thread", &thread))
                 .transpose()?,
             content: content(request.message, request.parts)?,
             model: model("model", request.model)?,
-            instructions: present(request.instructions),
-            limits: limits
-                .map(|limits| convert::run::limits_from_pb("limits", limits, self.engine.settings().limits))
-                .transpose()?,
-            selection: Selection {
-                client_tools,
-                ..Selection::default()
-            },
+            instructions: request.instructions,
+            limits,
+            assistant,
+            client_tools,
             on_busy,
             request: key,
             metadata: request.metadata,

@@ -1,12 +1,11 @@
 //! Runs: create, get, list, watch, cancel, their steps, and the answers that they wait for.
 
 use super::Handlers;
-use super::asked::{model, named, of_run, on_busy, on_disconnect, present, request_key};
+use super::asked::{model, named, of_run, on_busy, on_disconnect, request_key};
 use super::events::{self, Events};
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
 use crate::api::pb;
-use crate::run::catalogue::Selection;
 use crate::run::engine::{Begun, NewRun, OnDisconnect};
 use crate::run::error::Error;
 use crate::run::page::Order;
@@ -22,27 +21,21 @@ impl Handlers {
         let request_key = request_key(&id, "CreateRun", &request)?;
         let thread = name::parse_thread("parent", &request.parent)?;
         let run = request.run.ok_or_else(|| Error::invalid("run", "must be set"))?;
-        name::check_assistant("run.assistant", &run.assistant)?;
+        let assistant = self.assistant("run.assistant", &run.assistant).await?;
         let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
         let client_tools = convert::tool::client_from_pb("run.client_tools", run.client_tools, &catalogue)?;
         convert::thread::check_labels("run.metadata", &run.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::GoOn)?;
-        let limits = run.limits.as_ref();
+        let limits = convert::run::limits_from_pb("run.limits", run.limits.as_ref())?;
         let new = NewRun {
             thread: Some(thread.clone()),
             content: Vec::new(),
             model: model("run.model", run.model)?,
-            instructions: present(run.instructions),
-            limits: limits
-                .map(|limits| {
-                    convert::run::limits_from_pb("run.limits", limits, self.engine.settings().limits)
-                })
-                .transpose()?,
-            selection: Selection {
-                client_tools,
-                ..Selection::default()
-            },
+            instructions: run.instructions,
+            limits,
+            assistant,
+            client_tools,
             on_busy,
             request: request_key,
             metadata: run.metadata,

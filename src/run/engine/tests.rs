@@ -13,6 +13,7 @@ use super::*;
 use crate::run::action::Answer;
 use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use crate::run::event::{Body, Progress};
+use crate::run::id::AssistantId;
 use crate::run::message::Content;
 use crate::run::page::Listed;
 use crate::run::ports::{
@@ -259,6 +260,30 @@ impl Store for World {
         unreachable!("the engine does not ask")
     }
 
+    async fn create_assistant(
+        &self,
+        _: AssistantRecord,
+        _: Option<RequestKey>,
+    ) -> Result<AssistantRecord, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn assistant(&self, _: &AssistantId) -> Result<AssistantRecord, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn assistants(&self, _: Page) -> Result<Listed<AssistantRecord>, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn update_assistant(&self, _: &AssistantId, _: Profile, _: u64) -> Result<AssistantRecord, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn delete_assistant(&self, _: &AssistantId, _: Option<u64>) -> Result<(), Error> {
+        unreachable!("the engine does not ask")
+    }
+
     async fn sweep(&self, _: SystemTime) -> Result<u64, Error> {
         Ok(0)
     }
@@ -462,12 +487,12 @@ async fn a_run_expires_at_the_execution_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_run_ends_incomplete_at_its_own_deadline() {
     let (engine, _) = engine([Turn::Hangs("x")]);
-    let limits = Limits {
+    let limits = LimitsPatch {
         max_duration: Some(Duration::from_secs(3)),
-        ..Limits::default()
+        ..LimitsPatch::default()
     };
     let new = NewRun {
-        limits: Some(limits),
+        limits,
         ..NewRun::default()
     };
     let Begun::Live(handle) = engine.begin(new, OnDisconnect::GoOn).await.unwrap() else {

@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use crate::run::action::Action;
+use crate::run::assistant::{AssistantRecord, Profile};
 use crate::run::error::Error;
 use crate::run::event::Event;
-use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::record::{RunRecord, ThreadRecord};
@@ -172,6 +173,45 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `MESSAGE_NOT_FOUND`.
     async fn message(&self, thread: &ThreadId, message: &MessageId) -> Result<Arc<Message>, Error>;
+
+    /// Adds an assistant, or gives back the one that the request id has brought in the last 24 hours.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED`; `ASSISTANT_NOT_FOUND` when what the request id has brought is gone.
+    async fn create_assistant(
+        &self,
+        record: AssistantRecord,
+        request: Option<RequestKey>,
+    ) -> Result<AssistantRecord, Error>;
+
+    /// An assistant by its name.
+    ///
+    /// # Errors
+    /// `ASSISTANT_NOT_FOUND`.
+    async fn assistant(&self, assistant: &AssistantId) -> Result<AssistantRecord, Error>;
+
+    /// A page of all assistants.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn assistants(&self, page: Page) -> Result<Listed<AssistantRecord>, Error>;
+
+    /// Changes an assistant, if it is still of that version, and gives it back as it is then.
+    ///
+    /// # Errors
+    /// `ASSISTANT_NOT_FOUND`; `ETAG_MISMATCH`.
+    async fn update_assistant(
+        &self,
+        assistant: &AssistantId,
+        profile: Profile,
+        version: u64,
+    ) -> Result<AssistantRecord, Error>;
+
+    /// Deletes an assistant, if it is still of that version. Its runs stay.
+    ///
+    /// # Errors
+    /// `ASSISTANT_NOT_FOUND`; `ETAG_MISMATCH`.
+    async fn delete_assistant(&self, assistant: &AssistantId, version: Option<u64>) -> Result<(), Error>;
 
     /// Deletes the events of some runs that ended before this time, and some request ids that are too old to
     /// count; says of how many. Zero: there are no more.

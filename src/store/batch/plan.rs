@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::run::error::{Error, Reason};
-use crate::run::id::ThreadId;
+use crate::run::id::{AssistantId, ThreadId};
 use crate::run::ports::RequestKey;
 use crate::run::record::{RunRecord, State};
 use crate::store::row::MessageRow;
 
 use super::{
-    AddMessage, Answer, Changes, CreateThread, Facts, NOWHERE, NewMessage, NewRequest, NewRun, NewThread,
-    OpenRun, Operation, Request, RunUpdate, SaveRun, StartRun, Thread, UpdateThread,
+    AddMessage, Answer, Changes, CreateAssistant, CreateThread, Facts, NOWHERE, NewMessage, NewRequest,
+    NewRun, NewThread, OpenRun, Operation, Request, RunUpdate, SaveRun, StartRun, Thread, UpdateAssistant,
+    UpdateThread,
 };
 
 /// How long a request id stands for what it brought.
@@ -61,6 +62,9 @@ impl Plan {
             Operation::UpdateThread(update) => self.update_thread(update),
             Operation::DeleteThread { thread, version } => self.delete_thread(thread, *version),
             Operation::AddMessage(add) => self.add_message(add),
+            Operation::CreateAssistant(create) => self.create_assistant(create),
+            Operation::UpdateAssistant(update) => self.update_assistant(update),
+            Operation::DeleteAssistant { assistant, version } => self.delete_assistant(assistant, *version),
             Operation::Sweep(sweep) => {
                 self.changes.sweep = Some(*sweep);
                 Ok(Answer::Swept(0))
@@ -245,7 +249,7 @@ impl Plan {
 
     fn update_thread(&mut self, update: &Arc<UpdateThread>) -> Result<Answer, Error> {
         let thread = self.facts.threads.get_mut(&update.thread).ok_or_else(no_thread)?;
-        check_version(thread, update.version)?;
+        check_version(thread.version, update.version, "thread")?;
         thread.version += 1;
         self.changes
             .thread_updates
@@ -255,7 +259,7 @@ impl Plan {
 
     fn delete_thread(&mut self, id: &ThreadId, version: Option<u64>) -> Result<Answer, Error> {
         let thread = self.facts.threads.get(id).ok_or_else(no_thread)?;
-        check_version(thread, version)?;
+        check_version(thread.version, version, "thread")?;
         check_free(thread)?;
         self.changes.deletions.push(thread.number);
         self.facts.threads.remove(id);
@@ -314,6 +318,37 @@ impl Plan {
         }
     }
 
+    fn create_assistant(&mut self, create: &Arc<CreateAssistant>) -> Result<Answer, Error> {
+        let record = &create.record;
+        if let Some(assistant) = self.replay(create.request.as_ref(), record.create_time)? {
+            return Ok(Answer::Replayed(assistant));
+        }
+        self.facts.assistants.insert(record.id.clone(), 1);
+        self.changes.assistants.push(Arc::clone(create));
+        self.remember(create.request.as_ref(), record.id.as_str(), record.create_time);
+        Ok(Answer::Done)
+    }
+
+    fn update_assistant(&mut self, update: &Arc<UpdateAssistant>) -> Result<Answer, Error> {
+        let version = self
+            .facts
+            .assistants
+            .get_mut(&update.assistant)
+            .ok_or_else(no_assistant)?;
+        check_version(*version, Some(update.version), "assistant")?;
+        *version += 1;
+        self.changes.assistant_updates.push(Arc::clone(update));
+        Ok(Answer::Done)
+    }
+
+    fn delete_assistant(&mut self, assistant: &AssistantId, version: Option<u64>) -> Result<Answer, Error> {
+        let known = *self.facts.assistants.get(assistant).ok_or_else(no_assistant)?;
+        check_version(known, version, "assistant")?;
+        self.facts.assistants.remove(assistant);
+        self.changes.assistant_deletions.push(assistant.clone());
+        Ok(Answer::Done)
+    }
+
     /// What this request has brought before.
     fn replay(&self, request: Option<&RequestKey>, now: SystemTime) -> Result<Option<Box<str>>, Error> {
         let Some(request) = request else {
@@ -368,11 +403,15 @@ fn check_free(thread: &Thread) -> Result<(), Error> {
     Err(busy.with("run", active.as_str()))
 }
 
-fn check_version(thread: &Thread, expected: Option<u64>) -> Result<(), Error> {
+fn no_assistant() -> Error {
+    Error::new(Reason::AssistantNotFound, "no such assistant")
+}
+
+fn check_version(known: i64, expected: Option<u64>, what: &str) -> Result<(), Error> {
     match expected {
-        Some(expected) if i64::try_from(expected) != Ok(thread.version) => Err(Error::new(
+        Some(expected) if i64::try_from(expected) != Ok(known) => Err(Error::new(
             Reason::EtagMismatch,
-            "the thread has been changed since its etag was read",
+            format!("the {what} has been changed since its etag was read"),
         )),
         _ => Ok(()),
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 
+use crate::run::assistant::AssistantRecord;
 use crate::run::error::Error;
-use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::ports::Pending;
 use crate::run::record::{RunRecord, State, ThreadRecord};
@@ -102,6 +103,23 @@ pub(super) fn thread(row: &SqliteRow) -> Result<ThreadRecord, Error> {
         })
     };
     read().map_err(|odd| unreadable("thread", row, &odd))
+}
+
+/// Reads an assistant.
+///
+/// # Errors
+/// `INTERNAL`, with the assistant's name in the cause, when the row holds what cannot be.
+pub(super) fn assistant(row: &SqliteRow) -> Result<AssistantRecord, Error> {
+    let read = || -> Result<AssistantRecord, Odd> {
+        Ok(AssistantRecord {
+            id: AssistantId::parse(get(row, "id")?)?,
+            profile: serde_json::from_str(get(row, "profile")?)?,
+            version: count(row, "version")?,
+            create_time: time(get(row, "create_time")?)?,
+            update_time: time(get(row, "update_time")?)?,
+        })
+    };
+    read().map_err(|odd| unreadable("assistant", row, &odd))
 }
 
 /// Reads something that a run waits for.

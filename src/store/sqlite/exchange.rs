@@ -3,7 +3,7 @@
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::run::error::Error;
-use crate::run::id::{RunId, ThreadId};
+use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::ports::RequestKey;
 use crate::run::record::RunRecord;
 use crate::store::batch::{
@@ -60,6 +60,11 @@ const REQUESTS: [&str; 2] = [
     "CROSS JOIN requests q ON q.id = column1",
 ];
 
+const ASSISTANTS: [&str; 2] = [
+    "SELECT 'assistant' AS fact, a.id, a.version FROM",
+    "CROSS JOIN assistants a ON a.id = column1",
+];
+
 const RUNS: [&str; 2] = [
     concat!("SELECT ", run_columns!(), " FROM"),
     "CROSS JOIN runs r ON r.id = column1 JOIN threads t ON t.number = r.thread",
@@ -72,6 +77,7 @@ pub(super) async fn read(
 ) -> Result<Facts, Failure> {
     let threads: Vec<&ThreadId> = operations.iter().filter_map(thread).collect();
     let requests: Vec<&RequestKey> = operations.iter().filter_map(request).collect();
+    let assistants: Vec<&AssistantId> = operations.iter().filter_map(assistant).collect();
     let mut script = Script::default();
     script.statement("BEGIN IMMEDIATE");
     script.rows(THREADS, 1, &threads, |id, row| {
@@ -82,6 +88,9 @@ pub(super) async fn read(
     }
     script.rows(REQUESTS, 1, &requests, |request, row| {
         row.add(request.id.as_str());
+    });
+    script.rows(ASSISTANTS, 1, &assistants, |id, row| {
+        row.add(id.as_str());
     });
     let mut facts = Facts::default();
     for row in script.run(connection).await? {
@@ -99,7 +108,21 @@ fn thread(operation: &Operation) -> Option<&ThreadId> {
         Operation::UpdateThread(update) => Some(&update.thread),
         Operation::DeleteThread { thread, .. } => Some(thread),
         Operation::AddMessage(add) => Some(&add.thread),
-        Operation::CreateThread(_) | Operation::Append(_) | Operation::Sweep(_) | Operation::Probe => None,
+        Operation::CreateThread(_)
+        | Operation::Append(_)
+        | Operation::CreateAssistant(_)
+        | Operation::UpdateAssistant(_)
+        | Operation::DeleteAssistant { .. }
+        | Operation::Sweep(_)
+        | Operation::Probe => None,
+    }
+}
+
+fn assistant(operation: &Operation) -> Option<&AssistantId> {
+    match operation {
+        Operation::UpdateAssistant(update) => Some(&update.assistant),
+        Operation::DeleteAssistant { assistant, .. } => Some(assistant),
+        _ => None,
     }
 }
 
@@ -108,6 +131,7 @@ fn request(operation: &Operation) -> Option<&RequestKey> {
         Operation::Open(opening) => opening.request.as_ref(),
         Operation::CreateThread(create) => create.request.as_ref(),
         Operation::AddMessage(add) => add.request.as_ref(),
+        Operation::CreateAssistant(create) => create.request.as_ref(),
         _ => None,
     }
 }
@@ -139,6 +163,10 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
                     .map_err(Error::internal)?,
             };
             facts.threads.insert(id, thread);
+        }
+        "assistant" => {
+            let id = AssistantId::parse(decode::column(row, "id")?).map_err(Error::internal)?;
+            facts.assistants.insert(id, decode::column(row, "version")?);
         }
         "number" => facts.next_number = decode::column(row, "number")?,
         _ => {
@@ -242,6 +270,19 @@ const THREAD_UPDATES: [&str; 2] = [
     "WHERE threads.number = column1",
 ];
 
+const NEW_ASSISTANTS: [&str; 2] = [
+    "INSERT INTO assistants (id, profile, version, create_time, update_time) \
+     SELECT column1, column2, 1, column3, column3 FROM",
+    "WHERE column1 IS NOT NULL",
+];
+
+const ASSISTANT_UPDATES: [&str; 2] = [
+    "UPDATE assistants SET profile = column2, version = version + 1, update_time = column3 FROM",
+    "WHERE assistants.id = column1",
+];
+
+const ASSISTANT_DELETIONS: [&str; 2] = ["DELETE FROM assistants WHERE id IN (SELECT column1 FROM", ")"];
+
 const DELETIONS: [&str; 2] = ["DELETE FROM threads WHERE number IN (SELECT column1 FROM", ")"];
 
 /// Writes the changes and ends the transaction that [`read`] began. Says how many things were swept.
@@ -270,6 +311,26 @@ pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -
     }
     script.rows(DELETIONS, 1, &changes.deletions, |number, row| {
         row.add(*number);
+    });
+    script.rows(NEW_ASSISTANTS, 3, &changes.assistants, |create, row| {
+        row.add(create.record.id.as_str())
+            .add(&*create.profile)
+            .add(row::micros(create.record.create_time));
+    });
+    for update in &changes.assistant_updates {
+        script.rows(
+            ASSISTANT_UPDATES,
+            3,
+            std::slice::from_ref(update),
+            |update, row| {
+                row.add(update.assistant.as_str())
+                    .add(&*update.profile)
+                    .add(row::micros(update.time));
+            },
+        );
+    }
+    script.rows(ASSISTANT_DELETIONS, 1, &changes.assistant_deletions, |id, row| {
+        row.add(id.as_str());
     });
     if let Some(sweep) = changes.sweep {
         script.sweep(sweep);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe};
 
+use crate::run::assistant::AssistantRecord;
 use crate::run::error::{Error, Reason};
-use crate::run::id::{MessageId, RunId, ThreadId};
+use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Cursor, Listed, Order, Page};
 use crate::run::ports::Pending;
@@ -83,6 +84,14 @@ const PENDING: Section = Section {
              FROM runs r JOIN threads t ON t.number = r.thread JOIN json_each(r.pending) j \
              WHERE r.pending IS NOT NULL",
     key: ("cursor_0", "cursor_1"),
+};
+
+const ASSISTANT: &str = "SELECT id, profile, version, create_time, update_time FROM assistants WHERE id = ?";
+
+const ASSISTANTS: Section = Section {
+    select: "SELECT id, profile, version, create_time, update_time, create_time AS cursor_0, \
+             number AS cursor_1 FROM assistants WHERE true",
+    key: ("create_time", "number"),
 };
 
 const STEPS: Section = Section {
@@ -248,6 +257,17 @@ impl Readers {
 
     pub(super) async fn threads(&self, page: Page) -> Result<Listed<ThreadRecord>, Error> {
         self.section(&THREADS, SqliteArguments::default(), page, decode::thread)
+            .await
+    }
+
+    pub(super) async fn assistant(&self, assistant: &AssistantId) -> Result<AssistantRecord, Error> {
+        let rows = self.rows(ASSISTANT, named([assistant.as_str()])?).await?;
+        let missing = || Error::new(Reason::AssistantNotFound, "no such assistant");
+        decode::assistant(rows.first().ok_or_else(missing)?)
+    }
+
+    pub(super) async fn assistants(&self, page: Page) -> Result<Listed<AssistantRecord>, Error> {
+        self.section(&ASSISTANTS, SqliteArguments::default(), page, decode::assistant)
             .await
     }
 
