@@ -228,11 +228,13 @@ impl App {
 
 impl Core {
     async fn build(config: &Config) -> Result<Core, StartError> {
+        // Before anything is touched: what is wrong here is for the operator to mend.
+        let servers = mcp_config(&config.mcp)?;
         let store = store::open(&store_config(&config.store))
             .await
             .map_err(StartError::Store)?;
         let (model, simulator) = build_model(&config.model).await?;
-        let pool = Arc::new(mcp::Pool::start(mcp_config(&config.mcp)?, mcp::Pacing::default()));
+        let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
         let ports = Ports {
             model,
             toolbox: Arc::<mcp::Pool>::clone(&pool),

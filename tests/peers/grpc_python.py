@@ -97,8 +97,8 @@ def check_errors_have_details():
         assert [one.field for one in details["BadRequest"].field_violations] == ["message"]
         code, details = error(lambda: assistant.CallTool(pb.CallToolRequest(name="tools/nope")))
         assert details["ErrorInfo"].reason == "TOOL_NOT_FOUND"
-        code, details = error(lambda: assistant.ListAssistants(pb.ListAssistantsRequest()))
-        assert code == grpc.StatusCode.UNIMPLEMENTED and details["ErrorInfo"].reason == "UNIMPLEMENTED"
+        code, details = error(lambda: assistant.GetAssistant(pb.GetAssistantRequest(name="assistants/asst_0")))
+        assert (code, details["ErrorInfo"].reason) == (grpc.StatusCode.NOT_FOUND, "ASSISTANT_NOT_FOUND")
 
 
 def check_a_request_id_is_answered_once():

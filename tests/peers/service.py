@@ -19,10 +19,13 @@ PATIENCE_SECONDS = 60
 # What decides which model is asked must come from the check alone.
 DECIDING = ("OPENAI_", "ASSISTD_")
 
+# What a program keeps when it is not told where must not meet what is on this machine.
+HOME = tempfile.mkdtemp()
+
 
 def environment(**more):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(DECIDING)}
-    return kept | more
+    return kept | {"XDG_DATA_HOME": HOME, "XDG_CONFIG_HOME": HOME} | more
 
 
 class Program:
