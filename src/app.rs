@@ -193,6 +193,11 @@ impl App {
         } = self;
         let (engine, ending) = (core.engine.clone(), drain.begun.clone());
         let sweeping = tokio::spawn(async move { engine.sweep(event_retention, ending).await });
+        let (engine, leaving) = (core.engine.clone(), CancellationToken::new());
+        let owning = tokio::spawn({
+            let leaving = leaving.clone();
+            async move { engine.own(leaving).await }
+        });
         let bounds = Bounds {
             max_connections: MAX_CONNECTIONS,
             max_streams: MAX_STREAMS,
@@ -218,6 +223,10 @@ impl App {
         }
         core.engine.drain(Duration::ZERO).await;
         sweeping.abort();
+        leaving.cancel();
+        if let Err(error) = owning.await {
+            tracing::error!(%error, "the task that owns the runs has panicked");
+        }
         core.pool.shutdown().await;
         if let Some(simulator) = core.simulator {
             simulator.serve_until(std::future::ready(())).await;
@@ -230,7 +239,7 @@ impl Core {
     async fn build(config: &Config) -> Result<Core, StartError> {
         // Before anything is touched: what is wrong here is for the operator to mend.
         let servers = mcp_config(&config.mcp)?;
-        let store = store::open(&store_config(&config.store))
+        let opened = store::open(&store_config(&config.store))
             .await
             .map_err(StartError::Store)?;
         let (model, simulator) = build_model(&config.model).await?;
@@ -238,7 +247,9 @@ impl Core {
         let ports = Ports {
             model,
             toolbox: Arc::<mcp::Pool>::clone(&pool),
-            store,
+            store: opened.store,
+            ownership: opened.ownership,
+            news: opened.news,
         };
         let engine = Engine::new(ports, engine_settings(config));
         pool.settled(SETTLE_TIME).await;
@@ -446,6 +457,7 @@ fn engine_settings(config: &Config) -> Settings {
         },
         execution_limit: config.run.execution_limit,
         waiting_limit: config.run.waiting_limit,
+        lease: config.run.lease,
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
     }

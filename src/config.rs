@@ -158,6 +158,7 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
         },
         execution_limit: settings.require(&table::RUN_EXECUTION_LIMIT)?,
         waiting_limit: settings.require(&table::RUN_WAITING_LIMIT)?,
+        lease: settings.require(&table::RUN_LEASE)?,
         event_retention: settings.require(&table::RUN_EVENT_RETENTION)?,
         call_timeout: settings.require(&table::RUN_CALL_TIMEOUT)?,
         parallel_calls: settings.require(&table::RUN_PARALLEL_CALLS)?,

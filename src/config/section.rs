@@ -128,6 +128,8 @@ pub struct RunSection {
     pub execution_limit: Duration,
     /// The longest that a run may wait for people before it expires.
     pub waiting_limit: Duration,
+    /// How long a process that says nothing still counts as alive.
+    pub lease: Duration,
     /// How long the events of a run are kept after its end.
     pub event_retention: Duration,
     /// The longest that one tool call may take.

@@ -35,6 +35,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &RUN_MAX_DURATION,
     &RUN_EXECUTION_LIMIT,
     &RUN_WAITING_LIMIT,
+    &RUN_LEASE,
     &RUN_EVENT_RETENTION,
     &RUN_CALL_TIMEOUT,
     &RUN_PARALLEL_CALLS,
@@ -351,6 +352,19 @@ pub static RUN_WAITING_LIMIT: Key<Duration> = Key {
         default: Fallback::Value("24h"),
         help: "How long a run may wait for an approval or for the output of a client's own tool before it is stopped \
                as expired",
+    },
+    form: form::DURATION,
+};
+
+/// How long a process that says nothing counts as alive.
+pub static RUN_LEASE: Key<Duration> = Key {
+    about: About {
+        name: "run.lease",
+        env: "ASSISTD_RUN_LEASE",
+        flag: None,
+        default: Fallback::Value("15s"),
+        help: "How long a process that says nothing still counts as alive where several share a PostgreSQL store; then \
+               the others go on with its runs",
     },
     form: form::DURATION,
 };

@@ -63,7 +63,7 @@ pub enum Answer {
 }
 
 /// An answer on its way to the run that waits.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// The action that it answers.
     pub action: ActionId,

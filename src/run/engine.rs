@@ -4,10 +4,11 @@
 //! run's log. However the task ends, its thread is freed and the terminal event is out.
 
 mod call;
+mod elsewhere;
 mod flush;
+mod ownership;
 mod performance;
 mod queue;
-mod recovery;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -33,7 +34,7 @@ use super::id::{MessageId, Mint, RunId, ThreadId};
 use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::page::{Order, Page};
-use super::ports::{Model, OnProgress, Opening, RequestKey, Store, Toolbox};
+use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Toolbox};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms};
 use super::step::{Step, Work};
@@ -77,6 +78,10 @@ pub struct Ports {
     pub toolbox: Arc<dyn Toolbox>,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Which of the processes on the store carries out which run.
+    pub ownership: Arc<dyn Ownership>,
+    /// What the other processes have written.
+    pub news: Arc<dyn News>,
 }
 
 /// The operator's choices.
@@ -96,6 +101,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How many calls of one run may go on at once; at least 1.
     pub parallel_calls: usize,
+    /// How long a process that says nothing still counts as alive where several share a store.
+    pub lease: Duration,
 }
 
 /// A run as it is asked for.
@@ -148,6 +155,8 @@ pub enum OnDisconnect {
 pub enum Begun {
     /// It goes on in this process.
     Live(RunHandle),
+    /// The request id has been seen, and the run that it started goes on in another process.
+    Elsewhere(Box<RunRecord>),
     /// The request id has been seen, and the run that it started is over.
     Past(Finished),
 }
@@ -175,6 +184,10 @@ struct LiveRun {
     log: EventLog,
     /// See [`RunRecord::reserved_sequence`], as the store has it.
     reserved: AtomicU64,
+    /// See [`RunRecord::fence`].
+    fence: u64,
+    /// Another process has taken it over.
+    lost: CancellationToken,
     cancel: CancellationToken,
     standing: tokio::sync::watch::Sender<Standing>,
     commands: Mutex<Option<mpsc::Receiver<Command>>>,
@@ -190,6 +203,8 @@ enum Standing {
     Over(Finished),
     /// This process does not carry it on: the next one will.
     Left,
+    /// Another process carries it on.
+    Lost,
 }
 
 /// Answers for a run that waits.
@@ -313,7 +328,13 @@ impl Engine {
                 live.cancel.cancel();
                 live.finished().await?.record
             }
-            None => Arc::new(self.run(thread, run).await?),
+            None => {
+                let record = self.run(thread, run).await?;
+                Arc::new(match record.state.outcome() {
+                    Some(_) => record,
+                    None => self.shared.call_off_elsewhere(&record).await?,
+                })
+            }
         };
         match &record.state {
             State::Ended(Outcome::Cancelled) => Ok(record),
@@ -321,7 +342,7 @@ impl Engine {
                 Reason::RunNotCancellable,
                 format!("the run is {} already", record.state.name()),
             )),
-            _ => Err(elsewhere(&record)),
+            _ => Err(elsewhere::elsewhere(&record)),
         }
     }
 
@@ -343,10 +364,10 @@ impl Engine {
             return Ok(());
         }
         let Some(live) = self.shared.live(run) else {
-            return Err(match record.state.outcome() {
-                Some(_) => Error::new(Reason::ActionNotPending, "the run is over"),
-                None => elsewhere(&record),
-            });
+            return match record.state.outcome() {
+                Some(_) => Err(Error::new(Reason::ActionNotPending, "the run is over")),
+                None => self.shared.answer_elsewhere(&record, submissions).await,
+            };
         };
         let (reply, is_durable) = oneshot::channel();
         let command = Command { submissions, reply };
@@ -457,6 +478,7 @@ impl Engine {
             usage: Usage::default(),
             last_sequence: 0,
             reserved_sequence: 0,
+            fence: RunRecord::FIRST_FENCE,
             create_time: now,
             start_time: Some(now),
             expire_time: now.checked_add(settings.execution_limit),
@@ -494,19 +516,18 @@ impl Engine {
         }
         // It may have ended between the two looks.
         let record = self.shared.ports.store.run(&record.id).await?;
-        if record.state.outcome().is_none() {
-            return Err(elsewhere(&record));
-        }
-        let messages = self.shared.ports.store.run_messages(&record.id).await?;
-        let answer = messages
-            .iter()
-            .rev()
-            .find(|message| message.role == Role::Assistant);
-        let response = answer.map(|message| message.text()).unwrap_or_default();
-        Ok(Begun::Past(Finished {
-            record: Arc::new(record),
-            response,
-        }))
+        Ok(match record.state.outcome() {
+            Some(_) => Begun::Past(self.shared.told(record).await?),
+            None => Begun::Elsewhere(Box::new(record)),
+        })
+    }
+
+    /// Waits until a run of another process is over or waits for answers from outside.
+    ///
+    /// # Errors
+    /// `RUN_NOT_FOUND` when it is deleted meanwhile; `STORE_UNAVAILABLE`.
+    pub async fn answered_elsewhere(&self, run: &RunId) -> Result<Finished, Error> {
+        self.shared.answered_elsewhere(run).await
     }
 }
 
@@ -516,14 +537,6 @@ fn left() -> Error {
         Reason::ShuttingDown,
         "the service is going down; the run waits, and goes on after the next start",
     )
-}
-
-/// A run that goes on, but not in this process.
-fn elsewhere(record: &RunRecord) -> Error {
-    let error = Error::new(Reason::RunInterrupted, "the run goes on in another process");
-    error
-        .with("run", record.id.as_str())
-        .retry_after(Duration::from_secs(1))
 }
 
 fn has_answer(step: &Step, submission: &Submission) -> bool {
@@ -560,7 +573,14 @@ impl Shared {
     }
 
     fn leave(&self, live: &LiveRun) {
-        self.active().remove(&live.id);
+        let mut active = self.active();
+        // It may be there again, taken back from the process that took it over.
+        if active
+            .get(&live.id)
+            .is_some_and(|there| std::ptr::eq(&**there, live))
+        {
+            active.remove(&live.id);
+        }
     }
 
     /// What a run with this selection of tools may use.
@@ -632,12 +652,17 @@ impl RunHandle {
         self.live.finished().await
     }
 
-    /// Waits until the run is over or waits for answers from outside.
+    /// Waits until the run is over or waits for answers from outside, wherever it goes on.
     ///
     /// # Errors
     /// As [`finished`](Self::finished).
     pub async fn answered(&self) -> Result<Finished, Error> {
-        self.live.answered().await
+        match self.live.answered().await {
+            Err(error) if error.reason() == Reason::RunInterrupted => {
+                self.shared.answered_elsewhere(&self.live.id).await
+            }
+            answered => answered,
+        }
     }
 }
 
@@ -650,6 +675,8 @@ impl LiveRun {
             thread: record.thread.clone(),
             log: EventLog::new(before),
             reserved: AtomicU64::new(before),
+            fence: record.fence,
+            lost: CancellationToken::new(),
             cancel: CancellationToken::new(),
             standing: tokio::sync::watch::Sender::new(Standing::AtWork),
             commands: Mutex::new(Some(commands)),
@@ -680,7 +707,7 @@ impl LiveRun {
     }
 
     async fn finished(&self) -> Result<Finished, Error> {
-        self.until(|standing| matches!(standing, Standing::Over(_) | Standing::Left))
+        self.until(|standing| matches!(standing, Standing::Over(_) | Standing::Left | Standing::Lost))
             .await
     }
 
@@ -688,15 +715,12 @@ impl LiveRun {
         self.until(|standing| !matches!(standing, Standing::AtWork)).await
     }
 
-    /// Waits until this process leaves the run to the next one, and says so.
+    /// Waits until this process does not carry the run on, and says why.
     async fn left(&self) -> Error {
-        let mut standing = self.standing.subscribe();
-        match standing
-            .wait_for(|standing| matches!(standing, Standing::Left))
-            .await
-        {
-            Ok(_) => left(),
-            Err(error) => Error::internal(error),
+        let is_left = |standing: &Standing| matches!(standing, Standing::Left | Standing::Lost);
+        match self.until(is_left).await {
+            Err(error) => error,
+            Ok(_) => Error::internal("a run that is left has ended"),
         }
     }
 
@@ -706,6 +730,10 @@ impl LiveRun {
         match &*standing {
             Standing::Waiting(finished) | Standing::Over(finished) => Ok(finished.clone()),
             Standing::AtWork | Standing::Left => Err(left()),
+            Standing::Lost => Err(Error::new(
+                Reason::RunInterrupted,
+                "another process has taken the run over",
+            )),
         }
     }
 

@@ -151,7 +151,7 @@ reasons! {
     RunCancelled = "RUN_CANCELLED" => Cancelled,
     /// The run outlived its execution limit.
     RunExpired = "RUN_EXPIRED" => DeadlineExceeded,
-    /// The process that worked on the run died.
+    /// Another process has taken the run over, or works on it.
     RunInterrupted = "RUN_INTERRUPTED" => Unavailable,
     /// The contract has it, this build does not.
     Unimplemented = "UNIMPLEMENTED" => Unimplemented,

@@ -13,8 +13,10 @@ use super::event::Progress;
 use super::id::RunId;
 use super::message::{Message, ToolOutput, Usage};
 
+mod ownership;
 mod store;
 
+pub use ownership::{Letter, News, Ownership, Topic};
 pub use store::{
     Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
 };

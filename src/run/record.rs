@@ -30,6 +30,9 @@ pub struct RunRecord {
     pub last_sequence: u64,
     /// No event with a larger sequence has been shown to anybody.
     pub reserved_sequence: u64,
+    /// The fencing token: grows whenever another process takes the run over. Who writes with an older one has lost
+    /// the run, and writes nothing.
+    pub fence: u64,
     /// When it was asked for.
     pub create_time: SystemTime,
     /// When it left the queue; none before.
@@ -44,6 +47,11 @@ pub struct RunRecord {
     pub waits_since: Option<SystemTime>,
     /// When it ended.
     pub end_time: Option<SystemTime>,
+}
+
+impl RunRecord {
+    /// The fencing token of the process that opens a run.
+    pub const FIRST_FENCE: u64 = 1;
 }
 
 /// A thread, as it is stored and shown.

@@ -29,6 +29,7 @@ use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
 use super::step::{Step, StepState};
 
+pub use self::calls::{check_answer, not_pending};
 pub use self::journal::RESERVE;
 
 /// A run, from its first model request to its end.

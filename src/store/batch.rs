@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::run::assistant::AssistantRecord;
+use crate::run::error::Error;
 use crate::run::id::{AssistantId, RunId, ThreadId};
-use crate::run::ports::RequestKey;
-use crate::run::record::{RunRecord, ThreadRecord};
+use crate::run::ports::{Append, RequestKey};
+use crate::run::record::{RunRecord, State, ThreadRecord};
 
-use super::row::{EventRow, MessageRow, RunRow, StepRow};
+use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
 
 pub(super) use plan::{REPLAY_WINDOW, plan};
 
@@ -31,8 +32,8 @@ pub(super) enum Operation {
     Start(Arc<StartRun>),
     /// Writes a run as it is now, with what it has brought.
     Save(Arc<SaveRun>),
-    /// Writes events, each with the sequence that is reserved from then on.
-    Append(Arc<Vec<(EventRow, i64)>>),
+    /// Writes events of runs.
+    Append(Arc<Vec<AppendRow>>),
     /// Adds a thread.
     CreateThread(Arc<CreateThread>),
     /// Changes a thread.
@@ -85,6 +86,28 @@ pub(super) struct SaveRun {
     pub(super) messages: Vec<MessageRow>,
     pub(super) steps: Vec<StepRow>,
     pub(super) events: Option<EventRow>,
+}
+
+/// Events to be written.
+#[derive(Debug)]
+pub(super) struct AppendRow {
+    pub(super) run: RunId,
+    /// See [`RunRecord::fence`].
+    pub(super) fence: u64,
+    pub(super) events: Option<EventRow>,
+    /// The sequence that is reserved from then on.
+    pub(super) reserved_sequence: i64,
+}
+
+impl AppendRow {
+    pub(super) fn new(append: Append) -> Result<Self, Error> {
+        Ok(Self {
+            events: EventRow::new(&append.run, &append.events, &[])?,
+            run: append.run,
+            fence: append.fence,
+            reserved_sequence: row::count(append.reserved_sequence),
+        })
+    }
 }
 
 /// A thread to be added.
@@ -153,6 +176,8 @@ pub(super) enum Answer {
     Replayed(Box<str>),
     /// The run has to wait for this one: nothing is written.
     Behind(RunId),
+    /// It is written, but for these runs, which other processes have taken over.
+    Appended(Vec<RunId>),
     /// So many things are gone.
     Swept(u64),
 }
@@ -167,8 +192,16 @@ pub(super) struct Facts {
     pub(super) assistants: HashMap<AssistantId, i64>,
     /// By request id.
     pub(super) requests: HashMap<String, Request>,
-    /// The saved runs that are not the active ones of their threads.
-    pub(super) ended: HashMap<RunId, RunRecord>,
+    /// The runs that are written.
+    pub(super) runs: HashMap<RunId, Run>,
+}
+
+/// A run, as far as writes need to know it.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) state: State,
+    /// See [`RunRecord::fence`].
+    pub(super) fence: u64,
 }
 
 /// A thread, as far as writes need to know it.
@@ -262,6 +295,7 @@ impl Changes {
             && self.messages.is_empty()
             && self.steps.is_empty()
             && self.events.is_empty()
+            && self.reserves.is_empty()
             && self.deletions.is_empty()
             && self.assistants.is_empty()
             && self.assistant_updates.is_empty()

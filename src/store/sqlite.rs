@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{Mutex, watch};
 
 use crate::run::assistant::{AssistantRecord, Profile};
 use crate::run::clock;
@@ -21,12 +22,13 @@ use crate::run::step::Step;
 
 use super::Location;
 use super::batch::{
-    AddMessage, Answer, CreateAssistant, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW, SaveRun,
-    StartRun, Sweep, UpdateAssistant, UpdateThread,
+    AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW,
+    SaveRun, StartRun, Sweep, UpdateAssistant, UpdateThread,
 };
 use super::chunk;
 use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
 
+use presence::Presence;
 use readers::Readers;
 use writer::Writer;
 
@@ -34,6 +36,8 @@ mod connect;
 mod decode;
 mod exchange;
 mod fault;
+mod ownership;
+mod presence;
 mod query;
 mod readers;
 mod script;
@@ -51,19 +55,34 @@ const SWEEP_LIMIT: i64 = 32;
 pub(super) struct Sqlite {
     writer: Writer,
     readers: Readers,
+    /// The writer's.
+    connection: Arc<Mutex<SqliteConnection>>,
+    /// The name of this process among those that share the file.
+    owner: Arc<str>,
+    presence: Presence,
+    silence: watch::Sender<()>,
 }
 
 impl Sqlite {
     /// Opens or creates the database; see [`open`](super::open).
     pub(super) async fn open(location: &Location) -> Result<Self, Error> {
-        let connection = Arc::new(Mutex::new(connect::open(location).await?));
-        Ok(Self {
+        let connection = connect::open(location).await?;
+        Ok(Self::on(Arc::new(Mutex::new(connection)), location))
+    }
+
+    fn on(connection: Arc<Mutex<SqliteConnection>>, location: &Location) -> Self {
+        let owner = super::process_name();
+        Self {
             readers: match location {
                 Location::File(path) => Readers::of_file(path),
                 Location::Memory => Readers::Shared(Arc::clone(&connection)),
             },
-            writer: Writer::start(connection, location),
-        })
+            writer: Writer::start(Arc::clone(&connection), location, Arc::clone(&owner)),
+            presence: Presence::new(location, &owner),
+            connection,
+            owner,
+            silence: watch::Sender::new(()),
+        }
     }
 }
 
@@ -97,7 +116,9 @@ impl Store for Sqlite {
                     return Ok(Opened::Replayed(Box::new(self.run(&run).await?)));
                 }
                 Answer::Stale => is_new = false,
-                Answer::Done | Answer::Behind(_) | Answer::Swept(_) => return Ok(Opened::Started(history)),
+                Answer::Done | Answer::Behind(_) | Answer::Appended(_) | Answer::Swept(_) => {
+                    return Ok(Opened::Started(history));
+                }
             }
         }
         Err(changes_too_quickly())
@@ -118,7 +139,9 @@ impl Store for Sqlite {
             match self.writer.write(Operation::Start(Arc::new(start))).await? {
                 Answer::Behind(run) => return Ok(Started::Behind(run)),
                 Answer::Stale => {}
-                Answer::Done | Answer::Replayed(_) | Answer::Swept(_) => return Ok(Started::Now(history)),
+                Answer::Done | Answer::Replayed(_) | Answer::Appended(_) | Answer::Swept(_) => {
+                    return Ok(Started::Now(history));
+                }
             }
         }
         Err(changes_too_quickly())
@@ -147,16 +170,13 @@ impl Store for Sqlite {
         self.writer.write(Operation::Save(Arc::new(save))).await.map(drop)
     }
 
-    async fn append(&self, appends: Vec<Append>) -> Result<(), Error> {
-        let mut rows = Vec::with_capacity(appends.len());
-        for append in appends {
-            let row = EventRow::new(&append.run, &append.events, &[])?;
-            rows.extend(row.map(|row| (row, row::count(append.reserved_sequence))));
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<RunId>, Error> {
+        let rows = appends.into_iter().map(AppendRow::new);
+        let append = Operation::Append(Arc::new(rows.collect::<Result<_, _>>()?));
+        match self.writer.write(append).await? {
+            Answer::Appended(lost) => Ok(lost),
+            _ => Ok(Vec::new()),
         }
-        self.writer
-            .write(Operation::Append(Arc::new(rows)))
-            .await
-            .map(drop)
     }
 
     async fn run(&self, run: &RunId) -> Result<RunRecord, Error> {

@@ -10,6 +10,7 @@ mod doors;
 mod legacy;
 mod mcp;
 mod model;
+mod ownership;
 mod simulator;
 mod skip;
 mod store;

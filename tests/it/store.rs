@@ -28,7 +28,8 @@ macro_rules! contract {
         mod in_memory {
             $(#[tokio::test]
             async fn $case() {
-                super::$case(super::open(&super::Config { location: super::Location::Memory }).await.unwrap()).await;
+                let config = super::Config { location: super::Location::Memory };
+                super::$case(super::open(&config).await.unwrap().store).await;
             })*
         }
 
@@ -80,7 +81,7 @@ contract! {
 
 async fn file(directory: &tempfile::TempDir) -> Arc<dyn Store> {
     let location = Location::File(directory.path().join("data/assistd.db"));
-    open(&Config { location }).await.unwrap()
+    open(&Config { location }).await.unwrap().store
 }
 
 /// A time with microseconds, which is as fine as a store keeps it.
@@ -108,7 +109,7 @@ fn thread() -> ThreadId {
     ThreadId::new(&mut Mint::System)
 }
 
-fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
+pub fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
     let id = RunId::new(&mut Mint::System);
     Opening {
         message: Some(says(Role::User, &id, "hello")),
@@ -120,6 +121,7 @@ fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
             usage: Usage::default(),
             last_sequence: 0,
             reserved_sequence: 0,
+            fence: RunRecord::FIRST_FENCE,
             create_time: time(0),
             start_time: Some(time(0)),
             expire_time: Some(time(600)),
@@ -140,7 +142,7 @@ fn said(opening: &Opening) -> Arc<Message> {
 }
 
 /// A write of a run that brings these messages.
-fn save(record: &RunRecord, messages: &[Arc<Message>]) -> Save {
+pub fn save(record: &RunRecord, messages: &[Arc<Message>]) -> Save {
     Save {
         record: Arc::new(record.clone()),
         messages: messages.to_vec(),
@@ -868,7 +870,7 @@ async fn steps_are_written_over_and_listed_in_their_order(store: Arc<dyn Store>)
     assert_eq!((rest.items.as_slice(), rest.next), (&begun[2..], None));
 }
 
-fn event(sequence: u64, body: Body) -> Arc<Event> {
+pub fn event(sequence: u64, body: Body) -> Arc<Event> {
     Arc::new(Event {
         sequence,
         time: time(sequence),
@@ -1017,6 +1019,7 @@ async fn events_of_a_turn_that_is_not_over_are_kept_too(store: Arc<dyn Store>) {
                 run,
                 events: events[from..to].to_vec(),
                 reserved_sequence,
+                fence: RunRecord::FIRST_FENCE,
             })
             .collect()
     };
@@ -1318,7 +1321,7 @@ async fn stores_in_memory_are_strangers() {
             location: Location::Memory,
         })
     });
-    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    let (one, two) = (one.await.unwrap().store, two.await.unwrap().store);
     let opening = opening(&thread(), true);
     chat(&one, &opening).await;
     assert_eq!(
@@ -1374,7 +1377,7 @@ async fn many_may_create_one_file_at_once_and_write_to_it() {
     for _ in 0..8 {
         let location = Location::File(path.clone());
         tasks.spawn(async move {
-            let store = open(&Config { location }).await.unwrap();
+            let store = open(&Config { location }).await.unwrap().store;
             for _ in 0..5 {
                 chat(&store, &opening(&thread(), true)).await;
             }

@@ -134,6 +134,7 @@ fn config(base_url: &str) -> Config {
             },
             execution_limit: PATIENCE,
             waiting_limit: PATIENCE,
+            lease: PATIENCE,
             event_retention: PATIENCE,
             call_timeout: PATIENCE,
             parallel_calls: 4,

@@ -8,7 +8,7 @@ use crate::api::pb;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
 use crate::run::error::{Error, Reason};
 use crate::run::message::Part;
-use crate::run::record::{Outcome, State};
+use crate::run::record::{Outcome, RunRecord, State};
 
 impl Handlers {
     /// One message in, the finished answer out.
@@ -24,6 +24,7 @@ impl Handlers {
                 handle.let_go();
                 finished
             }
+            Begun::Elsewhere(record) => self.engine.answered_elsewhere(&record.id).await?,
             Begun::Past(finished) => finished,
         };
         answer(finished)
@@ -36,11 +37,14 @@ impl Handlers {
     pub async fn stream_chat(&self, request: pb::ChatRequest) -> Result<Events, Error> {
         match self.begin(request).await? {
             Begun::Live(handle) => Ok(events::of_handle(handle)),
-            Begun::Past(Finished { record, .. }) => {
-                let watch = self.engine.watch(&record.thread, &record.id, 0).await?;
-                Ok(events::of_watch(watch))
-            }
+            Begun::Elsewhere(record) => self.watched(&record).await,
+            Begun::Past(Finished { record, .. }) => self.watched(&record).await,
         }
+    }
+
+    async fn watched(&self, record: &RunRecord) -> Result<Events, Error> {
+        let watch = self.engine.watch(&record.thread, &record.id, 0).await?;
+        Ok(events::of_watch(watch))
     }
 
     async fn begin(&self, request: pb::ChatRequest) -> Result<Begun, Error> {

@@ -50,6 +50,7 @@ impl Handlers {
                     .map(|record| self.shown(&record))
                     .map_err(|error| of_run(error, &thread, &run))
             }
+            Begun::Elsewhere(record) => Ok(self.shown(&record)),
             Begun::Past(finished) => Ok(self.shown(&finished.record)),
         }
     }

@@ -41,9 +41,13 @@ impl Shared {
         if appends.is_empty() {
             return Ok(());
         }
-        self.ports.store.append(appends).await?;
+        let lost = self.ports.store.append(appends).await?;
         for (run, sequence) in flushed {
-            run.mark_written(sequence, sequence + RESERVE);
+            if lost.contains(&run.id) {
+                run.lost.cancel();
+            } else {
+                run.mark_written(sequence, sequence + RESERVE);
+            }
         }
         Ok(())
     }
@@ -58,6 +62,7 @@ fn pending(runs: &[Arc<LiveRun>]) -> (Vec<(&Arc<LiveRun>, u64)>, Vec<Append>) {
             run: run.id.clone(),
             events,
             reserved_sequence: last + RESERVE,
+            fence: run.fence,
         };
         Some(((run, last), append))
     });

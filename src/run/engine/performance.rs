@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::call::{self, PendingCall, Report};
+use super::elsewhere::elsewhere;
+use super::ownership::Inheritance;
 use super::queue::{self, Queued};
 use super::{Finished, LiveRun, OnBusy, Shared, Standing};
 use crate::run::clock;
@@ -148,52 +150,42 @@ impl Shared {
             .runs(thread, &[State::Queued.name()], waiting)
             .await?;
         for record in queued.items {
-            if let Some(live) = self.live(&record.id) {
-                live.cancel.cancel();
-                live.finished().await?;
-            }
+            self.call_off(&record.id).await?;
         }
         let run = busy.metadata().iter().find(|(key, _)| *key == "run");
         let run = match run {
             Some((_, run)) => RunId::parse(run).map_err(Error::internal)?,
             None => return Err(busy),
         };
-        if let Some(live) = self.live(&run) {
+        self.call_off(&run).await
+    }
+
+    /// Calls a run off wherever it goes on, and waits until it is over.
+    async fn call_off(&self, run: &RunId) -> Result<(), Error> {
+        if let Some(live) = self.live(run) {
             live.cancel.cancel();
             return live.finished().await.map(drop);
         }
-        match self.ports.store.run(&run).await {
+        match self.ports.store.run(run).await {
             // It has ended meanwhile.
             Err(error) if error.reason() == Reason::RunNotFound => Ok(()),
             Ok(record) if record.state.outcome().is_some() => Ok(()),
-            Ok(record) => Err(super::elsewhere(&record)),
+            Ok(record) => self.call_off_elsewhere(&record).await.map(drop),
             Err(error) => Err(error),
         }
     }
 }
 
-/// The task of a run that a dead process left.
-pub(super) async fn go_on_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, beginning: Beginning) {
-    let last = beginning.record.clone();
-    to_the_end(
-        &shared,
-        &live,
-        last,
-        perform(&shared, &live, beginning, Run::resume),
-    )
-    .await;
-}
-
-/// The task of a run that a dead process left in the queue.
-pub(super) async fn queue_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, queued: Queued) {
-    let last = queued.record.clone();
-    to_the_end(
-        &shared,
-        &live,
-        last,
-        queue::wait_and_perform(&shared, &live, queued),
-    )
-    .await;
+/// The task of a run that another process left.
+pub(super) async fn inherit_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, record: RunRecord) {
+    let performance = async {
+        match shared.inheritance(&record).await? {
+            Ok(Inheritance::Begun(beginning)) => perform(&shared, &live, beginning, Run::resume).await,
+            Ok(Inheritance::Queued(queued)) => queue::wait_and_perform(&shared, &live, queued).await,
+            Err(error) => Some(fail(&shared, &live, record.clone(), error).await),
+        }
+    };
+    to_the_end(&shared, &live, record.clone(), performance).await;
 }
 
 type Begin = fn(Beginning, Mint, SystemTime, &mut Vec<Effect>) -> Run;
@@ -208,8 +200,16 @@ async fn to_the_end(
     let performance = AssertUnwindSafe(performance);
     let standing = match performance.catch_unwind().await {
         Ok(Some(finished)) => Standing::Over(finished),
+        Ok(None) if live.lost.is_cancelled() => {
+            tracing::warn!(run = %live.id, "another process has taken a run over");
+            Standing::Lost
+        }
         Ok(None) => Standing::Left,
-        Err(_) => Standing::Over(bury(shared, live, record).await),
+        Err(_) => {
+            tracing::error!(run = %record.id, "a run panicked");
+            let error = Error::internal("the run panicked");
+            Standing::Over(fail(shared, live, record, error).await)
+        }
     };
     live.standing.send_replace(standing);
     shared.leave(live);
@@ -229,7 +229,12 @@ pub(super) async fn perform(
     let mut alarm = None;
     let mut timer = pin!(tokio::time::sleep(NEVER));
     loop {
-        if let Some(failure) = carry_out(shared, live, &mut effects, &mut work).await {
+        let failure = carry_out(shared, live, &mut effects, &mut work).await;
+        if live.lost.is_cancelled() {
+            reply(&mut replies, Err(elsewhere(run.record())));
+            return None;
+        }
+        if let Some(failure) = failure {
             if let Input::SaveFailed { error, .. } = &failure {
                 reply(&mut replies, Err(error.clone()));
             }
@@ -249,6 +254,7 @@ pub(super) async fn perform(
         let is_waiting = run.record().state == State::RequiresAction;
         let input = tokio::select! {
             biased;
+            () = live.lost.cancelled() => return None,
             () = live.cancel.cancelled() => Input::Cancel,
             // A run that waits needs no process: the next one finds it in the store.
             () = shared.draining.cancelled(), if is_waiting => return None,
@@ -309,6 +315,10 @@ async fn carry_out(
                 let Err(error) = write(shared, live, &save).await else {
                     continue;
                 };
+                if live.lost.is_cancelled() {
+                    // Nothing of it counts any more, least of all calls that are not made yet.
+                    return None;
+                }
                 let record = &save.record;
                 tracing::error!(run = %record.id, %error, cause = ?std::error::Error::source(&error), "a run could not be written");
                 if record.state.outcome().is_none() {
@@ -318,7 +328,13 @@ async fn carry_out(
                 // Nobody is to wait for an end that does not come.
                 live.log.append(save.events);
             }
-            Effect::Emit(event) => show(shared, live, event).await,
+            Effect::Emit(event) => {
+                if let Err(error) = show(shared, live, &event).await {
+                    tracing::error!(run = %live.id, %error, "a run could not be written");
+                    let undone = std::iter::once(Effect::Emit(event)).chain(remaining).collect();
+                    return Some(Input::SaveFailed { error, undone });
+                }
+            }
             Effect::CallModel(request) => work.call_model(shared, request),
             Effect::CallTool {
                 call,
@@ -340,66 +356,91 @@ async fn carry_out(
     None
 }
 
-/// Shows an event of a turn that is not over, which is written right behind.
-async fn show(shared: &Shared, live: &LiveRun, event: Event) {
+/// Shows an event of a turn that is not over, which is written right behind. An event that nobody may see before
+/// something else is written is not shown when that fails for good.
+async fn show(shared: &Shared, live: &LiveRun, event: &Event) -> Result<(), Error> {
     if event.sequence > live.reserved() {
-        // What nobody may have seen after a crash has to be known before it is shown.
-        let events = live.log.unwritten();
-        let reserved_sequence = event.sequence + RESERVE;
-        let last = events.last().map(|event| event.sequence);
-        let append = Append {
-            run: live.id.clone(),
-            events,
-            reserved_sequence,
-        };
-        match (last, shared.ports.store.append(vec![append]).await) {
-            (Some(last), Ok(())) => live.mark_written(last, reserved_sequence),
-            (None, Ok(())) => {}
-            (_, Err(error)) => tracing::warn!(run = %live.id, %error, "events could not be written yet"),
-        }
+        reserve(shared, live, event.sequence + RESERVE).await?;
     }
-    live.log.append([Arc::new(event)]);
-    shared.unwritten.notify_one();
+    if !live.lost.is_cancelled() {
+        live.log.append([Arc::new(event.clone())]);
+        shared.unwritten.notify_one();
+    }
+    Ok(())
+}
+
+/// Holds sequences back: after a crash it has to be known what nobody can have seen.
+async fn reserve(shared: &Shared, live: &LiveRun, reserved_sequence: u64) -> Result<(), Error> {
+    let events = live.log.unwritten();
+    let last = events.last().map_or(0, |event| event.sequence);
+    let append = Append {
+        run: live.id.clone(),
+        events,
+        reserved_sequence,
+        fence: live.fence,
+    };
+    let store = &shared.ports.store;
+    let lost = patiently(&live.id, || store.append(vec![append.clone()])).await?;
+    if lost.is_empty() {
+        live.mark_written(last, reserved_sequence);
+    } else {
+        // The numbers are another process's now.
+        live.lost.cancel();
+    }
+    Ok(())
 }
 
 /// Writes, with whatever is not written yet; then shows.
 pub(super) async fn write(shared: &Shared, live: &LiveRun, save: &Save) -> Result<(), Error> {
     let mut behind = live.log.unwritten();
-    if behind.is_empty() {
-        persist(shared, save).await?;
+    let written = if behind.is_empty() {
+        persist(shared, save).await
     } else {
         behind.extend(save.events.iter().cloned());
         let save = Save {
             events: behind,
             ..save.clone()
         };
-        persist(shared, &save).await?;
+        persist(shared, &save).await
+    };
+    if let Err(error) = &written
+        && error.reason() == Reason::RunInterrupted
+    {
+        live.lost.cancel();
     }
+    written?;
     live.show_written(&save.events, save.record.reserved_sequence);
     Ok(())
 }
 
 async fn persist(shared: &Shared, save: &Save) -> Result<(), Error> {
+    patiently(&save.record.id, || shared.ports.store.save(save)).await
+}
+
+/// Writes, again and again for a while when the store is away.
+async fn patiently<T, F>(run: &RunId, write: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let mut delay = FIRST_RETRY_DELAY;
     for _ in 0..SAVE_RETRIES {
-        match shared.ports.store.save(save).await {
+        match write().await {
             Err(error) if error.reason() == Reason::StoreUnavailable => {
-                tracing::warn!(run = %save.record.id, %error, "trying to write a run again");
+                tracing::warn!(%run, %error, "trying to write a run again");
                 tokio::time::sleep(delay).await;
                 delay *= 2;
             }
             result => return result,
         }
     }
-    shared.ports.store.save(save).await
+    write().await
 }
 
-/// The end of a run whose task panicked: the thread is freed and the watchers are told.
-async fn bury(shared: &Shared, live: &LiveRun, mut record: RunRecord) -> Finished {
-    tracing::error!(run = %record.id, "a run panicked");
+/// The end of a run that cannot be carried on: the thread is freed and the watchers are told.
+async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Error) -> Finished {
     let now = clock::now();
     let sequence = live.log.last_sequence() + 1;
-    record.state = State::Ended(Outcome::Failed(Error::internal("the run panicked")));
+    record.state = State::Ended(Outcome::Failed(error));
     record.end_time = Some(now);
     record.expire_time = None;
     record.waits_since = None;
@@ -418,7 +459,9 @@ async fn bury(shared: &Shared, live: &LiveRun, mut record: RunRecord) -> Finishe
         steps: Vec::new(),
         events: vec![Arc::clone(&end)],
     };
-    if let Err(error) = write(shared, live, &save).await {
+    if let Err(error) = write(shared, live, &save).await
+        && !live.lost.is_cancelled()
+    {
         tracing::error!(run = %record.id, %error, "a run could not be written");
         live.log.append([end]);
     }

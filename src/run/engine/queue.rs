@@ -3,18 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::elsewhere::POLL_INTERVAL;
 use super::performance::{NEVER, perform, write};
 use super::{Finished, LiveRun, Shared};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::id::RunId;
 use crate::run::message::Message;
-use crate::run::ports::{Save, Start, Started};
+use crate::run::ports::{Save, Start, Started, Topic};
 use crate::run::record::{Outcome, RunRecord};
 use crate::run::state::{Beginning, Run, Terms, ending_events, starting_events};
-
-/// How often to look whether the thread is free, when another process has it or the store is away.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A run in the queue.
 pub(super) struct Queued {
@@ -36,11 +34,16 @@ pub(super) async fn wait_and_perform(shared: &Shared, live: &LiveRun, queued: Qu
         let obstacle = match start(shared, live, &queued).await {
             Ok(Ok(beginning)) => return perform(shared, live, beginning, Run::start).await,
             Ok(Err(obstacle)) => obstacle,
+            Err(error) if error.reason() == Reason::RunInterrupted => {
+                live.lost.cancel();
+                return None;
+            }
             Err(error) => return Some(end(shared, live, queued.record, Outcome::Failed(error)).await),
         };
         let expires = queued.record.expire_time.map_or(NEVER, until);
         let outcome = tokio::select! {
             biased;
+            () = live.lost.cancelled() => return None,
             () = live.cancel.cancelled() => Outcome::Cancelled,
             () = shared.draining.cancelled() => return None,
             () = tokio::time::sleep(expires) => Outcome::Expired,
@@ -98,7 +101,9 @@ async fn end(shared: &Shared, live: &LiveRun, mut record: RunRecord, outcome: Ou
         steps: Vec::new(),
         events,
     };
-    if let Err(error) = write(shared, live, &save).await {
+    if let Err(error) = write(shared, live, &save).await
+        && !live.lost.is_cancelled()
+    {
         tracing::error!(run = %record.id, %error, "a run could not be written");
         live.log.append(save.events);
     }
@@ -115,14 +120,17 @@ fn until(time: SystemTime) -> Duration {
 impl Shared {
     /// Waits until it is worth trying again.
     async fn passes(&self, obstacle: Obstacle) {
-        let live = match obstacle {
-            Obstacle::Run(run) => self.live(&run),
-            Obstacle::Store => None,
+        let Obstacle::Run(run) = obstacle else {
+            return tokio::time::sleep(POLL_INTERVAL).await;
         };
-        match live {
+        match self.live(&run) {
             // It has ended, or this process goes down.
             Some(live) => drop(live.finished().await),
-            None => tokio::time::sleep(POLL_INTERVAL).await,
+            // It goes on elsewhere, if it does.
+            None => {
+                let mut news = self.ports.news.listen(&Topic::Run(run));
+                let _ = tokio::time::timeout(POLL_INTERVAL, news.changed()).await;
+            }
         }
     }
 }

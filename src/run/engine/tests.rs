@@ -17,10 +17,12 @@ use crate::run::id::AssistantId;
 use crate::run::message::Content;
 use crate::run::page::Listed;
 use crate::run::ports::{
-    Append, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Pending, Save,
-    ServerStatus, Start, Started, ThreadChange,
+    Append, Finish, Letter, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Pending,
+    Save, ServerStatus, Start, Started, ThreadChange, Topic,
 };
 use crate::run::record::ThreadRecord;
+
+mod several;
 
 /// What the model does in one turn.
 enum Turn {
@@ -39,6 +41,7 @@ struct World {
     written: Mutex<Written>,
     open_waits: AtomicBool,
     events_expired: AtomicBool,
+    silence: tokio::sync::watch::Sender<()>,
 }
 
 /// What the store has.
@@ -48,6 +51,9 @@ struct Written {
     messages: Vec<Arc<Message>>,
     steps: Vec<Arc<Step>>,
     events: Vec<Arc<Event>>,
+    letters: Vec<(RunId, Letter)>,
+    /// The run's owner is there.
+    is_owned: bool,
 }
 
 struct GoesOn(Arc<AtomicUsize>);
@@ -152,6 +158,9 @@ impl Store for World {
     async fn save(&self, save: &Save) -> Result<(), Error> {
         self.fail_as_told()?;
         let mut written = self.written.lock().unwrap();
+        if written.fence() > save.record.fence {
+            return Err(Error::new(Reason::RunInterrupted, "taken over"));
+        }
         written.messages.extend(save.messages.iter().cloned());
         for step in &save.steps {
             written.steps.retain(|known| known.place != step.place);
@@ -162,16 +171,19 @@ impl Store for World {
         Ok(())
     }
 
-    async fn append(&self, appends: Vec<Append>) -> Result<(), Error> {
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<RunId>, Error> {
         self.fail_as_told()?;
         let mut written = self.written.lock().unwrap();
+        if written.fence() > appends[0].fence {
+            return Ok(appends.into_iter().map(|append| append.run).collect());
+        }
         for append in appends {
             written.events.extend(append.events);
             if let Some(record) = &mut written.record {
                 record.reserved_sequence = record.reserved_sequence.max(append.reserved_sequence);
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn run(&self, _: &RunId) -> Result<RunRecord, Error> {
@@ -297,6 +309,53 @@ impl Store for World {
     }
 }
 
+#[async_trait]
+impl Ownership for World {
+    async fn renew(&self, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn claim(&self, _: u32) -> Result<Vec<RunRecord>, Error> {
+        let mut written = self.written.lock().unwrap();
+        let is_owned = std::mem::replace(&mut written.is_owned, true);
+        let record = written.record.as_mut().filter(|_| !is_owned);
+        Ok(record
+            .filter(|record| record.state.outcome().is_none())
+            .map(|record| {
+                record.fence += 1;
+                record.clone()
+            })
+            .into_iter()
+            .collect())
+    }
+
+    async fn release(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn post(&self, run: &RunId, letter: &Letter) -> Result<(), Error> {
+        let mut written = self.written.lock().unwrap();
+        written.letters.push((run.clone(), letter.clone()));
+        Ok(())
+    }
+
+    async fn letters(&self) -> Result<Vec<(RunId, Letter)>, Error> {
+        Ok(std::mem::take(&mut self.written.lock().unwrap().letters))
+    }
+}
+
+impl News for World {
+    fn listen(&self, _: &Topic) -> tokio::sync::watch::Receiver<()> {
+        self.silence.subscribe()
+    }
+}
+
+impl Written {
+    fn fence(&self) -> u64 {
+        self.record.as_ref().map_or(0, |record| record.fence)
+    }
+}
+
 impl World {
     fn fail_as_told(&self) -> Result<(), Error> {
         let fails = self
@@ -336,6 +395,8 @@ fn engine(turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
         model: world.clone(),
         toolbox: world.clone(),
         store: world.clone(),
+        ownership: world.clone(),
+        news: world.clone(),
     };
     let settings = Settings {
         model: "m".into(),
@@ -345,6 +406,7 @@ fn engine(turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),
         parallel_calls: 2,
+        lease: Duration::from_secs(15),
     };
     (Engine::new(ports, settings), world)
 }
@@ -373,7 +435,7 @@ async fn begin(engine: &Engine) -> RunHandle {
         .unwrap()
     {
         Begun::Live(handle) => handle,
-        Begun::Past(_) => panic!("a new run is live"),
+        Begun::Elsewhere(_) | Begun::Past(_) => panic!("a new run is live"),
     }
 }
 
@@ -592,6 +654,8 @@ fn after_death(
         model: after.clone(),
         toolbox: after.clone(),
         store: after.clone(),
+        ownership: after.clone(),
+        news: after.clone(),
     };
     (Engine::new(ports, engine.settings().clone()), after)
 }

@@ -2,18 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::elsewhere::POLL_INTERVAL;
 use super::{LiveRun, Shared};
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::{RunId, ThreadId};
 use crate::run::log::Next;
 use crate::run::message::{Message, Role};
+use crate::run::ports::Topic;
 use crate::run::record::RunRecord;
-
-/// How often the store is asked about a run that another process carries out.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A watcher's place in a run.
 pub struct Watch {
@@ -108,7 +106,11 @@ impl Watch {
                     tokio::select! {
                         biased;
                         changed = news.changed() => changed.map_err(Error::internal)?,
-                        left = live.left() => return Err(left),
+                        left = live.left() => match left.reason() {
+                            // The store has what follows, sooner or later.
+                            Reason::RunInterrupted => self.live = None,
+                            _ => return Err(left),
+                        },
                     }
                 }
             }
@@ -123,10 +125,15 @@ impl Watch {
 
     /// Reads on in a run that does not go on here: it is over, or another process carries it out.
     async fn read_stored(&mut self) -> Result<(), Error> {
+        let mut news = self.shared.ports.news.listen(&Topic::Run(self.run.clone()));
+        news.mark_unchanged();
         self.read = self.stored_or_snapshot().await?;
         if self.read.is_empty() {
             self.live = self.shared.live(&self.run);
-            tokio::time::sleep(POLL_INTERVAL).await;
+            if self.live.is_none() {
+                // News are but a hint.
+                let _ = tokio::time::timeout(POLL_INTERVAL, news.changed()).await;
+            }
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub trait Store: Send + Sync {
     /// opened with to the end of the thread, and its events, in one durable step.
     ///
     /// # Errors
-    /// `RUN_NOT_FOUND` when it is not queued any more.
+    /// `RUN_NOT_FOUND` when it is not queued any more; `RUN_INTERRUPTED` when another process has taken it over.
     async fn start_run(&self, start: Start) -> Result<Started, Error>;
 
     /// The message that a queued run was opened with; none when it answers the thread as it stands.
@@ -48,17 +48,18 @@ pub trait Store: Send + Sync {
     ///
     /// A run whose state is terminal frees its thread. MUST be idempotent: the same written again changes
     /// nothing, so that the caller may try again after an error. Of a run whose thread is gone, nothing is kept.
+    /// With an old [fencing token](RunRecord::fence), nothing MUST be written.
     ///
     /// # Errors
-    /// None but `STORE_UNAVAILABLE`.
+    /// `RUN_INTERRUPTED` when another process has taken the run over.
     async fn save(&self, save: &Save) -> Result<(), Error>;
 
     /// Writes events of any number of runs, in one durable step. MUST be idempotent. Of a run that is gone,
-    /// nothing is kept.
+    /// nothing is kept. Of a run that another process has taken over, nothing MUST be written: these are given back.
     ///
     /// # Errors
     /// None but `STORE_UNAVAILABLE`.
-    async fn append(&self, appends: Vec<Append>) -> Result<(), Error>;
+    async fn append(&self, appends: Vec<Append>) -> Result<Vec<RunId>, Error>;
 
     /// A run by its name.
     ///
@@ -298,6 +299,8 @@ pub struct Append {
     pub events: Vec<Arc<Event>>,
     /// See [`RunRecord::reserved_sequence`].
     pub reserved_sequence: u64,
+    /// See [`RunRecord::fence`].
+    pub fence: u64,
 }
 
 /// A thread to be created.

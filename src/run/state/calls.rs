@@ -35,7 +35,7 @@ struct Acceptance {
     action: ActionId,
     answer: Answer,
     /// What to call, if the call was approved.
-    ready: Option<(Arc<Tool>, Map<String, Value>)>,
+    ready: Ready,
 }
 
 /// What a change of the calls brings.
@@ -439,36 +439,11 @@ impl Slot {
 
     /// Whether the answer fits what is asked: with what is to be called, if anything.
     fn accept(&self, index: usize, submission: Submission, terms: &Terms) -> Result<Acceptance, Error> {
-        let field = |name: &str| format!("answers[{index}].{name}");
         let action = self
             .step
             .pending()
             .ok_or_else(|| not_pending(&submission.action))?;
-        if !submission.digest.is_empty() && submission.digest != action.digest {
-            return Err(not_pending(&submission.action));
-        }
-        let ready = match &submission.answer {
-            Answer::Approve(_) if action.request == Request::ClientTool => {
-                let description = "the client's own function is answered by its output, or rejected";
-                return Err(Error::invalid(field("approve"), description));
-            }
-            Answer::Approve(edited) => {
-                let tool = terms.catalogue.get(&self.call.tool);
-                let tool = tool.ok_or_else(|| {
-                    Error::invalid(
-                        field("approve"),
-                        format!("there is no tool named {} now", self.call.tool),
-                    )
-                })?;
-                let arguments = match edited {
-                    Some(edited) => tool.check_arguments(edited.clone()),
-                    None => tool.read_arguments(&self.call.arguments),
-                };
-                let arguments = arguments.map_err(|text| Error::invalid(field("approve.arguments"), text))?;
-                Some((Arc::clone(tool), arguments))
-            }
-            Answer::Reject(_) | Answer::Output(_) => None,
-        };
+        let ready = ready(action, index, &submission, terms)?;
         Ok(Acceptance {
             action: submission.action,
             answer: submission.answer,
@@ -537,7 +512,54 @@ fn is_of(step: &Step, id: &CallId) -> bool {
     matches!(&step.work, Work::ToolCall { call, .. } if call.id == *id)
 }
 
-fn not_pending(action: &ActionId) -> Error {
+/// What a call that is approved is made with.
+type Ready = Option<(Arc<Tool>, Map<String, Value>)>;
+
+/// Whether the answer, the one of this index, fits the action: with what is to be called, if anything.
+fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) -> Result<Ready, Error> {
+    let field = |name: &str| format!("answers[{index}].{name}");
+    if !submission.digest.is_empty() && submission.digest != action.digest {
+        return Err(not_pending(&submission.action));
+    }
+    match &submission.answer {
+        Answer::Approve(_) if action.request == Request::ClientTool => {
+            let description = "the client's own function is answered by its output, or rejected";
+            Err(Error::invalid(field("approve"), description))
+        }
+        Answer::Approve(edited) => {
+            let tool = terms.catalogue.get(&action.call.tool);
+            let tool = tool.ok_or_else(|| {
+                let description = format!("there is no tool named {} now", action.call.tool);
+                Error::invalid(field("approve"), description)
+            })?;
+            let arguments = match edited {
+                Some(edited) => tool.check_arguments(edited.clone()),
+                None => tool.read_arguments(&action.call.arguments),
+            };
+            let arguments = arguments.map_err(|text| Error::invalid(field("approve.arguments"), text))?;
+            Ok(Some((Arc::clone(tool), arguments)))
+        }
+        Answer::Reject(_) | Answer::Output(_) => Ok(None),
+    }
+}
+
+/// Whether an answer fits one of the actions that a run waits for.
+///
+/// # Errors
+/// `ACTION_NOT_PENDING`; `VALIDATION_FAILED`, naming the field of the answer of this index.
+pub fn check_answer(
+    pending: &[Arc<Action>],
+    index: usize,
+    submission: &Submission,
+    terms: &Terms,
+) -> Result<(), Error> {
+    let action = pending.iter().find(|action| action.id == submission.action);
+    let action = action.ok_or_else(|| not_pending(&submission.action))?;
+    ready(action, index, submission, terms).map(drop)
+}
+
+/// The error for an answer that nothing asks for.
+pub fn not_pending(action: &ActionId) -> Error {
     let text = "no such action waits for an answer";
     Error::new(Reason::ActionNotPending, text).with("action", action.as_str())
 }

@@ -49,6 +49,7 @@ impl Stage {
             usage: Usage::default(),
             last_sequence: 0,
             reserved_sequence: 0,
+            fence: RunRecord::FIRST_FENCE,
             create_time: NOW,
             start_time: Some(NOW),
             expire_time: None,

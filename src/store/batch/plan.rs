@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::run::error::{Error, Reason};
-use crate::run::id::{AssistantId, ThreadId};
+use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::ports::RequestKey;
 use crate::run::record::{RunRecord, State};
 use crate::store::row::MessageRow;
 
 use super::{
-    AddMessage, Answer, Changes, CreateAssistant, CreateThread, Facts, NOWHERE, NewMessage, NewRequest,
-    NewRun, NewThread, OpenRun, Operation, Request, RunUpdate, SaveRun, StartRun, Thread, UpdateAssistant,
-    UpdateThread,
+    AddMessage, Answer, AppendRow, Changes, CreateAssistant, CreateThread, Facts, NOWHERE, NewMessage,
+    NewRequest, NewRun, NewThread, OpenRun, Operation, Request, Run, RunUpdate, SaveRun, StartRun, Thread,
+    UpdateAssistant, UpdateThread,
 };
 
 /// How long a request id stands for what it brought.
@@ -51,13 +51,7 @@ impl Plan {
             Operation::Open(opening) => self.open(opening),
             Operation::Start(start) => self.start(start),
             Operation::Save(save) => self.save(save),
-            Operation::Append(events) => {
-                for (row, reserved) in events.iter() {
-                    self.changes.events.push(row.clone());
-                    self.changes.reserves.push((row.run.clone(), *reserved));
-                }
-                Ok(Answer::Done)
-            }
+            Operation::Append(appends) => Ok(self.append(appends)),
             Operation::CreateThread(create) => self.create_thread(create),
             Operation::UpdateThread(update) => self.update_thread(update),
             Operation::DeleteThread { thread, version } => self.delete_thread(thread, *version),
@@ -112,10 +106,7 @@ impl Plan {
             first_position: thread.last_position,
             last_position: thread.last_position,
         };
-        self.changes.runs.insert(record.id.clone(), run);
-        self.changes.events.extend(opening.events.clone());
-        self.facts.threads.insert(record.thread.clone(), thread);
-        self.remember(opening.request.as_ref(), record.id.as_str(), record.create_time);
+        self.insert(opening, run, thread);
         Ok(Answer::Done)
     }
 
@@ -135,11 +126,45 @@ impl Plan {
             first_position: thread.last_position,
             last_position: thread.last_position,
         };
+        self.insert(opening, run, thread);
+        Ok(Answer::Done)
+    }
+
+    fn insert(&mut self, opening: &OpenRun, run: NewRun, thread: Thread) {
+        let record = &opening.run.record;
         self.changes.runs.insert(record.id.clone(), run);
         self.changes.events.extend(opening.events.clone());
         self.facts.threads.insert(record.thread.clone(), thread);
+        self.know(record);
         self.remember(opening.request.as_ref(), record.id.as_str(), record.create_time);
-        Ok(Answer::Done)
+    }
+
+    /// From now on, the run is as it is here.
+    fn know(&mut self, record: &RunRecord) {
+        let run = Run {
+            state: record.state.clone(),
+            fence: record.fence,
+        };
+        self.facts.runs.insert(record.id.clone(), run);
+    }
+
+    fn append(&mut self, appends: &[AppendRow]) -> Answer {
+        let mut lost = Vec::new();
+        for append in appends {
+            match self.facts.runs.get(&append.run) {
+                Some(run) if run.fence != append.fence => {
+                    lost.push(append.run.clone());
+                    continue;
+                }
+                Some(_) => {}
+                // Of a run that is gone, nothing is kept.
+                None => continue,
+            }
+            self.changes.events.extend(append.events.clone());
+            let reserve = (append.run.clone(), append.reserved_sequence);
+            self.changes.reserves.push(reserve);
+        }
+        Answer::Appended(lost)
     }
 
     fn start(&mut self, start: &StartRun) -> Result<Answer, Error> {
@@ -149,6 +174,7 @@ impl Plan {
         if !thread.queue.contains(&record.id) {
             return Err(gone());
         }
+        self.check_owned(record)?;
         let before = thread.active.as_ref().or(thread.queue.first());
         if let Some(before) = before.filter(|before| **before != record.id) {
             return Ok(Answer::Behind(before.clone()));
@@ -168,6 +194,7 @@ impl Plan {
         self.changes.events.extend(start.events.clone());
         let position = thread.last_position;
         self.facts.threads.insert(record.thread.clone(), thread);
+        self.know(record);
         self.update(record, Some(position), Some(position));
         Ok(Answer::Done)
     }
@@ -178,6 +205,7 @@ impl Plan {
         let Some(mut thread) = self.facts.threads.get(&record.thread).cloned() else {
             return Ok(Answer::Done);
         };
+        self.check_owned(record)?;
         if thread.active.as_ref() == Some(&record.id) {
             if record.state.outcome().is_some() {
                 thread.active = None;
@@ -189,9 +217,7 @@ impl Plan {
         } else {
             self.check_repeated(record)?;
         }
-        if record.state.outcome().is_some() {
-            self.facts.ended.insert(record.id.clone(), (**record).clone());
-        }
+        self.know(record);
         for row in &save.messages {
             self.add(&mut thread, row);
         }
@@ -203,9 +229,17 @@ impl Plan {
         Ok(Answer::Done)
     }
 
+    /// Nobody has taken the run over, as far as it is stored at all.
+    fn check_owned(&self, record: &RunRecord) -> Result<(), Error> {
+        match self.facts.runs.get(&record.id) {
+            Some(run) if run.fence != record.fence => Err(taken_over(&record.id)),
+            _ => Ok(()),
+        }
+    }
+
     /// A run that has ended may be written again as it is, by a caller that did not hear of it; nothing else.
     fn check_repeated(&self, record: &RunRecord) -> Result<(), Error> {
-        let stored = self.facts.ended.get(&record.id).ok_or_else(|| {
+        let stored = self.facts.runs.get(&record.id).ok_or_else(|| {
             Error::internal(format!("run {} is not stored, and cannot be saved", record.id))
         })?;
         if stored.state == record.state {
@@ -388,6 +422,11 @@ impl Plan {
             time,
         });
     }
+}
+
+fn taken_over(run: &RunId) -> Error {
+    let error = Error::new(Reason::RunInterrupted, "another process has taken the run over");
+    error.with("run", run.as_str())
 }
 
 fn no_thread() -> Error {

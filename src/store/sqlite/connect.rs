@@ -34,6 +34,11 @@ pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
         "event log",
         include_str!("../../../migrations/sqlite/0002_event_log.sql"),
     ),
+    (
+        3,
+        "owners",
+        include_str!("../../../migrations/sqlite/0003_owners.sql"),
+    ),
 ];
 
 /// How to connect for writing.

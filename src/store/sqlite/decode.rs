@@ -13,13 +13,13 @@ use crate::run::message::Message;
 use crate::run::ports::Pending;
 use crate::run::record::{RunRecord, State, ThreadRecord};
 use crate::run::step::Step;
-use crate::store::row;
+use crate::store::{batch, row};
 
 /// The columns that [`run`] reads, of the tables `r` (runs) and `t` (threads).
 macro_rules! run_columns {
     () => {
         "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.usage, r.last_sequence, \
-         r.reserved_sequence, r.create_time, r.start_time, r.expire_time, r.end_time, \
+         r.reserved_sequence, r.fence, r.create_time, r.start_time, r.expire_time, r.end_time, \
          r.pending, r.waited, r.waits_since"
     };
 }
@@ -48,6 +48,7 @@ pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
             usage: serde_json::from_str(get(row, "usage")?)?,
             last_sequence: count(row, "last_sequence")?,
             reserved_sequence: count(row, "reserved_sequence")?,
+            fence: count(row, "fence")?,
             create_time: time(get(row, "create_time")?)?,
             start_time: optional_time(row, "start_time")?,
             expire_time: optional_time(row, "expire_time")?,
@@ -59,6 +60,22 @@ pub(super) fn run(row: &SqliteRow) -> Result<RunRecord, Error> {
             waited: Duration::from_micros(count(row, "waited")?),
             waits_since: optional_time(row, "waits_since")?,
         })
+    };
+    read().map_err(|odd| unreadable("run", row, &odd))
+}
+
+/// Reads what writes need to know of a run.
+///
+/// # Errors
+/// `INTERNAL`, with the run's name in the cause, when the row holds what cannot be.
+pub(super) fn run_fact(row: &SqliteRow) -> Result<(RunId, batch::Run), Error> {
+    let read = || -> Result<(RunId, batch::Run), Odd> {
+        let state = State::from_parts(get(row, "state")?, get(row, "detail")?, get(row, "message")?);
+        let run = batch::Run {
+            state: state.ok_or("there is no such state")?,
+            fence: count(row, "fence")?,
+        };
+        Ok((RunId::parse(get(row, "id")?)?, run))
     };
     read().map_err(|odd| unreadable("run", row, &odd))
 }

@@ -12,7 +12,7 @@ use crate::store::batch::{
 };
 use crate::store::row::{self, EventRow, StepRow};
 
-use super::decode::{self, run_columns};
+use super::decode;
 use super::fault;
 use super::script::{Row, Script};
 
@@ -66,8 +66,8 @@ const ASSISTANTS: [&str; 2] = [
 ];
 
 const RUNS: [&str; 2] = [
-    concat!("SELECT ", run_columns!(), " FROM"),
-    "CROSS JOIN runs r ON r.id = column1 JOIN threads t ON t.number = r.thread",
+    "SELECT 'run' AS fact, r.id, r.state, r.detail, r.message, r.fence FROM",
+    "CROSS JOIN runs r ON r.id = column1",
 ];
 
 /// Begins a transaction that no other process can write in, and reads what the operations touch.
@@ -78,6 +78,7 @@ pub(super) async fn read(
     let threads: Vec<&ThreadId> = operations.iter().filter_map(thread).collect();
     let requests: Vec<&RequestKey> = operations.iter().filter_map(request).collect();
     let assistants: Vec<&AssistantId> = operations.iter().filter_map(assistant).collect();
+    let runs: Vec<&RunId> = operations.iter().flat_map(runs).collect();
     let mut script = Script::default();
     script.statement("BEGIN IMMEDIATE");
     script.rows(THREADS, 1, &threads, |id, row| {
@@ -92,11 +93,13 @@ pub(super) async fn read(
     script.rows(ASSISTANTS, 1, &assistants, |id, row| {
         row.add(id.as_str());
     });
+    script.rows(RUNS, 1, &runs, |id, row| {
+        row.add(id.as_str());
+    });
     let mut facts = Facts::default();
     for row in script.run(connection).await? {
         add_fact(&mut facts, &row)?;
     }
-    read_ended(connection, operations, &mut facts).await?;
     Ok(facts)
 }
 
@@ -115,6 +118,16 @@ fn thread(operation: &Operation) -> Option<&ThreadId> {
         | Operation::DeleteAssistant { .. }
         | Operation::Sweep(_)
         | Operation::Probe => None,
+    }
+}
+
+/// The runs that an operation writes, those that it opens aside.
+fn runs(operation: &Operation) -> Vec<&RunId> {
+    match operation {
+        Operation::Start(start) => vec![&start.record.id],
+        Operation::Save(save) => vec![&save.record.id],
+        Operation::Append(appends) => appends.iter().map(|append| &append.run).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -168,6 +181,10 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
             let id = AssistantId::parse(decode::column(row, "id")?).map_err(Error::internal)?;
             facts.assistants.insert(id, decode::column(row, "version")?);
         }
+        "run" => {
+            let (id, run) = decode::run_fact(row)?;
+            facts.runs.insert(id, run);
+        }
         "number" => facts.next_number = decode::column(row, "number")?,
         _ => {
             let subject: &str = decode::column(row, "subject")?;
@@ -178,38 +195,6 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
             };
             facts.requests.insert(decode::column(row, "id")?, request);
         }
-    }
-    Ok(())
-}
-
-/// Looks up saved runs that are not active: a write that is tried again, as a rule, and rare.
-async fn read_ended(
-    connection: &mut SqliteConnection,
-    operations: &[Operation],
-    facts: &mut Facts,
-) -> Result<(), Failure> {
-    let inactive: Vec<&RunId> = operations
-        .iter()
-        .filter_map(|operation| match operation {
-            Operation::Save(save) => {
-                let record = &save.record;
-                let thread = facts.threads.get(&record.thread)?;
-                let is_open = thread.active.as_ref() == Some(&record.id) || thread.queue.contains(&record.id);
-                (!is_open).then_some(&record.id)
-            }
-            _ => None,
-        })
-        .collect();
-    if inactive.is_empty() {
-        return Ok(());
-    }
-    let mut script = Script::default();
-    script.rows(RUNS, 1, &inactive, |id, row| {
-        row.add(id.as_str());
-    });
-    for row in script.run(connection).await? {
-        let record = decode::run(&row)?;
-        facts.ended.insert(record.id.clone(), record);
     }
     Ok(())
 }
@@ -233,7 +218,7 @@ const NEW_THREADS: [&str; 2] = [
 const NEW_RUNS: [&str; 2] = [
     "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, \
      expire_time, end_time, pending, waited, waits_since, thread, snapshot, create_time, first_position, \
-     last_position, queued, has_events) \
+     last_position, queued, owner, fence, has_events) \
      SELECT *, 1 FROM",
     "WHERE column1 IS NOT NULL",
 ];
@@ -285,14 +270,22 @@ const ASSISTANT_DELETIONS: [&str; 2] = ["DELETE FROM assistants WHERE id IN (SEL
 
 const DELETIONS: [&str; 2] = ["DELETE FROM threads WHERE number IN (SELECT column1 FROM", ")"];
 
-/// Writes the changes and ends the transaction that [`read`] began. Says how many things were swept.
-pub(super) async fn write(connection: &mut SqliteConnection, changes: Changes) -> Result<u64, Failure> {
+/// Writes the changes and ends the transaction that [`read`] began. Runs that are new belong to `owner`. Says how
+/// many things were swept.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    changes: Changes,
+    owner: &str,
+) -> Result<u64, Failure> {
     let mut script = Script::default();
     let updates: Vec<_> = changes.updates.into_values().collect();
     let runs: Vec<_> = changes.runs.into_values().collect();
     script.rows(UPDATES, 16, &updates, update);
     script.rows(NEW_THREADS, 5, &changes.threads, new_thread);
-    script.rows(NEW_RUNS, 20, &runs, new_run);
+    script.rows(NEW_RUNS, 22, &runs, |new, row| {
+        new_run(new, row);
+        row.add(owner).add(row::count(new.row.record.fence));
+    });
     script.rows(NEW_MESSAGES, 9, &changes.messages, new_message);
     script.rows(NEW_STEPS, 3, &changes.steps, new_step);
     script.rows(NEW_EVENTS, 3, &changes.events, new_events);

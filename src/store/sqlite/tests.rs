@@ -13,8 +13,8 @@ use crate::run::message::{Part, Role, Usage};
 use crate::run::record::{Outcome, Snapshot, State};
 
 use super::{
-    Arc, Error, Location, Message, Mutex, Opened, Opening, Readers, Reason, RunId, RunRecord, Save, Sqlite,
-    Store, ThreadId, Writer, connect,
+    Arc, Error, Location, Message, Mutex, Opened, Opening, Reason, RunId, RunRecord, Save, Sqlite, Store,
+    ThreadId, connect,
 };
 
 struct Place {
@@ -49,12 +49,7 @@ impl Place {
 /// A store, with its own connection to play tricks on.
 async fn on(location: &Location) -> (Sqlite, Arc<Mutex<SqliteConnection>>) {
     let connection = Arc::new(Mutex::new(connect::open(location).await.unwrap()));
-    let readers = match location {
-        Location::File(path) => Readers::of_file(path),
-        Location::Memory => Readers::Shared(Arc::clone(&connection)),
-    };
-    let writer = Writer::start(Arc::clone(&connection), location);
-    (Sqlite { writer, readers }, connection)
+    (Sqlite::on(Arc::clone(&connection), location), connection)
 }
 
 fn opening(text: &str) -> Opening {
@@ -77,6 +72,7 @@ fn opening(text: &str) -> Opening {
             usage: Usage::default(),
             last_sequence: 0,
             reserved_sequence: 0,
+            fence: RunRecord::FIRST_FENCE,
             create_time: UNIX_EPOCH,
             start_time: Some(UNIX_EPOCH),
             expire_time: None,
@@ -248,7 +244,8 @@ async fn the_database_itself_holds_off_a_second_active_run() {
     store.open_run(opening("hello")).await.unwrap();
     let copy = "INSERT INTO runs SELECT number + 1, id || 'x', thread, state, detail, message, active, \
                 snapshot, usage, last_sequence, reserved_sequence, create_time, start_time, expire_time, \
-                end_time, pending, waited, waits_since, first_position, last_position, queued, has_events FROM runs";
+                end_time, pending, waited, waits_since, first_position, last_position, queued, has_events, owner, fence \
+                FROM runs";
     let error = place.stranger().await.execute(copy).await.unwrap_err();
     assert!(
         error

@@ -50,12 +50,19 @@ type Heard = oneshot::Sender<()>;
 
 impl Writer {
     /// Starts the task, which ends when the last `Writer` is dropped and everything queued is written.
-    pub(super) fn start(connection: Arc<Mutex<SqliteConnection>>, location: &Location) -> Self {
+    ///
+    /// The runs that it opens belong to `owner`.
+    pub(super) fn start(
+        connection: Arc<Mutex<SqliteConnection>>,
+        location: &Location,
+        owner: Arc<str>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
         let trouble = Arc::new(std::sync::Mutex::new(None));
         let scribe = Scribe {
             connection,
             location: location.clone(),
+            owner,
             trouble: Arc::clone(&trouble),
             unheard: Vec::new(),
         };
@@ -96,6 +103,7 @@ impl Writer {
 struct Scribe {
     connection: Arc<Mutex<SqliteConnection>>,
     location: Location,
+    owner: Arc<str>,
     trouble: Arc<std::sync::Mutex<Option<&'static str>>>,
     /// Runs that have been opened, but whose callers have not said yet that they know. If they go away
     /// instead, nobody would ever end the run.
@@ -181,7 +189,7 @@ impl Scribe {
     /// One transaction. After a failure nothing of it is left, and the connection can be used again.
     async fn attempt(&mut self, operations: &[Operation]) -> Result<Vec<Result<Answer, Error>>, Failure> {
         let mut connection = self.connection.lock().await;
-        match transaction(&mut connection, operations).await {
+        match transaction(&mut connection, operations, &self.owner).await {
             Ok((answers, has_written)) => {
                 if has_written {
                     self.set_trouble(None);
@@ -254,11 +262,12 @@ fn is_outside(failure: &Failure) -> bool {
 async fn transaction(
     connection: &mut SqliteConnection,
     operations: &[Operation],
+    owner: &str,
 ) -> Result<(Vec<Result<Answer, Error>>, bool), Failure> {
     let facts = exchange::read(connection, operations).await?;
     let (changes, mut answers) = batch::plan(operations, facts);
     let has_written = !changes.is_empty();
-    let swept = exchange::write(connection, changes).await?;
+    let swept = exchange::write(connection, changes, owner).await?;
     for answer in answers.iter_mut().flatten() {
         if let Answer::Swept(count) = answer {
             *count = swept;

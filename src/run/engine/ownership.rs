@@ -1,0 +1,191 @@
+//! Owning runs: saying that this process is there, taking over what others left, and following their letters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::queue::Queued;
+use super::{Command, Engine, LiveRun, Shared, performance};
+use crate::run::error::{Error, Reason};
+use crate::run::id::RunId;
+use crate::run::ports::{Letter, Topic};
+use crate::run::record::{RunRecord, State};
+use crate::run::state::Beginning;
+
+/// How many times a lease is renewed before it is over.
+const RENEWALS: u32 = 3;
+
+/// Runs that are taken over at once.
+const CLAIM_LIMIT: u32 = 32;
+
+/// How often to look for letters of which no news came.
+const LETTERS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long to wait before what a run needs to go on is read again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a run needs to go on.
+pub(super) enum Inheritance {
+    /// It is at work, or waits for people.
+    Begun(Beginning),
+    /// It waits for its thread.
+    Queued(Queued),
+}
+
+impl Engine {
+    /// Goes on with the runs that dead processes left, each from the last step that was written: how many there
+    /// are. To be called once, before the first new run and when the tools are there.
+    ///
+    /// # Errors
+    /// `STORE_UNAVAILABLE`.
+    pub async fn recover(&self) -> Result<usize, Error> {
+        let ownership = &self.shared.ports.ownership;
+        ownership.renew(self.shared.settings.lease).await?;
+        self.take_over().await
+    }
+
+    /// Keeps this process's runs its own and goes on with those of processes that die, until it is stopped; then it
+    /// leaves what it still has to the others.
+    pub async fn own(&self, stopped: CancellationToken) {
+        let ports = &self.shared.ports;
+        let mut renewals = tokio::time::interval(self.shared.settings.lease / RENEWALS);
+        renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut letters = ports.news.listen(&Topic::Letters);
+        loop {
+            tokio::select! {
+                () = stopped.cancelled() => break,
+                _ = renewals.tick() => self.renew().await,
+                changed = letters.changed() => {
+                    if changed.is_err() {
+                        tokio::time::sleep(LETTERS_INTERVAL).await;
+                    }
+                    self.follow_letters().await;
+                }
+                () = tokio::time::sleep(LETTERS_INTERVAL) => self.follow_letters().await,
+            }
+        }
+        if let Err(error) = ports.ownership.release().await {
+            tracing::warn!(%error, "other processes will only see later that this one is gone");
+        }
+    }
+
+    async fn renew(&self) {
+        if let Err(error) = self
+            .shared
+            .ports
+            .ownership
+            .renew(self.shared.settings.lease)
+            .await
+        {
+            tracing::warn!(%error, "the lease could not be renewed: other processes may take runs over");
+            return;
+        }
+        if self.shared.draining.is_cancelled() {
+            return;
+        }
+        if let Err(error) = self.take_over().await {
+            tracing::warn!(%error, "runs could not be taken over");
+        }
+    }
+
+    async fn take_over(&self) -> Result<usize, Error> {
+        let shared = &self.shared;
+        let mut count = 0;
+        loop {
+            let runs = shared.ports.ownership.claim(CLAIM_LIMIT).await?;
+            if runs.is_empty() {
+                return Ok(count);
+            }
+            count += runs.len();
+            for record in runs {
+                shared.inherit(record);
+            }
+        }
+    }
+
+    async fn follow_letters(&self) {
+        match self.shared.ports.ownership.letters().await {
+            Ok(letters) => {
+                for (run, letter) in letters {
+                    self.shared.follow(&run, letter);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "letters could not be read"),
+        }
+    }
+}
+
+impl Shared {
+    /// Goes on with a run, in a task of its own.
+    fn inherit(self: &Arc<Self>, record: RunRecord) {
+        tracing::warn!(run = %record.id, thread = %record.thread, "going on with a run that another process left");
+        if let Some(lost) = self.live(&record.id) {
+            // It was taken away from this process once, which has not noticed yet.
+            lost.lost.cancel();
+        }
+        // Of a queued run, nothing has been shown that was not written.
+        let before = match record.state {
+            State::Queued => record.last_sequence,
+            _ => record.reserved_sequence,
+        };
+        let live = Arc::new(LiveRun::new(&record, before));
+        self.enter(&live);
+        let task = performance::inherit_and_perform(Arc::clone(self), live, record);
+        self.tasks.spawn(task);
+    }
+
+    /// What the run needs to go on; waits for the store as long as it takes. None when this process goes down
+    /// meanwhile.
+    pub(super) async fn inheritance(&self, record: &RunRecord) -> Option<Result<Inheritance, Error>> {
+        loop {
+            let error = match self.read_inheritance(record).await {
+                Err(error) if error.reason() == Reason::StoreUnavailable => error,
+                inheritance => return Some(inheritance),
+            };
+            tracing::warn!(run = %record.id, %error, "a run cannot go on yet");
+            tokio::select! {
+                () = self.draining.cancelled() => return None,
+                () = tokio::time::sleep(RETRY_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn read_inheritance(&self, record: &RunRecord) -> Result<Inheritance, Error> {
+        let store = &self.ports.store;
+        let terms = self.terms(&record.snapshot.selection);
+        Ok(if record.state == State::Queued {
+            Inheritance::Queued(Queued {
+                message: store.queued_message(&record.id).await?,
+                terms,
+                record: record.clone(),
+            })
+        } else {
+            Inheritance::Begun(Beginning {
+                history: store.history(&record.thread).await?,
+                steps: self.all_steps(&record.id).await?,
+                terms,
+                record: record.clone(),
+            })
+        })
+    }
+
+    /// Does what another process asks, if the run is still there. That one sees from the run what came of it.
+    fn follow(&self, run: &RunId, letter: Letter) {
+        let Some(live) = self.live(run) else {
+            return;
+        };
+        match letter {
+            Letter::Cancel => live.cancel.cancel(),
+            Letter::Answers(submissions) => {
+                let (reply, _) = oneshot::channel();
+                let command = Command { submissions, reply };
+                if live.answers.try_send(command).is_err() {
+                    tracing::warn!(%run, "answers from another process came too fast");
+                }
+            }
+        }
+    }
+}
