@@ -20,12 +20,14 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
 use crate::api::front::{Contract, Front};
-use crate::api::grpc::{Assistant, Runs, Threads};
+use crate::api::grpc::{Assistant, Prompts, Resources, Runs, Threads};
 use crate::api::guard::Guard;
 use crate::api::handlers::Handlers;
 use crate::api::legacy::Legacy;
 use crate::api::listener::{self, Bounds};
 use crate::api::pb::assistant_service_server::{AssistantServiceServer, SERVICE_NAME};
+use crate::api::pb::prompt_service_server::{self, PromptServiceServer};
+use crate::api::pb::resource_service_server::{self, ResourceServiceServer};
 use crate::api::pb::run_service_server::{self, RunServiceServer};
 use crate::api::pb::thread_service_server::{self, ThreadServiceServer};
 use crate::api::transcode::{self, Transcoder, openapi};
@@ -48,11 +50,13 @@ const MAX_CONNECTIONS: usize = 16_384;
 const MAX_STREAMS: u32 = 1_024;
 
 /// The services of the contract that are served, as their health is asked for: the empty name is the whole.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 6] = [
     "",
     SERVICE_NAME,
     thread_service_server::SERVICE_NAME,
     run_service_server::SERVICE_NAME,
+    resource_service_server::SERVICE_NAME,
+    prompt_service_server::SERVICE_NAME,
 ];
 
 /// The file of the store in the data directory.
@@ -126,7 +130,11 @@ impl App {
             .map_err(|source| StartError::Listen { address, source })?;
 
         let core = Core::build(&config).await?;
-        let handlers = Arc::new(Handlers::new(core.engine.clone(), started));
+        let handlers = Arc::new(Handlers::new(
+            core.engine.clone(),
+            Arc::<mcp::Pool>::clone(&core.pool),
+            started,
+        ));
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);
         let door = door(&config.api, &handlers, health_server, drain.begun.clone())?;
@@ -348,6 +356,10 @@ fn routes(
         .max_decoding_message_size(config.body_limit_bytes);
     let runs = RunServiceServer::new(Runs::new(Arc::clone(handlers)))
         .max_decoding_message_size(config.body_limit_bytes);
+    let resources = ResourceServiceServer::new(Resources::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes);
+    let prompts = PromptServiceServer::new(Prompts::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
@@ -358,6 +370,8 @@ fn routes(
         .add_service(assistant)
         .add_service(threads)
         .add_service(runs)
+        .add_service(resources)
+        .add_service(prompts)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

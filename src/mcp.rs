@@ -1,15 +1,15 @@
 //! Tools from MCP servers; rmcp lives only here.
 //!
 //! [`Config`] says which servers there are. [`Pool`] keeps each of them connected in a task of its own and is the
-//! heart's [`Toolbox`](crate::run::ports::Toolbox): the catalogue and the state of the servers are answered from
-//! memory, a call goes straight to the server's connection.
+//! heart's [`Toolbox`](crate::run::ports::Toolbox) and [`Library`](crate::run::ports::Library): lists and the state of
+//! the servers are answered from memory, a call or a reading goes straight to the server's connection.
 
 pub mod builtin;
 
 mod child;
 mod config;
 mod convert;
-
+mod library;
 mod pool;
 mod reason;
 mod remote;

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod library;
 pub mod log;
 pub mod message;
 pub mod page;

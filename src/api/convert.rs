@@ -3,6 +3,7 @@
 pub mod action;
 pub mod assistant;
 pub mod event;
+pub mod library;
 pub mod message;
 pub mod name;
 pub mod page;

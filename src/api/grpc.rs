@@ -1,6 +1,8 @@
 //! The tonic services: nothing but the way to the handlers.
 
 mod assistant;
+mod prompt;
+mod resource;
 mod run;
 mod thread;
 
@@ -10,6 +12,8 @@ use futures::stream::{Stream, StreamExt};
 use tonic::{Response, Status};
 
 pub use self::assistant::Assistant;
+pub use self::prompt::Prompts;
+pub use self::resource::Resources;
 pub use self::run::Runs;
 pub use self::thread::Threads;
 use super::handlers::Events;

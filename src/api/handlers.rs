@@ -2,35 +2,40 @@
 
 mod asked;
 mod assistants;
+mod attached;
 mod chat;
 mod events;
 mod health;
+mod library;
 mod messages;
 mod runs;
 mod threads;
 mod tools;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use self::events::Events;
 use self::health::StoreCheck;
 use self::tools::ListedTools;
 use crate::run::engine::Engine;
-use crate::run::ports::Store;
+use crate::run::ports::{Library, Store};
 
 /// The service behind every door.
 pub struct Handlers {
     engine: Engine,
+    library: Arc<dyn Library>,
     started: SystemTime,
     store_check: StoreCheck,
     listed_tools: ListedTools,
 }
 
 impl Handlers {
-    /// Handlers on this engine; `started` is what Health says of the service's start.
-    pub fn new(engine: Engine, started: SystemTime) -> Self {
+    /// Handlers on this engine and this library; `started` is what Health says of the service's start.
+    pub fn new(engine: Engine, library: Arc<dyn Library>, started: SystemTime) -> Self {
         Self {
             engine,
+            library,
             started,
             store_check: StoreCheck::default(),
             listed_tools: ListedTools::default(),

@@ -97,6 +97,8 @@ fn resource(error: &Error) -> Option<(&'static str, &str)> {
         Reason::MessageNotFound => "assistd/Message",
         Reason::RunNotFound => "assistd/Run",
         Reason::ToolNotFound => "assistd/Tool",
+        Reason::ResourceNotFound => "assistd/McpResource",
+        Reason::PromptNotFound => "assistd/Prompt",
         _ => return None,
     };
     let name = error.metadata().first().map_or("", |(_, value)| value.as_str());
@@ -112,6 +114,7 @@ fn precondition(reason: Reason) -> Option<&'static str> {
         Reason::ModelNotConfigured | Reason::ModelCredentialsRejected => Some("CONFIGURATION"),
         Reason::ContextLengthExceeded => Some("CONTEXT_LENGTH"),
         Reason::ModelRequestRejected => Some("PROVIDER"),
+        Reason::McpRequestRejected | Reason::ContentTooLarge => Some("MCP_SERVER"),
         _ => None,
     }
 }

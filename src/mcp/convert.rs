@@ -1,15 +1,21 @@
 //! Between rmcp's types and the heart's.
 
+mod library;
+
+pub(super) use library::{filled, prompt, resource, template};
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, ServerResult, Tool as RemoteTool};
+use rmcp::model::{
+    CallToolResult, ContentBlock, ResourceContents as RemoteContents, ServerResult, Tool as RemoteTool,
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::config::ServerConfig;
 use crate::run::catalogue::{Annotations, ToolDescription};
-use crate::run::message::{Content, ResourceBody, ToolOutput};
+use crate::run::message::{Content, ResourceBody, ResourceContents, ToolOutput};
 
 /// The longest name of a tool that models take.
 const NAME_LIMIT_BYTES: usize = 64;
@@ -31,14 +37,13 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
         open_world: hints.open_world_hint,
     };
     let policy = server.policies.of(&tool.name, annotations);
-    let mut text = tool.description.map(Cow::into_owned).unwrap_or_default();
-    text.truncate(text.floor_char_boundary(DESCRIPTION_LIMIT_BYTES));
+    let text = tool.description.map(Cow::into_owned).unwrap_or_default();
     Some(ToolDescription {
         name: tool_name(&server.prefix, &tool.name),
         server: server.name.clone(),
         remote_name: tool.name.into_owned(),
         title: tool.title.or(hints.title).unwrap_or_default(),
-        description: text,
+        description: cut(text, DESCRIPTION_LIMIT_BYTES),
         input_schema: Arc::new(Value::Object(Arc::unwrap_or_clone(tool.input_schema))),
         output_schema: tool
             .output_schema
@@ -48,7 +53,13 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
     })
 }
 
-/// The name in the catalogue: prefix and name, in the letters and the length that models take. The same name on the
+/// The text, or as much of it as fits.
+fn cut(mut text: String, limit_bytes: usize) -> String {
+    text.truncate(text.floor_char_boundary(limit_bytes));
+    text
+}
+
+/// The name of a tool or prompt here: prefix and name, in the letters and the length that models take. The same name on the
 /// server always gives the same name here.
 fn tool_name(prefix: &str, name: &str) -> String {
     let full = format!("{prefix}{name}");
@@ -134,26 +145,27 @@ fn content(block: ContentBlock) -> Content {
             name: link.name,
             mime_type: link.mime_type.unwrap_or_default(),
         },
-        ContentBlock::Resource(embedded) => resource(embedded.resource),
+        ContentBlock::Resource(embedded) => library::embedded(embedded.resource),
         other => Content::Text(serde_json::to_string(&other).unwrap_or_default()),
     }
 }
 
-fn resource(contents: ResourceContents) -> Content {
+/// What a resource holds; `None` when it is in no form that is known.
+pub(super) fn contents(contents: RemoteContents) -> Option<ResourceContents> {
     let (uri, mime_type, body) = match contents {
-        ResourceContents::TextResourceContents {
+        RemoteContents::TextResourceContents {
             uri, mime_type, text, ..
         } => (uri, mime_type, ResourceBody::Text(text)),
-        ResourceContents::BlobResourceContents {
+        RemoteContents::BlobResourceContents {
             uri, mime_type, blob, ..
         } => (uri, mime_type, ResourceBody::Base64(blob)),
-        other => return Content::Text(serde_json::to_string(&other).unwrap_or_default()),
+        _ => return None,
     };
-    Content::Resource {
+    Some(ResourceContents {
         uri,
         mime_type: mime_type.unwrap_or_default(),
         body,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -198,16 +210,16 @@ mod tests {
                     name: "a".into(),
                     mime_type: String::new()
                 },
-                Content::Resource {
+                Content::Resource(ResourceContents {
                     uri: "file:///b".into(),
                     mime_type: "text/plain".into(),
                     body: ResourceBody::Text("b".into())
-                },
-                Content::Resource {
+                }),
+                Content::Resource(ResourceContents {
                     uri: "file:///c".into(),
                     mime_type: String::new(),
                     body: ResourceBody::Base64("Yw==".into())
-                },
+                }),
             ]
         );
         let structured = output.structured.unwrap();

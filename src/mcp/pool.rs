@@ -1,4 +1,4 @@
-//! All servers together: the heart's toolbox.
+//! All servers together: the heart's toolbox; see [`library`](super::library) for what else they have.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::Config;
+use super::library::open;
 use super::roster::Roster;
-use super::session::unavailable;
 use super::supervise::{Pacing, Supervisor};
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::error::{Error, Reason};
@@ -56,7 +56,12 @@ impl Pool {
         }
     }
 
-    /// Waits until the first attempt to connect to each server is over, or `limit` has passed; says which.
+    /// What is known of the servers.
+    pub(super) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Waits until the first attempt to connect to each server is over, with everything listed, or `limit` has passed; says which.
     pub async fn settled(&self, limit: Duration) -> bool {
         timeout(limit, self.roster.settled()).await.is_ok()
     }
@@ -87,9 +92,7 @@ impl Toolbox for Pool {
         let Some(link) = self.roster.links().iter().find(|link| link.config.name == server) else {
             return Err(not_found(tool));
         };
-        let session = link
-            .session()
-            .map_err(|reason| unavailable(server, format!("MCP server '{server}': {reason}")))?;
+        let session = open(link)?;
         let catalogue = self.roster.catalogue();
         let offered = catalogue.get(&description.name).map(|tool| tool.description());
         if !offered.is_some_and(|offered| {

@@ -70,6 +70,7 @@ fn of_client(error: &reqwest::Error) -> String {
     }
 }
 
-fn short(text: &str) -> &str {
+/// As much of what a server says as is shown.
+pub(super) fn short(text: &str) -> &str {
     &text[..text.floor_char_boundary(MESSAGE_LIMIT_BYTES)]
 }

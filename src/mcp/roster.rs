@@ -7,14 +7,18 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use super::config::ServerConfig;
+use super::library::Shelf;
 use super::session::Session;
 use crate::run::catalogue::{Catalogue, Tool};
+use crate::run::library::Holdings;
 use crate::run::ports::{Connection, ServerStatus};
 
 /// One server and how it is now.
 pub(super) struct Link {
     pub(super) config: ServerConfig,
     phase: RwLock<Phase>,
+    /// What it has besides tools, once that was listed on the open connection.
+    shelf: RwLock<Option<Shelf>>,
     last_error_time: RwLock<Option<SystemTime>>,
 }
 
@@ -32,6 +36,7 @@ enum Phase {
 pub(super) struct Roster {
     links: Vec<Arc<Link>>,
     catalogue: RwLock<Arc<Catalogue>>,
+    holdings: RwLock<Arc<Holdings>>,
     changes: watch::Sender<()>,
 }
 
@@ -71,6 +76,24 @@ impl Link {
         *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
+    /// Whether the first attempt to connect is over, with everything listed if it succeeded.
+    fn is_settled(&self) -> bool {
+        match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Connecting => false,
+            Phase::Ready { .. } => self.shelf().is_some(),
+            Phase::Down(_) => true,
+        }
+    }
+
+    /// What it has besides tools, as far as that is known.
+    pub(super) fn shelf(&self) -> Option<Shelf> {
+        self.shelf.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_shelf(&self, shelf: Option<Shelf>) {
+        *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
+    }
+
     fn tools(&self) -> Vec<Arc<Tool>> {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Ready { tools, .. } => tools.clone(),
@@ -86,12 +109,14 @@ impl Roster {
             Arc::new(Link {
                 config,
                 phase: RwLock::new(Phase::Connecting),
+                shelf: RwLock::new(None),
                 last_error_time: RwLock::new(None),
             })
         });
         Self {
             links: links.collect(),
             catalogue: RwLock::new(Arc::new(Catalogue::new(1, []))),
+            holdings: RwLock::default(),
             changes: watch::Sender::new(()),
         }
     }
@@ -109,6 +134,23 @@ impl Roster {
             .clone()
     }
 
+    /// What all servers have besides tools now.
+    pub(super) fn holdings(&self) -> Arc<Holdings> {
+        self.holdings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A server has this besides tools.
+    pub(super) fn shelved(&self, link: &Link, shelf: Shelf) {
+        let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
+        link.set_shelf(Some(shelf));
+        *holdings = Arc::new(self.collected());
+        drop(holdings);
+        self.changes.send_replace(());
+    }
+
     /// A server is connected and has these tools.
     pub(super) fn ready(&self, link: &Link, session: Arc<Session>, tools: Vec<Arc<Tool>>) {
         link.set(Phase::Ready { session, tools });
@@ -122,14 +164,17 @@ impl Roster {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
         link.set(Phase::Down(reason));
+        let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
+        link.set_shelf(None);
+        *holdings = Arc::new(self.collected());
+        drop(holdings);
         self.publish();
     }
 
-    /// Waits until the first attempt to connect to each server is over.
+    /// Waits until the first attempt to connect to each server is over, with everything listed.
     pub(super) async fn settled(&self) {
-        let is_over = |link: &Arc<Link>| link.status().connection != Connection::Connecting;
         let mut changes = self.changes.subscribe();
-        while !self.links.iter().all(is_over) {
+        while !self.links.iter().all(|link| link.is_settled()) {
             // Ours is not the last sender: an error cannot be.
             if changes.changed().await.is_err() {
                 return;
@@ -147,6 +192,27 @@ impl Roster {
         }
         drop(catalogue);
         self.changes.send_replace(());
+    }
+
+    /// What the servers have besides tools, all together.
+    fn collected(&self) -> Holdings {
+        let shelves: Vec<Shelf> = self.links.iter().filter_map(|link| link.shelf()).collect();
+        let resources = shelves.iter().flat_map(|shelf| shelf.resources.iter().cloned());
+        let templates = shelves.iter().flat_map(|shelf| shelf.templates.iter().cloned());
+        let prompts = shelves.iter().flat_map(|shelf| shelf.prompts.iter().cloned());
+        Holdings::new(
+            resources.collect(),
+            templates.collect(),
+            prompts,
+            |kept, other| {
+                tracing::warn!(
+                    prompt = other.name,
+                    server = other.server,
+                    kept = kept.server,
+                    "prompt left out: an earlier one has its name"
+                );
+            },
+        )
     }
 
     fn merged(&self) -> Vec<Arc<Tool>> {

@@ -1,4 +1,9 @@
-//! A connection to one server, once it is open: calls, listing, and the question whether it is still there.
+//! A connection to one server, once it is open: calls, listing, reading, and the question whether it is still there.
+
+mod listing;
+mod reading;
+
+pub(super) use reading::{no_prompt, no_resource};
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -8,8 +13,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientConfig,
-    ClientRequest, DiscoverRequest, DiscoverRequestParams, ErrorCode, PaginatedRequestParams, PingRequest,
-    ProtocolVersion, RequestId, SubscriptionFilter, Tool as RemoteTool,
+    ClientRequest, DiscoverRequest, DiscoverRequestParams, ErrorData, PingRequest, ProtocolVersion,
+    RequestId, ServerResult, SubscriptionFilter,
 };
 use rmcp::service::{ClientCacheConfig, Peer, PeerRequestOptions, RoleClient, RunningService, ServiceError};
 use serde_json::{Map, Value};
@@ -21,6 +26,7 @@ use super::convert;
 use super::reason;
 use super::tap::ProgressSink;
 use crate::run::error::{Error, Reason};
+use crate::run::event::Progress;
 use crate::run::message::ToolOutput;
 use crate::run::ports::OnProgress;
 
@@ -38,9 +44,6 @@ const CANCELLATION_LIMIT: Duration = Duration::from_secs(5);
 const PING_LIMIT: Duration = Duration::from_secs(10);
 /// How long a server may take to open a stream of notifications.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
-/// The most pages of a list of tools that are asked for, and the most tools that are taken.
-const PAGES: usize = 200;
-const TOOLS: usize = 2_000;
 
 /// An open connection.
 pub(super) struct Session {
@@ -86,17 +89,33 @@ impl Session {
         arguments: Map<String, Value>,
         on_progress: OnProgress,
     ) -> Result<ToolOutput, Error> {
-        let (sink, mut reports) = mpsc::channel(REPORTS_WAITING);
+        let (sink, reports) = mpsc::channel(REPORTS_WAITING);
         let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let mut request = CallToolRequest::new(params);
         request.extensions.insert(ProgressSink(sink));
         let request = ClientRequest::CallToolRequest(request);
+        match self.ask(request, reports, on_progress).await {
+            Ok(result) => Ok(convert::output(result)),
+            // What the server itself refuses is for the model to read.
+            Err(Failure::Refused(error)) => Ok(ToolOutput::failure(error.message.into_owned())),
+            Err(Failure::Lost(error)) => Err(error),
+        }
+    }
+
+    /// Sends a request and waits for its answer, as long as the server is not silent for too long. Dropped before,
+    /// the server is told.
+    async fn ask(
+        &self,
+        request: ClientRequest,
+        mut reports: mpsc::Receiver<Progress>,
+        on_progress: OnProgress,
+    ) -> Result<ServerResult, Failure> {
         let sending = self
             .peer
             .send_request_with_option(request, PeerRequestOptions::no_options());
         let mut handle = match timeout(self.call_timeout, sending).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(error)) => return self.failed(error),
+            Ok(Err(error)) => return Err(self.failed(error)),
             Err(_) => return Err(self.silent()),
         };
         let mut open = OpenCall::new(self, handle.id.clone());
@@ -117,9 +136,9 @@ impl Session {
                 answer = &mut handle.rx => {
                     open.answered();
                     return match answer {
-                        Ok(Ok(result)) => Ok(convert::output(result)),
-                        Ok(Err(error)) => self.failed(error),
-                        Err(_) => self.failed(ServiceError::TransportClosed),
+                        Ok(Ok(result)) => Ok(result),
+                        Ok(Err(error)) => Err(self.failed(error)),
+                        Err(_) => Err(self.failed(ServiceError::TransportClosed)),
                     };
                 }
                 () = &mut deadline => return Err(self.silent()),
@@ -130,32 +149,6 @@ impl Session {
     /// Whether calls wait for their answers.
     pub(super) fn is_busy(&self) -> bool {
         self.open_calls.load(Ordering::Relaxed) > 0
-    }
-
-    /// Every tool that the server has, up to a bound.
-    ///
-    /// # Errors
-    /// When the server does not answer, or refuses.
-    pub(super) async fn list(&self) -> Result<Vec<RemoteTool>, ServiceError> {
-        let mut tools = Vec::new();
-        let mut cursor = None;
-        for _ in 0..PAGES {
-            let params = PaginatedRequestParams::default().with_cursor(cursor.take());
-            let page = match self.peer.list_tools(Some(params)).await {
-                Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => break,
-                page => page?,
-            };
-            tools.extend(page.tools);
-            cursor = page.next_cursor.filter(|_| tools.len() < TOOLS);
-            if cursor.is_none() {
-                break;
-            }
-        }
-        if cursor.is_some() || tools.len() > TOOLS {
-            tools.truncate(TOOLS);
-            tracing::warn!(server = self.server, limit = TOOLS, "the list of tools is cut");
-        }
-        Ok(tools)
     }
 
     /// Asks for a sign of life. An error that the server answers with is one.
@@ -185,20 +178,40 @@ impl Session {
     /// Asks a server of the stateless revision to tell of changes, for as long as it is polled; older ones tell
     /// unasked. The changes themselves are seen by the [`Tap`](super::tap::Tap).
     pub(super) async fn listen(&self, retry_every: Duration) -> Infallible {
-        let info = self.peer.peer_info();
-        let tells = info
-            .and_then(|info| info.capabilities.tools.as_ref()?.list_changed)
-            .unwrap_or(false);
-        if !tells || !self.is_stateless() {
+        let filter = self.changes_told();
+        if filter == SubscriptionFilter::new() || !self.is_stateless() {
             return std::future::pending().await;
         }
         loop {
-            let filter = SubscriptionFilter::builder().tools_list_changed().build();
+            let filter = filter.clone();
             if let Ok(Ok(mut stream)) = timeout(LISTEN_LIMIT, self.peer.listen(filter)).await {
                 while let Ok(Some(_)) = stream.next().await {}
             }
             sleep(retry_every).await;
         }
+    }
+
+    /// The changes that the server says it tells of.
+    fn changes_told(&self) -> SubscriptionFilter {
+        let mut filter = SubscriptionFilter::builder();
+        if let Some(info) = self.peer.peer_info() {
+            let has = &info.capabilities;
+            let tells = |list_changed: Option<bool>| list_changed.unwrap_or(false);
+            if tells(has.tools.as_ref().and_then(|tools| tools.list_changed)) {
+                filter = filter.tools_list_changed();
+            }
+            if tells(
+                has.resources
+                    .as_ref()
+                    .and_then(|resources| resources.list_changed),
+            ) {
+                filter = filter.resources_list_changed();
+            }
+            if tells(has.prompts.as_ref().and_then(|prompts| prompts.list_changed)) {
+                filter = filter.prompts_list_changed();
+            }
+        }
+        filter.build()
     }
 
     /// Tells the server of the calls that nobody waits for any more, for as long as it is polled.
@@ -223,23 +236,30 @@ impl Session {
             .is_some_and(|info| info.protocol_version == ProtocolVersion::NO_INITIALIZE)
     }
 
-    /// What comes of a call that rmcp calls failed: what the server itself refuses is for the model to read.
-    fn failed(&self, error: ServiceError) -> Result<ToolOutput, Error> {
+    fn failed(&self, error: ServiceError) -> Failure {
         match error {
-            ServiceError::McpError(error) => Ok(ToolOutput::failure(error.message.into_owned())),
+            ServiceError::McpError(error) => Failure::Refused(error),
             error => {
                 self.doubt.notify_one();
                 let text = format!("MCP server '{}': {}", self.server, reason::of_request(&error));
-                Err(unavailable(&self.server, text).caused_by(error))
+                Failure::Lost(unavailable(&self.server, text).caused_by(error))
             }
         }
     }
 
-    fn silent(&self) -> Error {
+    fn silent(&self) -> Failure {
         let limit_ms = self.call_timeout.as_millis();
         let text = format!("MCP server '{}' was silent for {limit_ms} ms", self.server);
-        unavailable(&self.server, text)
+        Failure::Lost(unavailable(&self.server, text))
     }
+}
+
+/// Why a request has no answer.
+enum Failure {
+    /// The server answered that it will not.
+    Refused(ErrorData),
+    /// The server is not connected any more, or silent.
+    Lost(Error),
 }
 
 impl Signals {

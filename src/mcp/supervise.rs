@@ -18,19 +18,22 @@ use tokio_util::task::TaskTracker;
 use super::child::{self, Child};
 use super::config::{Endpoint, Process, Remote};
 use super::convert;
+use super::library;
 use super::reason;
 use super::remote;
 use super::roster::{Link, Roster};
 use super::session::{Running, Session};
-use super::tap::Tap;
+use super::tap::{Changes, Tap};
 use crate::run::catalogue::{Tool, ToolDescription};
 
 /// How long to wait for the exit status of a child whose output has ended: it says more than the end of output.
 const EXIT_STATUS_GRACE: Duration = Duration::from_millis(200);
 /// How long rmcp may take to close a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-/// Changes of a list of tools within this time are one.
-const CHANGES_SETTLE: Duration = Duration::from_millis(100);
+/// Changes of a list within this time are one.
+pub(super) const CHANGES_SETTLE: Duration = Duration::from_millis(100);
+/// Every how many signs of life of a server at an address its lists are read anew.
+const RELIST_PROBES: u32 = 4;
 
 /// The intervals at which servers are looked after.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,8 @@ pub struct Pacing {
     pub retry_first: Duration,
     /// The longest wait before a new attempt.
     pub retry_longest: Duration,
-    /// How often a server at an address is asked for a sign of life; every fourth time its tools are listed anew.
+    /// How often a server at an address is asked for a sign of life; every fourth time its lists are
+    /// read anew.
     pub probe_every: Duration,
 }
 
@@ -147,8 +151,8 @@ impl Supervisor {
     where
         T: Transport<RoleClient> + 'static,
     {
-        let tools_changed = Arc::new(Notify::new());
-        let tap = Tap::new(transport, self.link.config.name.clone(), tools_changed.clone());
+        let changes = Changes::default();
+        let tap = Tap::new(transport, self.link.config.name.clone(), changes.clone());
         let limit = self.link.config.connect_timeout;
         let opening = client().serve_with_lifecycle(tap, lifecycle);
         let opened = tokio::select! {
@@ -168,7 +172,7 @@ impl Supervisor {
             },
         };
         match opened {
-            Ok(running) => self.keep(running, &tools_changed, exited).await,
+            Ok(running) => self.keep(running, &changes, exited).await,
             Err(reason) => self.down(reason),
         }
         Attempt::Over
@@ -178,7 +182,7 @@ impl Supervisor {
     async fn keep(
         &mut self,
         running: Running,
-        tools_changed: &Notify,
+        changes: &Changes,
         mut exited: Pin<&mut impl Future<Output = String>>,
     ) {
         let config = &self.link.config;
@@ -187,6 +191,12 @@ impl Supervisor {
         let stop = self.stop.clone();
         let probe_every = self.pacing.probe_every;
         let quit = running.cancellation_token();
+        let shelving = library::Shelving {
+            link: self.link.clone(),
+            roster: self.roster.clone(),
+            session: session.clone(),
+            relist_every: matches!(config.endpoint, Endpoint::Http(_)).then(|| probe_every * RELIST_PROBES),
+        };
         let mut closed = pin!(running.waiting());
         let mut is_closed = false;
         let reason = tokio::select! {
@@ -196,7 +206,8 @@ impl Supervisor {
                 is_closed = true;
                 self.exit_status_or("the server closed the connection".to_owned(), exited.as_mut()).await
             }
-            reason = self.follow(&session, tools_changed, &doubt) => self.exit_status_or(reason, exited.as_mut()).await,
+            reason = self.follow(&session, &changes.tools, &doubt) => self.exit_status_or(reason, exited.as_mut()).await,
+            never = shelving.follow(&changes.library) => match never {},
             never = session.listen(probe_every) => match never {},
             never = session.cancel_abandoned(abandoned) => match never {},
         };
@@ -228,7 +239,7 @@ impl Supervisor {
                 () = doubt.notified(), if is_remote => false,
                 () = sleep(self.pacing.probe_every), if is_remote => {
                     probes = probes.wrapping_add(1);
-                    probes.is_multiple_of(4)
+                    probes.is_multiple_of(RELIST_PROBES)
                 }
             };
             if lists && let Ok(Err(error)) = timeout(limit, self.list(session)).await {
@@ -245,7 +256,7 @@ impl Supervisor {
 
     /// Lists the tools and publishes them.
     async fn list(&mut self, session: &Arc<Session>) -> Result<(), ServiceError> {
-        let listed = session.list().await?;
+        let listed = session.tools().await?;
         let mut tools = Vec::with_capacity(listed.len());
         for tool in listed {
             if let Some(description) = convert::description(&self.link.config, tool) {

@@ -24,11 +24,20 @@ use crate::run::event::Progress;
 #[derive(Clone, Debug)]
 pub(super) struct ProgressSink(pub(super) mpsc::Sender<Progress>);
 
+/// Notified when the server says that one of its lists has changed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes {
+    /// The tools.
+    pub(super) tools: Arc<Notify>,
+    /// The resources, their templates, or the prompts.
+    pub(super) library: Arc<Notify>,
+}
+
 /// The transport.
 pub(super) struct Tap<T> {
     inner: T,
     server: String,
-    tools_changed: Arc<Notify>,
+    changes: Changes,
     sinks: HashMap<ProgressToken, ProgressSink>,
     /// At this many sinks those of finished calls are thrown out.
     sweep_at: usize,
@@ -38,12 +47,12 @@ const SWEEP_AT_LEAST: usize = 64;
 const LOG_LIMIT_BYTES: usize = 1024;
 
 impl<T> Tap<T> {
-    /// Around `inner`; `tools_changed` is notified when the server says that its list of tools has changed.
-    pub(super) fn new(inner: T, server: String, tools_changed: Arc<Notify>) -> Self {
+    /// Around `inner`.
+    pub(super) fn new(inner: T, server: String, changes: Changes) -> Self {
         Self {
             inner,
             server,
-            tools_changed,
+            changes,
             sinks: HashMap::new(),
             sweep_at: SWEEP_AT_LEAST,
         }
@@ -78,7 +87,9 @@ impl<T> Tap<T> {
             ServerNotification::CancelledNotification(_)
             | ServerNotification::SubscriptionsAcknowledgedNotification(_) => return Some(message),
             ServerNotification::ProgressNotification(progress) => self.report(&progress.params),
-            ServerNotification::ToolListChangedNotification(_) => self.tools_changed.notify_one(),
+            ServerNotification::ToolListChangedNotification(_) => self.changes.tools.notify_one(),
+            ServerNotification::ResourceListChangedNotification(_)
+            | ServerNotification::PromptListChangedNotification(_) => self.changes.library.notify_one(),
             ServerNotification::LoggingMessageNotification(entry) => self.log(&entry.params),
             _ => {}
         }

@@ -107,6 +107,10 @@ reasons! {
     RunNotFound = "RUN_NOT_FOUND" => NotFound,
     /// No such tool, or its server is not connected.
     ToolNotFound = "TOOL_NOT_FOUND" => NotFound,
+    /// No such MCP server, or it has no such resource.
+    ResourceNotFound = "RESOURCE_NOT_FOUND" => NotFound,
+    /// No connected MCP server has such a prompt.
+    PromptNotFound = "PROMPT_NOT_FOUND" => NotFound,
     /// Another run is active on the thread; metadata `run` names it.
     ThreadBusy = "THREAD_BUSY" => FailedPrecondition,
     /// The run has ended otherwise, and cannot be cancelled any more.
@@ -139,6 +143,10 @@ reasons! {
     ContextLengthExceeded = "CONTEXT_LENGTH_EXCEEDED" => FailedPrecondition,
     /// The provider refused the request itself.
     ModelRequestRejected = "MODEL_REQUEST_REJECTED" => FailedPrecondition,
+    /// The MCP server answered that it cannot do what it was asked.
+    McpRequestRejected = "MCP_REQUEST_REJECTED" => FailedPrecondition,
+    /// The resource or prompt is larger than the service passes on.
+    ContentTooLarge = "CONTENT_TOO_LARGE" => FailedPrecondition,
     /// The caller is not known.
     Unauthenticated = "UNAUTHENTICATED" => Unauthenticated,
     /// The caller may not do this.
@@ -195,6 +203,24 @@ impl Error {
         Self {
             violations,
             ..Self::new(Reason::ValidationFailed, message)
+        }
+    }
+
+    /// `VALIDATION_FAILED` for those of these fields that are empty, if any is.
+    ///
+    /// # Errors
+    /// That error.
+    pub fn if_empty<'a>(fields: impl IntoIterator<Item = (String, &'a str)>) -> Result<(), Self> {
+        let empty = fields.into_iter().filter(|(_, value)| value.is_empty());
+        let violations: Vec<Violation> = empty
+            .map(|(field, _)| Violation {
+                field,
+                description: "must not be empty".to_owned(),
+            })
+            .collect();
+        match violations.is_empty() {
+            true => Ok(()),
+            false => Err(Self::invalid_fields(violations)),
         }
     }
 

@@ -54,6 +54,8 @@ pub enum Part {
     Image(Media),
     /// A file for the model to read.
     File(Media),
+    /// A resource of an MCP server, as it was when the message was made.
+    Resource(AttachedResource),
     /// The model wants a tool called.
     ToolCall(ToolCall),
     /// What a call brought.
@@ -79,6 +81,17 @@ pub enum MediaSource {
     Url(String),
     /// Here, in base64.
     Base64(String),
+}
+
+/// A resource of an MCP server that a caller attached to a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttachedResource {
+    /// The server that has it.
+    pub server: String,
+    /// Its address there.
+    pub uri: String,
+    /// What was read; several pieces when the address stands for a group.
+    pub contents: Vec<ResourceContents>,
 }
 
 /// A request by the model to call a tool.
@@ -144,17 +157,21 @@ pub enum Content {
         mime_type: String,
     },
     /// A resource with its content.
-    Resource {
-        /// Its address.
-        uri: String,
-        /// Its media type; empty when unknown.
-        mime_type: String,
-        /// The content.
-        body: ResourceBody,
-    },
+    Resource(ResourceContents),
 }
 
-/// The content of an embedded resource.
+/// A resource of an MCP server with its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResourceContents {
+    /// Its address.
+    pub uri: String,
+    /// Its media type; empty when unknown.
+    pub mime_type: String,
+    /// The content.
+    pub body: ResourceBody,
+}
+
+/// The content of a resource.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResourceBody {
@@ -223,6 +240,49 @@ impl Message {
     }
 }
 
+impl AttachedResource {
+    /// What a model is given: texts with their address around them, pictures as images, the rest as files.
+    pub fn parts(&self) -> impl Iterator<Item = Part> + '_ {
+        self.contents.iter().map(ResourceContents::part)
+    }
+}
+
+impl ResourceContents {
+    /// How large it is, in bytes before any encoding.
+    pub fn size_bytes(&self) -> usize {
+        match &self.body {
+            ResourceBody::Text(text) => text.len(),
+            ResourceBody::Base64(data) => decoded_bytes(data),
+        }
+    }
+
+    fn part(&self) -> Part {
+        let Self { uri, mime_type, body } = self;
+        match body {
+            ResourceBody::Text(text) => Part::Text(format!(
+                "\n<resource uri={uri:?} type={mime_type:?}>\n{text}\n</resource>\n"
+            )),
+            ResourceBody::Base64(data) => {
+                let name = uri.rsplit(['/', ':']).next().unwrap_or_default();
+                let media = Media {
+                    source: MediaSource::Base64(data.clone()),
+                    mime_type: mime_type.clone(),
+                    name: name.to_owned(),
+                };
+                match mime_type.starts_with("image/") {
+                    true => Part::Image(media),
+                    false => Part::File(media),
+                }
+            }
+        }
+    }
+}
+
+/// How many bytes a text in base64 stands for.
+fn decoded_bytes(base64: &str) -> usize {
+    base64.trim_end_matches('=').len() * 3 / 4
+}
+
 impl ToolOutput {
     /// A failed call whose only content is this text.
     pub fn failure(text: impl Into<String>) -> Self {
@@ -252,11 +312,87 @@ impl Content {
             Content::Image { mime_type, .. } => format!("[image, {mime_type}]"),
             Content::Audio { mime_type, .. } => format!("[audio, {mime_type}]"),
             Content::ResourceLink { uri, name, .. } => format!("[resource {name}: {uri}]"),
-            Content::Resource {
-                body: ResourceBody::Text(text),
-                ..
-            } => text.clone(),
-            Content::Resource { uri, mime_type, .. } => format!("[resource {uri}, {mime_type}]"),
+            Content::Resource(ResourceContents { uri, mime_type, body }) => match body {
+                ResourceBody::Text(text) => text.clone(),
+                ResourceBody::Base64(_) => format!("[resource {uri}, {mime_type}]"),
+            },
         }
+    }
+
+    /// How large it is, in bytes before any encoding.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Content::Text(text) => text.len(),
+            Content::Image { data, .. } | Content::Audio { data, .. } => decoded_bytes(data),
+            Content::ResourceLink { uri, name, .. } => uri.len() + name.len(),
+            Content::Resource(contents) => contents.size_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_attached_resource_is_given_to_a_model_by_its_kind() {
+        let contents = |uri: &str, mime_type: &str, body| ResourceContents {
+            uri: uri.into(),
+            mime_type: mime_type.into(),
+            body,
+        };
+        let attached = AttachedResource {
+            server: "files".into(),
+            uri: "file:///a/".into(),
+            contents: vec![
+                contents("file:///a/b.txt", "text/plain", ResourceBody::Text("hi".into())),
+                contents(
+                    "file:///a/c.png",
+                    "image/png",
+                    ResourceBody::Base64("aWI=".into()),
+                ),
+                contents("urn:d", "", ResourceBody::Base64("aWI=".into())),
+            ],
+        };
+        let media = |mime_type: &str, name: &str| Media {
+            source: MediaSource::Base64("aWI=".into()),
+            mime_type: mime_type.into(),
+            name: name.into(),
+        };
+        assert_eq!(
+            attached.parts().collect::<Vec<_>>(),
+            [
+                Part::Text(
+                    "\n<resource uri=\"file:///a/b.txt\" type=\"text/plain\">\nhi\n</resource>\n".into()
+                ),
+                Part::Image(media("image/png", "c.png")),
+                Part::File(media("", "d")),
+            ]
+        );
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_bytes_themselves() {
+        let of = |body| {
+            let contents = ResourceContents {
+                uri: "u".into(),
+                mime_type: String::new(),
+                body,
+            };
+            Content::Resource(contents).size_bytes()
+        };
+        assert_eq!(of(ResourceBody::Text("é".into())), 2);
+        for (base64, bytes) in [("", 0), ("YQ==", 1), ("YWI=", 2), ("YWJj", 3), ("YWJjZA==", 4)] {
+            assert_eq!(of(ResourceBody::Base64(base64.into())), bytes, "{base64}");
+        }
+    }
+
+    #[test]
+    fn resources_are_stored_as_they_were_before() {
+        let stored = json!({"resource": {"uri": "u", "mime_type": "m", "body": {"text": "t"}}});
+        let content: Content = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(content).unwrap(), stored);
     }
 }

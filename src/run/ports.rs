@@ -13,9 +13,11 @@ use super::event::Progress;
 use super::id::RunId;
 use super::message::{Message, ToolOutput, Usage};
 
+mod library;
 mod ownership;
 mod store;
 
+pub use library::Library;
 pub use ownership::{Letter, News, Ownership, Topic};
 pub use store::{
     Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,

@@ -8,6 +8,7 @@ mod described;
 mod description;
 mod doors;
 mod legacy;
+mod library;
 mod mcp;
 mod model;
 mod ownership;

@@ -1,6 +1,6 @@
 //! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
 
-mod peer;
+pub mod peer;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use assistd::mcp::{Config, Pacing, Pool};
 use assistd::run::catalogue::Tool;
 use assistd::run::error::{Error, Reason};
 use assistd::run::message::ToolOutput;
-use assistd::run::ports::{Connection, Toolbox};
+use assistd::run::ports::{Connection, Library, Toolbox};
 use peer::{Listening, Peer, Seen};
 use rmcp::ServiceExt;
 use serde_json::{Map, Value, json};
@@ -173,7 +173,7 @@ async fn progress_is_reported_in_order_before_the_answer() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_cancels_it_on_the_server_in_both_eras() {
+async fn dropping_a_call_or_a_reading_cancels_it_on_the_server_in_both_eras() {
     for is_old in [false, true] {
         let seen = Arc::<Seen>::default();
         seen.is_old.store(is_old, Ordering::SeqCst);
@@ -182,6 +182,12 @@ async fn dropping_a_call_cancels_it_on_the_server_in_both_eras() {
         let tool = tool_of(&pool, "a__wait");
         tokio::select! {
             output = pool.call(&tool, Map::new(), Box::new(|_| {})) => panic!("answered: {output:?}"),
+            () = seen.waiting.notified() => {}
+        }
+        let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
+        assert!(cancelled.is_ok(), "old: {is_old}");
+        tokio::select! {
+            read = pool.read("a", "note://wait") => panic!("read: {read:?}"),
             () = seen.waiting.notified() => {}
         }
         let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
@@ -252,6 +258,7 @@ async fn a_server_over_http_that_goes_away_is_noticed_and_found_again() {
     })
     .await;
     assert!(pool.catalogue().tools().is_empty());
+    assert!(pool.holdings().resources.is_empty() && pool.holdings().prompts().is_empty());
     let error = call_tool(&pool, &tool, json!({}))
         .await
         .expect_err("nobody there");
@@ -263,13 +270,19 @@ async fn a_server_over_http_that_goes_away_is_noticed_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_changed_list_of_tools_makes_a_new_version_of_the_catalogue() {
+async fn changed_lists_are_read_anew_and_make_a_new_version_of_the_catalogue() {
     let seen = Arc::default();
     let server = Listening::start(loopback(), &seen).await;
     let pool = pool(json!({"child": child(), "remote": {"url": server.url()}})).await;
     let before = pool.catalogue();
     assert!(call(&pool, "child__grow", json!({})).await.is_ok());
     until("a late tool", || pool.catalogue().get("child__late").is_some()).await;
+    let has_late = |server: &str| {
+        let holdings = pool.holdings();
+        let mut resources = holdings.resources.iter();
+        resources.any(|one| one.server == server && one.uri == "note://late")
+    };
+    until("a late resource", || has_late("child")).await;
     assert!(pool.catalogue().version() > before.version());
     // The server over HTTP does not tell: its tools are listed from time to time.
     seen.has_late.store(true, Ordering::SeqCst);
@@ -277,6 +290,7 @@ async fn a_changed_list_of_tools_makes_a_new_version_of_the_catalogue() {
         pool.catalogue().get("remote__late").is_some()
     })
     .await;
+    until("another late resource", || has_late("remote")).await;
     assert!(before.get("child__late").is_none());
     pool.shutdown().await;
 }
@@ -303,6 +317,8 @@ async fn a_silent_server_does_not_hold_a_call_or_the_start() {
     let error = call(&pool, "quiet__wait", json!({})).await.expect_err("silence");
     assert_eq!(error.reason(), Reason::McpUnavailable);
     assert!(error.message().contains("was silent for 100 ms"), "{error}");
+    let error = pool.read("quiet", "note://wait").await.expect_err("silence");
+    assert_eq!(error.reason(), Reason::McpUnavailable);
     assert_eq!(
         pool.servers()[1].connection,
         Connection::Down("not connected within 100 ms".to_owned())

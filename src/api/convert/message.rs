@@ -9,7 +9,8 @@ use crate::api::pb;
 use crate::run::error::Error;
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::{
-    CallOutput, Content, Media, MediaSource, Message, Part, ResourceBody, Role, ToolCall, ToolOutput,
+    AttachedResource, CallOutput, Content, Media, MediaSource, Message, Part, ResourceBody, ResourceContents,
+    Role, ToolCall, ToolOutput,
 };
 
 /// A message as the contract has it. One that has only begun says so.
@@ -113,14 +114,14 @@ fn content_from_pb(content: pb::ToolContent) -> Option<Content> {
             name: link.display_name,
             mime_type: link.mime_type,
         },
-        Pb::Resource(resource) => Content::Resource {
+        Pb::Resource(resource) => Content::Resource(ResourceContents {
             uri: resource.uri,
             mime_type: resource.mime_type,
             body: match resource.contents? {
                 pb::resource_contents::Contents::Text(text) => ResourceBody::Text(text),
                 pb::resource_contents::Contents::Blob(blob) => ResourceBody::Base64(STANDARD.encode(blob)),
             },
-        },
+        }),
     })
 }
 
@@ -150,21 +151,26 @@ pub fn content_to_pb(content: &Content) -> pb::ToolContent {
             mime_type: mime_type.clone(),
             ..pb::ResourceLink::default()
         }),
-        Content::Resource { uri, mime_type, body } => Pb::Resource(pb::ResourceContents {
-            uri: uri.clone(),
-            mime_type: mime_type.clone(),
-            contents: Some(match body {
-                ResourceBody::Text(text) => pb::resource_contents::Contents::Text(text.clone()),
-                ResourceBody::Base64(data) => pb::resource_contents::Contents::Blob(decode(data)),
-            }),
-        }),
+        Content::Resource(contents) => Pb::Resource(contents_to_pb(contents)),
     };
     pb::ToolContent {
         content: Some(content),
     }
 }
 
-/// A part that a caller says: text, an image or a file.
+/// What a resource holds, as the contract has it.
+pub fn contents_to_pb(contents: &ResourceContents) -> pb::ResourceContents {
+    pb::ResourceContents {
+        uri: contents.uri.clone(),
+        mime_type: contents.mime_type.clone(),
+        contents: Some(match &contents.body {
+            ResourceBody::Text(text) => pb::resource_contents::Contents::Text(text.clone()),
+            ResourceBody::Base64(data) => pb::resource_contents::Contents::Blob(decode(data)),
+        }),
+    }
+}
+
+/// A part that a caller says: text, an image, a file or a resource, which is still to be read.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` naming the field for any other part, or one without its source.
@@ -201,7 +207,21 @@ pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
             };
             Ok(Part::File(media(source, file.mime_type, file.name)))
         }
-        Some(_) => Err(Error::invalid(field, "must be text, an image or a file")),
+        Some(Pb::Resource(pb::ResourcePart { server, uri, .. })) => {
+            Error::if_empty([
+                (format!("{field}.resource.server"), server.as_str()),
+                (format!("{field}.resource.uri"), uri.as_str()),
+            ])?;
+            Ok(Part::Resource(AttachedResource {
+                server,
+                uri,
+                contents: Vec::new(),
+            }))
+        }
+        Some(_) => Err(Error::invalid(
+            field,
+            "must be text, an image, a file or a resource",
+        )),
         None => Err(Error::invalid(field, "must not be empty")),
     }
 }
@@ -225,6 +245,11 @@ fn part_to_pb(part: &Part) -> pb::ContentPart {
                 MediaSource::Url(url) => pb::file_part::Source::Url(url.clone()),
                 MediaSource::Base64(data) => pb::file_part::Source::Data(decode(data)),
             }),
+        }),
+        Part::Resource(attached) => Pb::Resource(pb::ResourcePart {
+            server: attached.server.clone(),
+            uri: attached.uri.clone(),
+            contents: attached.contents.iter().map(contents_to_pb).collect(),
         }),
         Part::ToolCall(call) => Pb::ToolCall(call_to_pb(call)),
         Part::ToolOutput(CallOutput { call, tool, output }) => Pb::ToolOutput(output_to_pb(

@@ -87,6 +87,21 @@ pub fn parse_tool<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
         .ok_or_else(|| Error::invalid(field, "must be of the form tools/{tool}"))
 }
 
+/// The name of a prompt.
+pub fn prompt(prompt: &str) -> String {
+    format!("prompts/{prompt}")
+}
+
+/// Reads the name of a prompt.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field when it is not of the form `prompts/{prompt}`.
+pub fn parse_prompt<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
+    name.strip_prefix("prompts/")
+        .filter(|prompt| !prompt.is_empty())
+        .ok_or_else(|| Error::invalid(field, "must be of the form prompts/{prompt}"))
+}
+
 /// The name of an assistant; none is the default one.
 pub fn assistant(assistant: Option<&AssistantId>) -> String {
     match assistant {

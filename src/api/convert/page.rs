@@ -12,6 +12,7 @@ use crate::run::page::{Cursor, Order, Page};
 
 /// Things on a page when the caller does not say, and at most.
 const SIZE: u32 = 50;
+const SIZE_IN_MEMORY: u32 = 100;
 const SIZE_LIMIT: u32 = 1_000;
 
 /// Bytes of the digest and of each half of the place.
@@ -24,13 +25,8 @@ pub struct Question([u8; DIGEST_BYTES]);
 impl Question {
     /// The question of these pieces.
     pub fn new(pieces: &[&str]) -> Self {
-        let mut digest = Sha256::new();
-        for piece in pieces {
-            digest.update(piece.len().to_be_bytes());
-            digest.update(piece);
-        }
         let mut short = [0; DIGEST_BYTES];
-        short.copy_from_slice(&digest.finalize()[..DIGEST_BYTES]);
+        short.copy_from_slice(&digest(pieces)[..DIGEST_BYTES]);
         Self(short)
     }
 
@@ -40,11 +36,7 @@ impl Question {
     /// `VALIDATION_FAILED` for a negative size, `PAGE_TOKEN_INVALID` for the token of another question and for
     /// what is no token.
     pub fn page(&self, page_size: i32, page_token: &str, order: Order) -> Result<Page, Error> {
-        let limit = match u32::try_from(page_size) {
-            Ok(0) => SIZE,
-            Ok(size) => size.min(SIZE_LIMIT),
-            Err(_) => return Err(Error::invalid("page_size", "must not be negative")),
-        };
+        let limit = limit(page_size, SIZE)?;
         let after = match page_token {
             "" => None,
             token => Some(self.place(token).ok_or_else(|| {
@@ -55,6 +47,35 @@ impl Question {
             })?),
         };
         Ok(Page { after, limit, order })
+    }
+
+    /// The part that is asked for of a list that is in memory, and the token of the next one. `key` names a thing
+    /// apart from all others of the list, so that a page begins where the one before ended, whatever has changed
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// Those of [`page`](Self::page); `PAGE_TOKEN_INVALID` also when the last thing of the page before is gone.
+    pub fn of_memory<'a, T>(
+        &self,
+        page_size: i32,
+        page_token: &str,
+        items: impl Iterator<Item = &'a T>,
+        key: impl Fn(&T) -> Cursor,
+    ) -> Result<(Vec<&'a T>, String), Error> {
+        let limit = limit(page_size, SIZE_IN_MEMORY)?;
+        let after = self.page(page_size, page_token, Order::OldestFirst)?.after;
+        let mut items = items.peekable();
+        if let Some(last) = after
+            && !items.any(|item| key(item) == last)
+        {
+            return Err(Error::new(
+                Reason::PageTokenInvalid,
+                "the list has changed since the page token was given; start again",
+            ));
+        }
+        let page: Vec<&T> = items.by_ref().take(limit as usize).collect();
+        let next = items.peek().and_then(|_| page.last()).map(|last| key(last));
+        Ok((page, self.token(next)))
     }
 
     /// The token of the next page; empty when there is none.
@@ -71,6 +92,34 @@ impl Question {
         let (first, second) = bytes.strip_prefix(&self.0)?.split_at_checked(HALF_BYTES)?;
         let half = |bytes: &[u8]| bytes.try_into().ok().map(i64::from_be_bytes);
         Some(Cursor(half(first)?, half(second)?))
+    }
+}
+
+/// The place of a thing in a list that is in memory, by what names it.
+pub fn place_of(pieces: &[&str]) -> Cursor {
+    let digest = digest(pieces);
+    let half = |from: usize| {
+        let mut half = [0; HALF_BYTES];
+        half.copy_from_slice(&digest[from..from + HALF_BYTES]);
+        i64::from_be_bytes(half)
+    };
+    Cursor(half(0), half(HALF_BYTES))
+}
+
+fn digest(pieces: &[&str]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for piece in pieces {
+        digest.update(piece.len().to_be_bytes());
+        digest.update(piece);
+    }
+    digest.finalize().into()
+}
+
+fn limit(page_size: i32, otherwise: u32) -> Result<u32, Error> {
+    match u32::try_from(page_size) {
+        Ok(0) => Ok(otherwise),
+        Ok(size) => Ok(size.min(SIZE_LIMIT)),
+        Err(_) => Err(Error::invalid("page_size", "must not be negative")),
     }
 }
 
@@ -117,6 +166,39 @@ mod tests {
             let error = question.page(1, token, Order::OldestFirst).unwrap_err();
             assert_eq!(error.reason(), Reason::PageTokenInvalid, "{token}");
         }
+    }
+
+    #[test]
+    fn a_list_in_memory_goes_on_behind_what_was_seen_last() {
+        let question = Question::new(&["ListTools"]);
+        let key = |name: &String| place_of(&[name]);
+        let list = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let (first, token) = {
+            let names = list("a b c d");
+            let (page, token) = question.of_memory(2, "", names.iter(), key).unwrap();
+            (page.into_iter().cloned().collect::<Vec<_>>(), token)
+        };
+        assert_eq!(first, ["a", "b"]);
+        let cases = [
+            ("a b c d", Some(("c d", false))),
+            ("b c", Some(("c", false))),
+            ("x b c d e", Some(("c d", true))),
+            ("a b", Some(("", false))),
+            ("a c d", None),
+        ];
+        for (names, expected) in cases {
+            let names = list(names);
+            let read = question.of_memory(2, &token, names.iter(), key);
+            let read = read.map(|(page, next)| {
+                let page: Vec<&str> = page.into_iter().map(String::as_str).collect();
+                (page.join(" "), !next.is_empty())
+            });
+            match expected {
+                Some((page, more)) => assert_eq!(read.unwrap(), (page.to_owned(), more), "{names:?}"),
+                None => assert_eq!(read.unwrap_err().reason(), Reason::PageTokenInvalid),
+            }
+        }
+        assert!(question.of_memory(-1, "", list("a").iter(), key).is_err());
     }
 
     #[test]

@@ -68,12 +68,22 @@ impl Handlers {
         convert::thread::check_labels("metadata", &request.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::Cancel)?;
         let limits = convert::run::limits_from_pb("limits", request.limits.as_ref())?;
+        let thread = present(request.thread)
+            .map(|thread| name::parse_thread("thread", &thread))
+            .transpose()?;
+        let model = model("model", request.model)?;
+        if request.message.is_empty() && request.parts.is_empty() {
+            return Err(Error::invalid("message", "must not be empty"));
+        }
+        let mut parts = parts("parts", request.parts)?;
+        self.read_attached("parts", &mut parts).await?;
+        // What the caller says: its text, then its parts.
+        let text = present(request.message).map(Part::Text);
+        let content = text.into_iter().chain(parts).collect();
         let new = NewRun {
-            thread: present(request.thread)
-                .map(|thread| name::parse_thread("thread", &thread))
-                .transpose()?,
-            content: content(request.message, request.parts)?,
-            model: model("model", request.model)?,
+            thread,
+            content,
+            model,
             instructions: request.instructions,
             limits,
             assistant,
@@ -109,14 +119,4 @@ fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
         }
     };
     Err(error.with("run", run))
-}
-
-/// What the caller says: its text, then its parts.
-fn content(message: String, others: Vec<pb::ContentPart>) -> Result<Vec<Part>, Error> {
-    if message.is_empty() && others.is_empty() {
-        return Err(Error::invalid("message", "must not be empty"));
-    }
-    let mut content: Vec<Part> = present(message).map(Part::Text).into_iter().collect();
-    content.extend(parts("parts", others)?);
-    Ok(content)
 }

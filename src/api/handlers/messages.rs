@@ -25,8 +25,13 @@ impl Handlers {
         let message = request
             .message
             .ok_or_else(|| Error::invalid("message", "must be set"))?;
-        let message = Arc::new(read(message)?);
-        let added = self.store().add_message(&thread, message, request_key).await;
+        let mut message = read(message)?;
+        self.read_attached("message.content", &mut message.content)
+            .await?;
+        let added = self
+            .store()
+            .add_message(&thread, Arc::new(message), request_key)
+            .await;
         added
             .map(|message| convert::message::to_pb(&thread, &message, true))
             .map_err(|error| named(error, &thread))

@@ -3,18 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::Handlers;
+use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name, structure};
 use crate::api::pb;
 use crate::run::catalogue::Catalogue;
 use crate::run::error::{Error, Reason};
-
-/// Tools on a page when the caller does not say, and at most.
-const PAGE_SIZE: usize = 100;
-const PAGE_SIZE_LIMIT: usize = 1_000;
 
 /// The catalogue as the contract has it, kept until it changes.
 #[derive(Default)]
@@ -28,28 +22,19 @@ impl Handlers {
     /// # Errors
     /// `VALIDATION_FAILED` for a negative page size, `PAGE_TOKEN_INVALID`.
     pub fn list_tools(&self, request: &pb::ListToolsRequest) -> Result<pb::ListToolsResponse, Error> {
-        let page_size = match usize::try_from(request.page_size) {
-            Ok(0) => PAGE_SIZE,
-            Ok(page_size) => page_size.min(PAGE_SIZE_LIMIT),
-            Err(_) => return Err(Error::invalid("page_size", "must not be negative")),
-        };
         let catalogue = self.engine.ports().toolbox.catalogue();
         let tools = self.listed_tools.of(&catalogue);
-        let start = match request.page_token.as_str() {
-            "" => 0,
-            token => after(&tools, token, &request.server)?,
-        };
-        let mut matching = tools[start..]
+        let matching = tools
             .iter()
             .filter(|tool| request.server.is_empty() || tool.server == request.server);
-        let page: Vec<pb::Tool> = matching.by_ref().take(page_size).cloned().collect();
-        let next_page_token = match (matching.next(), page.last()) {
-            (Some(_), Some(last)) => page_token(&request.server, &last.name),
-            _ => String::new(),
-        };
+        let question = Question::new(&["ListTools", &request.server]);
+        let (page, next_page_token) =
+            question.of_memory(request.page_size, &request.page_token, matching, |tool| {
+                page::place_of(&[&tool.name])
+            })?;
         let catalogue_version = catalogue.version().to_string();
         Ok(pb::ListToolsResponse {
-            tools: page,
+            tools: page.into_iter().cloned().collect(),
             next_page_token,
             catalogue_version,
         })
@@ -111,30 +96,4 @@ impl ListedTools {
             }
         }
     }
-}
-
-/// A page token names the last tool of the page before and the filter that it was made for.
-fn page_token(server: &str, last: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{server}\0{last}"))
-}
-
-/// Where the page behind the token starts. A tool that is gone since has left its place to nobody.
-fn after(tools: &[pb::Tool], token: &str, server: &str) -> Result<usize, Error> {
-    let invalid =
-        |description: &str| Error::new(Reason::PageTokenInvalid, format!("page_token: {description}"));
-    let text = URL_SAFE_NO_PAD
-        .decode(token)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
-    let (token_server, last) = match text.as_deref().and_then(|text| text.split_once('\0')) {
-        Some(parts) => parts,
-        None => return Err(invalid("not a token of this service")),
-    };
-    if token_server != server {
-        return Err(invalid("was made for another filter"));
-    }
-    let place = tools.iter().position(|tool| tool.name == last);
-    place
-        .map(|place| place + 1)
-        .ok_or_else(|| invalid("the tools have changed since; start again"))
 }

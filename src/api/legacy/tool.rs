@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::run::catalogue;
-use crate::run::message::{self, ResourceBody};
+use crate::run::message::{self, ResourceBody, ResourceContents};
 
 /// A tool, as MCP's `tools/list` has it.
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ impl<'a> From<&'a message::Content> for Content<'a> {
             message::Content::ResourceLink { uri, name, mime_type } => {
                 Content::ResourceLink { uri, name, mime_type }
             }
-            message::Content::Resource { uri, mime_type, body } => {
+            message::Content::Resource(ResourceContents { uri, mime_type, body }) => {
                 let (text, blob) = match body {
                     ResourceBody::Text(text) => (Some(text.as_str()), None),
                     ResourceBody::Base64(data) => (None, Some(data.as_str())),

@@ -95,11 +95,12 @@ fn system(text: String) -> ChatCompletionRequestMessage {
 
 /// Plain text stays plain text, which every server takes; parts are for what is not text.
 fn of_user(message: &Message) -> ChatCompletionRequestMessage {
-    let is_media = |part: &Part| matches!(part, Part::Image(_) | Part::File(_));
-    let content = if message.content.iter().any(is_media) {
-        ChatCompletionRequestUserMessageContent::Array(message.content.iter().filter_map(part).collect())
-    } else {
-        ChatCompletionRequestUserMessageContent::Text(message.text())
+    let parts = media::spelled_out(message);
+    let content = match media::only_text(&parts) {
+        Some(text) => ChatCompletionRequestUserMessageContent::Text(text),
+        None => {
+            ChatCompletionRequestUserMessageContent::Array(parts.iter().filter_map(|one| part(one)).collect())
+        }
     };
     ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage { content, name: None })
 }
@@ -117,7 +118,7 @@ fn part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
             },
         )),
         Part::File(file) => Some(attached(file)),
-        Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
+        Part::Resource(_) | Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
     }
 }
 

@@ -1,6 +1,30 @@
-//! Images and files, as both dialects write them.
+//! Images, files and resources, as both dialects write them.
 
-use crate::run::message::{Media, MediaSource};
+use std::borrow::Cow;
+
+use crate::run::message::{Media, MediaSource, Message, Part};
+
+/// The parts of a message, with those of attached resources in place of the resources.
+pub(super) fn spelled_out(message: &Message) -> Vec<Cow<'_, Part>> {
+    let mut parts = Vec::with_capacity(message.content.len());
+    for part in &message.content {
+        match part {
+            Part::Resource(attached) => parts.extend(attached.parts().map(Cow::Owned)),
+            part => parts.push(Cow::Borrowed(part)),
+        }
+    }
+    parts
+}
+
+/// The text of parts that are nothing but text.
+pub(super) fn only_text(parts: &[Cow<'_, Part>]) -> Option<String> {
+    let texts = parts.iter().map(|part| match &**part {
+        Part::Image(_) | Part::File(_) => None,
+        Part::Text(text) => Some(text.as_str()),
+        _ => Some(""),
+    });
+    texts.collect()
+}
 
 /// The address of an image or file: its own, or a `data:` URL that holds it (RFC 2397).
 ///

@@ -75,11 +75,10 @@ fn item(role: WireRole, content: EasyInputContent) -> InputItem {
 
 /// Plain text stays plain text, which every server takes; parts are for what is not text.
 fn of_user(message: &Message) -> InputItem {
-    let is_media = |part: &Part| matches!(part, Part::Image(_) | Part::File(_));
-    let content = if message.content.iter().any(is_media) {
-        EasyInputContent::ContentList(message.content.iter().filter_map(part).collect())
-    } else {
-        EasyInputContent::Text(message.text())
+    let parts = media::spelled_out(message);
+    let content = match media::only_text(&parts) {
+        Some(text) => EasyInputContent::Text(text),
+        None => EasyInputContent::ContentList(parts.iter().filter_map(|one| part(one)).collect()),
     };
     item(WireRole::User, content)
 }
@@ -95,7 +94,7 @@ fn part(part: &Part) -> Option<InputContent> {
             ..InputImageContent::default()
         })),
         Part::File(file) => Some(InputContent::InputFile(attached(file))),
-        Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
+        Part::Resource(_) | Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
     }
 }
 
@@ -128,7 +127,7 @@ fn add_answer(message: &Message, input: &mut Vec<InputItem>) {
                     ..FunctionToolCall::default()
                 })));
             }
-            Part::Image(_) | Part::File(_) | Part::ToolOutput(_) => {}
+            Part::Image(_) | Part::File(_) | Part::Resource(_) | Part::ToolOutput(_) => {}
         }
     }
     input.extend(said(WireRole::Assistant, text));

@@ -1,5 +1,7 @@
 //! An MCP server for the tests: over streamable HTTP in this process, or over stdio in a child.
 
+mod library;
+
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +11,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig,
-    Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
+    GetPromptResponse, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -25,11 +28,11 @@ use tokio::task::JoinSet;
 /// What the server has seen, and how it is to behave.
 #[derive(Default)]
 pub struct Seen {
-    /// The tool `wait` has been called.
+    /// The tool `wait` has been called, or the resource `note://wait` is being read.
     pub waiting: Notify,
-    /// A call of `wait` has been cancelled.
+    /// That has been cancelled.
     pub cancelled: Notify,
-    /// The tool `late` is there.
+    /// The tool `late` and the resource `note://late` are there.
     pub has_late: AtomicBool,
     /// It speaks only the revisions before 2026-07-28.
     pub is_old: AtomicBool,
@@ -44,6 +47,9 @@ impl ServerHandler for Peer {
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
             .enable_tool_list_changed()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_prompts()
             .build();
         ServerConfig::new(capabilities)
     }
@@ -77,6 +83,47 @@ impl ServerHandler for Peer {
         Ok(result)
     }
 
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(library::resources(&self.0, request))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Ok(library::templates())
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let read = library::read(&self.0, &request.uri, context.ct.cancelled()).await;
+        read.map(ReadResourceResponse::from)
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Ok(library::prompts(request))
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        library::prompt(&request).map(GetPromptResponse::from)
+    }
+
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
@@ -95,6 +142,7 @@ impl ServerHandler for Peer {
             "grow" => {
                 self.0.has_late.store(true, Ordering::SeqCst);
                 let _ = context.peer.notify_tool_list_changed().await;
+                let _ = context.peer.notify_resource_list_changed().await;
                 "grown".to_owned()
             }
             name => return Err(ErrorData::invalid_params(format!("'{name}' is refused"), None)),
