@@ -9,7 +9,9 @@ mod error;
 mod flags;
 mod health;
 mod openapi;
+mod prompts;
 mod proto_json;
+mod resources;
 mod service;
 mod terminal;
 mod tools;
@@ -27,6 +29,8 @@ pub use completions::CompletionsArguments;
 pub use config::ConfigArguments;
 pub use error::Error;
 pub use health::HealthArguments;
+pub use prompts::PromptsArguments;
+pub use resources::ResourcesArguments;
 pub use service::{McpServerArguments, SimulateArguments};
 pub use tools::ToolsArguments;
 
@@ -70,6 +74,10 @@ pub enum Command {
     Tools(ToolsArguments),
     /// Call one tool of a running service
     Call(CallArguments),
+    /// List the resources of a running service's MCP servers, or read one
+    Resources(ResourcesArguments),
+    /// List the prompts of a running service's MCP servers, or get one
+    Prompts(PromptsArguments),
     /// Ask a running service how it is; exit 0 when it can work
     Health(HealthArguments),
     /// Run the built-in MCP server, with `echo` and `calculate`
@@ -129,6 +137,8 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::Chat(arguments) => chat::run(settings, arguments).await,
         Command::Tools(arguments) => tools::run(settings, &arguments).await,
         Command::Call(arguments) => call::run(settings, arguments).await,
+        Command::Resources(arguments) => resources::run(settings, arguments).await,
+        Command::Prompts(arguments) => prompts::run(settings, arguments).await,
         Command::Health(arguments) => health::run(settings, &arguments).await,
         Command::Config(arguments) => config::run(settings, &arguments),
         Command::Openapi => openapi::run(),

@@ -16,6 +16,9 @@ pub type Client = pb::assistant_service_client::AssistantServiceClient<Channel>;
 /// The client for runs, over the same connection.
 pub type Runs = pb::run_service_client::RunServiceClient<Channel>;
 
+pub use pb::prompt_service_client::PromptServiceClient as Prompts;
+pub use pb::resource_service_client::ResourceServiceClient as Resources;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A silent connection is asked for a sign of life, so that no wait outlives the service.
@@ -41,6 +44,16 @@ pub fn client(channel: Channel) -> Client {
 /// The client for runs on a connection.
 pub fn runs(channel: Channel) -> Runs {
     Runs::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
+}
+
+/// The client for resources on a connection.
+pub fn resources(channel: Channel) -> Resources<Channel> {
+    Resources::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
+}
+
+/// The client for prompts on a connection.
+pub fn prompts(channel: Channel) -> Prompts<Channel> {
+    Prompts::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
 }
 
 /// A connection to the service that the settings name.

@@ -1,13 +1,14 @@
-"""MCP servers of other people, through ListTools and Chat.
+"""MCP servers of other people, through the tool, resource and prompt RPCs and Chat.
 
 The model is the simulator: asked to `call TOOL {…}` it does, and its answer quotes what the tool said, so an
 answer can only be right if the tool really ran.
 """
 
+import base64
 import os
 import tempfile
 
-from service import NODE_MODULES, free_port, get, mcp_config, post, running, serving, until
+from service import NODE_MODULES, assistd, free_port, get, mcp_config, post, running, serving, until
 
 BIN = os.path.join(NODE_MODULES, ".bin")
 EVERYTHING = os.path.join(BIN, "mcp-server-everything")
@@ -29,6 +30,68 @@ def check_everything_over_stdio():
         until(lambda: "tools/everything__echo" in tools(service), service.said)
         assert "Echo: over stdio" in ask(service, 'call everything__echo {"message": "over stdio"}')
         assert "sum of 2 and 40 is 42" in ask(service, 'call everything__get-sum {"a": 2, "b": 40}')
+
+
+def library(service):
+    """What the resource and prompt RPCs say of the server `everything`."""
+    def listed(what):
+        return get(f"{service.url}/v1/mcp/{what}?pageSize=1000&server=everything")[1]
+
+    def read(uri):
+        status, answer = get(f"{service.url}/v1/mcp/resources:read?server=everything&uri={uri}")
+        return status, answer.get("contents") or answer["error"]["details"][0]["reason"]
+
+    def prompt(name, arguments):
+        path = f"{service.url}/v1/mcp/prompts/everything__{name}:get"
+        status, answer = post(path, {"arguments": arguments})
+        return status, answer.get("messages") or answer["error"]["details"]
+
+    uris = {one["uri"]: one for one in until(lambda: listed("resources")["resources"], service.said)}
+    document = "demo://resource/static/document/architecture.md"
+    assert uris[document]["mimeType"] == "text/markdown", uris
+    templates = {one["uriTemplate"] for one in listed("resourceTemplates")["resourceTemplates"]}
+    assert "demo://resource/dynamic/text/{resourceId}" in templates, templates
+
+    status, contents = read(document)
+    assert status == 200 and len(contents[0]["text"]) > 100, contents
+    status, contents = read("demo://resource/dynamic/text/3")
+    assert status == 200 and contents[0]["text"].startswith("Resource 3:"), contents
+    status, contents = read("demo://resource/dynamic/blob/2")
+    assert base64.b64decode(contents[0]["blob"]).startswith(b"Resource 2:"), contents
+    assert read("demo://nowhere") == (404, "RESOURCE_NOT_FOUND")
+
+    prompts = {one["name"]: one for one in listed("prompts")["prompts"]}
+    arguments = prompts["prompts/everything__args-prompt"]["arguments"]
+    assert [(one["key"], one["required"]) for one in arguments] == [("city", True), ("state", False)], arguments
+    status, messages = prompt("args-prompt", {"city": "Bern", "state": "Bern"})
+    assert status == 200 and "Bern" in messages[0]["content"]["text"], messages
+    status, messages = prompt("resource-prompt", {"resourceType": "Text", "resourceId": "1"})
+    assert messages[1]["content"]["resource"]["text"].startswith("Resource 1:"), messages
+    status, details = prompt("args-prompt", {"town": "Bern"})
+    fields = [one["field"] for detail in details for one in detail.get("fieldViolations", [])]
+    assert (status, fields) == (400, ['arguments["city"]', 'arguments["town"]']), details
+
+    parts = [{"resource": {"server": "everything", "uri": "demo://resource/dynamic/text/7"}}]
+    status, answer = post(f"{service.url}/v1/chat", {"message": "what is this?", "parts": parts})
+    assert status == 200 and "Resource 7:" in answer["response"], answer
+
+
+def check_everything_has_resources_and_prompts_over_stdio():
+    config = mcp_config({"everything": {"command": EVERYTHING, "args": ["stdio"]}})
+    with serving("--mcp-config", config) as service:
+        library(service)
+        assert "architecture.md" in assistd("resources", service=service)
+        assert "Resource 3:" in assistd("resources", "--of", "everything", "demo://resource/dynamic/text/3", service=service)
+        assert "everything__args-prompt" in assistd("prompts", service=service)
+        assert "user: What's weather in Bern?" in assistd("prompts", "everything__args-prompt", "city=Bern", service=service)
+
+
+def check_everything_has_resources_and_prompts_over_streamable_http():
+    port = free_port()
+    with running(["env", f"PORT={port}", EVERYTHING, "streamableHttp"], "listening|running"):
+        config = mcp_config({"everything": {"url": f"http://127.0.0.1:{port}/mcp"}})
+        with serving("--mcp-config", config) as service:
+            library(service)
 
 
 def check_everything_over_streamable_http_goes_and_comes_back():

@@ -64,7 +64,7 @@ impl Session {
     /// When the server does not answer, or refuses.
     pub(in crate::mcp) async fn prompts(&self) -> Result<Vec<Prompt>, ServiceError> {
         let info = self.peer.peer_info();
-        if !info.is_some_and(|info| info.capabilities.prompts.is_some()) {
+        if info.is_none_or(|info| info.capabilities.prompts.is_none()) {
             return Ok(Vec::new());
         }
         self.all("prompts", PROMPTS, async |params| {
