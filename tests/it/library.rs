@@ -51,6 +51,12 @@ impl Shelves {
         PromptServiceClient::new(self.channel().await)
     }
 
+    /// The newest request to the model.
+    fn asked_of_the_model(&self) -> String {
+        let requests = self.world.simulator.requests();
+        requests.last().unwrap().body.to_string()
+    }
+
     async fn get(&self, path: &str) -> (u16, Value) {
         let response = reqwest::get(self.world.url(path)).await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap())
@@ -317,14 +323,7 @@ async fn an_attached_resource_is_kept_in_the_message_and_given_to_the_model() {
     });
     let (status, body) = shelves.world.post("/v1/chat", &message).await;
     assert_eq!((status, &body["response"]), (200, &json!("I see")), "{body}");
-    let request = shelves
-        .world
-        .simulator
-        .requests()
-        .last()
-        .unwrap()
-        .body
-        .to_string();
+    let request = shelves.asked_of_the_model();
     for given in [
         "what is this?",
         "data:image/png;base64,aWI=",
@@ -361,14 +360,7 @@ async fn an_attached_resource_is_kept_in_the_message_and_given_to_the_model() {
         .post("/v1/chat", &json!({"message": "well?", "thread": thread}))
         .await;
     assert_eq!(body["response"], "I read");
-    let request = shelves
-        .world
-        .simulator
-        .requests()
-        .last()
-        .unwrap()
-        .body
-        .to_string();
+    let request = shelves.asked_of_the_model();
     assert!(request.contains("the first note"), "{request}");
     shelves.world.stopped().await;
 }
