@@ -1,18 +1,26 @@
 //! Durable state; sqlx lives only here.
 //!
 //! The databases differ in how they read and write; what a batch of writes *means* is decided in
-//! [`batch`], without a database, for all of them.
+//! [`batch`], without a database, for all of them, and [`archive`] is the store on any of them.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::run::error::Error;
 use crate::run::ports::Store;
 
+mod archive;
 mod batch;
 mod chunk;
+mod decode;
+mod pool;
+mod postgres;
+mod query;
 mod row;
+mod schema;
 mod sqlite;
+mod writer;
 
 /// Where the store keeps what it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +37,30 @@ pub enum Location {
     File(PathBuf),
     /// Memory, for as long as the handle lives; every store has its own.
     Memory,
+    /// A database of a PostgreSQL server, which must be there; its tables are created. Any number of processes
+    /// may share it. What was written survives whatever the server survives.
+    Postgres(Url),
+}
+
+/// The address of a PostgreSQL database, often with a password: `postgres://user:password@host:port/database`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Wraps it.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("********")
+    }
 }
 
 /// Opens the store and brings its schema up to date. Several processes may do so at once on the same place.
@@ -36,8 +68,21 @@ pub enum Location {
 /// Dropping the last handle closes it, after the writes that are under way.
 ///
 /// # Errors
-/// `STORE_UNAVAILABLE`, with the place and what is wrong with it: it cannot be created, read or written, or a
-/// newer version of the service has written it.
+/// `STORE_UNAVAILABLE`, with the place and what is wrong with it: it cannot be reached, created, read or written,
+/// or a newer version of the service has written it.
 pub async fn open(config: &Config) -> Result<Arc<dyn Store>, Error> {
-    Ok(Arc::new(sqlite::Sqlite::open(&config.location).await?))
+    let file = match &config.location {
+        Location::Postgres(url) => return Ok(Arc::new(postgres::open(url).await?)),
+        Location::File(path) => sqlite::Location::File(path.clone()),
+        Location::Memory => sqlite::Location::Memory,
+    };
+    Ok(Arc::new(sqlite::open(&file).await?))
+}
+
+/// `STORE_UNAVAILABLE`, with what is wrong in words that callers may see.
+fn unavailable(trouble: &str) -> Error {
+    Error::new(
+        crate::run::error::Reason::StoreUnavailable,
+        format!("the store cannot be used: {trouble}"),
+    )
 }
