@@ -433,6 +433,8 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
 fn store_config(config: &config::StoreSection) -> store::Config {
     let location = match config {
         config::StoreSection::Directory(directory) => store::Location::File(directory.join(STORE_FILE)),
+        config::StoreSection::File(path) => store::Location::File(path.clone()),
+        config::StoreSection::Postgres(url) => store::Location::Postgres(store::Url::new(url.reveal())),
         config::StoreSection::Memory => store::Location::Memory,
     };
     store::Config { location }

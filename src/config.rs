@@ -87,6 +87,12 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
 }
 
 fn store(settings: &Settings) -> Result<StoreSection, Error> {
+    if let Some(store) = settings.get(&table::STORE) {
+        return Ok(match store {
+            StoreSection::File(path) => StoreSection::File(settings.located(&table::STORE, path)),
+            store => store,
+        });
+    }
     match settings.get(&table::DATA_DIR) {
         Some(path) if path == Path::new(IN_MEMORY) => Ok(StoreSection::Memory),
         Some(_) => Ok(settings

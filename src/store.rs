@@ -1,20 +1,28 @@
 //! Durable state; sqlx lives only here.
 //!
 //! The databases differ in how they read and write; what a batch of writes *means* is decided in
-//! [`batch`], without a database, for all of them.
+//! [`batch`], without a database, for all of them, and [`archive`] is the store on any of them.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::run::error::Error;
+use crate::run::error::{Error, Reason};
 use crate::run::ports::{News, Ownership, Store};
 
+mod archive;
 mod batch;
 mod chunk;
+mod decode;
+mod pool;
+mod postgres;
+mod query;
 mod row;
+mod schema;
 mod sqlite;
+mod writer;
 
 /// Where the store keeps what it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +39,33 @@ pub enum Location {
     File(PathBuf),
     /// Memory, for as long as the handle lives; every store has its own.
     Memory,
+    /// A database of a PostgreSQL server, which must be there; its tables are created. Any number of processes
+    /// may share it. What was written survives whatever the server survives.
+    Postgres(Url),
 }
 
-/// A store that is open: one thing, for each port that it serves.
+/// The address of a PostgreSQL database, often with a password: `postgres://user:password@host:port/database`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Wraps it.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self(url.into())
+    }
+
+    fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("********")
+    }
+}
+
+/// A store that is open: what serves each port.
 #[derive(Clone)]
 pub struct Opened {
     /// What outlives the process.
@@ -45,12 +77,12 @@ pub struct Opened {
 }
 
 impl Opened {
-    fn new<S: Store + Ownership + News + 'static>(store: S) -> Self {
-        let store = Arc::new(store);
+    fn new<O: Ownership + News + 'static>(store: impl Store + 'static, owners: O) -> Self {
+        let owners = Arc::new(owners);
         Self {
-            ownership: Arc::<S>::clone(&store),
-            news: Arc::<S>::clone(&store),
-            store,
+            store: Arc::new(store),
+            ownership: Arc::<O>::clone(&owners),
+            news: owners,
         }
     }
 }
@@ -60,10 +92,23 @@ impl Opened {
 /// Dropping the last handle closes it, after the writes that are under way.
 ///
 /// # Errors
-/// `STORE_UNAVAILABLE`, with the place and what is wrong with it: it cannot be created, read or written, or a
-/// newer version of the service has written it.
+/// `STORE_UNAVAILABLE`, with the place and what is wrong with it: it cannot be reached, created, read or written,
+/// or a newer version of the service has written it.
 pub async fn open(config: &Config) -> Result<Opened, Error> {
-    Ok(Opened::new(sqlite::Sqlite::open(&config.location).await?))
+    let file = match &config.location {
+        Location::Postgres(url) => return postgres::open(url).await,
+        Location::File(path) => sqlite::Location::File(path.clone()),
+        Location::Memory => sqlite::Location::Memory,
+    };
+    sqlite::open(&file).await
+}
+
+/// `STORE_UNAVAILABLE`, with what is wrong in words that callers may see.
+fn unavailable(trouble: &str) -> Error {
+    Error::new(
+        Reason::StoreUnavailable,
+        format!("the store cannot be used: {trouble}"),
+    )
 }
 
 /// A name for this process that no other ever had.

@@ -8,15 +8,15 @@ use http::{HeaderName, HeaderValue, Uri};
 use tracing_subscriber::EnvFilter;
 
 use super::duration;
-use super::key::{Form, Raw, Shape};
+use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins};
+use super::section::{Dialect, LogFormat, Origins, StoreSection};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
         placeholder,
         expects,
-        secret: false,
+        shows: Shows::Everything,
     }
 }
 
@@ -46,7 +46,7 @@ pub const SECRET: Form<Secret> = Form {
     shape: Shape {
         placeholder: "SECRET",
         expects: "one line of visible characters",
-        secret: true,
+        shows: Shows::Nothing,
     },
     parse: |raw| header_text(raw.text()?).map(Secret::new),
 };
@@ -58,6 +58,16 @@ pub const PATH: Form<PathBuf> = Form {
         let text = raw.text()?;
         (!text.is_empty()).then(|| PathBuf::from(text))
     },
+};
+
+/// A database.
+pub const STORE: Form<StoreSection> = Form {
+    shape: Shape {
+        placeholder: "URL",
+        expects: "a database such as postgres://user@host:5432/assistd or sqlite:/var/lib/assistd/assistd.db",
+        shows: Shows::NoPassword,
+    },
+    parse: |raw| store(raw.text()?),
 };
 
 /// The address of an HTTP service; a slash at its end is dropped.
@@ -121,7 +131,7 @@ pub const HEADERS: Form<Vec<(String, Secret)>> = Form {
     shape: Shape {
         placeholder: "HEADERS",
         expects: "`name: value` pairs, separated by line ends, or by commas on one line; in toml a table",
-        secret: true,
+        shows: Shows::Nothing,
     },
     parse: headers,
 };
@@ -162,6 +172,17 @@ fn header_text(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty() && HeaderValue::from_str(text).is_ok_and(|value| value.to_str().is_ok()))
         .then(|| text.to_owned())
+}
+
+fn store(text: &str) -> Option<StoreSection> {
+    match text.split_once(':')? {
+        ("sqlite", ":memory:") => Some(StoreSection::Memory),
+        ("sqlite", path) if !path.is_empty() => Some(StoreSection::File(PathBuf::from(path))),
+        ("postgres" | "postgresql", rest) if rest.len() > 2 && rest.starts_with("//") => {
+            Some(StoreSection::Postgres(Secret::new(text)))
+        }
+        _ => None,
+    }
 }
 
 fn http_url(text: &str) -> Option<String> {

@@ -70,8 +70,19 @@ pub struct Shape {
     pub placeholder: &'static str,
     /// Completes the sentence "expected …".
     pub expects: &'static str,
-    /// Whether a value is never to be shown.
-    pub secret: bool,
+    /// How much of a value may be shown.
+    pub shows: Shows,
+}
+
+/// How much of a value may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// All of it.
+    Everything,
+    /// All of a URL but its password and what its query says.
+    NoPassword,
+    /// Nothing.
+    Nothing,
 }
 
 /// A value as somebody wrote it, before it has a meaning.
@@ -126,15 +137,38 @@ impl Raw {
     /// The value as it may be shown: a secret is masked; of secret pairs the names are shown.
     pub fn shown(&self, shape: &Shape) -> String {
         match self {
-            Raw::Pairs(pairs) if shape.secret => pairs
+            Raw::Pairs(pairs) if shape.shows == Shows::Nothing => pairs
                 .iter()
                 .map(|(name, _)| format!("{name}: {MASK}"))
                 .collect::<Vec<_>>()
                 .join(", "),
-            _ if shape.secret => MASK.to_owned(),
-            _ => self.to_string(),
+            _ => match shape.shows {
+                Shows::Everything => self.to_string(),
+                Shows::NoPassword => without_password(&self.to_string()),
+                Shows::Nothing => MASK.to_owned(),
+            },
         }
     }
+}
+
+/// A URL without its password and the values of its query.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (place, query) = match rest.split_once('?') {
+        Some((place, _)) => (place, format!("?{MASK}")),
+        None => (rest, String::new()),
+    };
+    // The last one: an address that is not well formed may have several, and all before it may be secret.
+    let place = match place.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{user}:{MASK}@{host}"),
+            None => format!("{user}@{host}"),
+        },
+        None => place.to_owned(),
+    };
+    format!("{scheme}://{place}{query}")
 }
 
 impl fmt::Display for Raw {
@@ -149,6 +183,31 @@ impl fmt::Display for Raw {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_everything_is_shown_but_the_password() {
+        let shape = Shape {
+            placeholder: "",
+            expects: "",
+            shows: Shows::NoPassword,
+        };
+        let cases = [
+            ("postgres://db", "postgres://db".to_owned()),
+            ("postgres://me@db:5432/x", "postgres://me@db:5432/x".to_owned()),
+            ("postgres://me:pw@db/x", format!("postgres://me:{MASK}@db/x")),
+            ("postgres://me:p@w:1@db/x", format!("postgres://me:{MASK}@db/x")),
+            ("postgres://db/x?password=pw", format!("postgres://db/x?{MASK}")),
+            ("sqlite:/data/x.db", "sqlite:/data/x.db".to_owned()),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(Raw::Text(url.to_owned()).shown(&shape), expected);
         }
     }
 }

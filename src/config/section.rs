@@ -38,6 +38,10 @@ pub enum Origins {
 pub enum StoreSection {
     /// In a directory, which may not exist yet.
     Directory(PathBuf),
+    /// In an SQLite file, which may not exist yet.
+    File(PathBuf),
+    /// In a PostgreSQL database of this URL.
+    Postgres(Secret),
     /// In memory, until the process ends.
     Memory,
 }

@@ -155,10 +155,14 @@ impl Settings {
 
     /// A path; one that a file says is meant from where the file is.
     pub fn path(&self, key: &Key<PathBuf>) -> Option<PathBuf> {
-        let path = self.get(key)?;
+        Some(self.located(key, self.get(key)?))
+    }
+
+    /// A path that is the value of this key, or a part of it, as seen from the current directory.
+    pub fn located<T>(&self, key: &Key<T>, path: PathBuf) -> PathBuf {
         match self.settings.get(key.about.name).map(|setting| &setting.source) {
-            Some(Source::File { path: file, .. }) => Some(file.parent().unwrap_or(Path::new("")).join(path)),
-            _ => Some(path),
+            Some(Source::File { path: file, .. }) => file.parent().unwrap_or(Path::new("")).join(path),
+            _ => path,
         }
     }
 

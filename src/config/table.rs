@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins};
+use super::section::{Dialect, LogFormat, Origins, StoreSection};
 
 /// The keys, in the order in which they are shown.
 pub const KEYS: &[&dyn Entry] = &[
     &LISTEN,
     &DATA_DIR,
+    &STORE,
     &MCP_CONFIG,
     &MCP_ASK_BEFORE_DESTRUCTION,
     &NO_SIMULATOR,
@@ -84,6 +85,19 @@ pub static DATA_DIR: Key<PathBuf> = Key {
         help: "Where threads, messages and runs are kept, created when missing. `:memory:` keeps them until the process ends",
     },
     form: form::PATH,
+};
+
+/// The database.
+pub static STORE: Key<StoreSection> = Key {
+    about: About {
+        name: "store",
+        env: "ASSISTD_STORE",
+        flag: flag("store", Scope::Service),
+        default: Fallback::Unset("an SQLite file in `data_dir`"),
+        help: "The database to use instead of a file in `data_dir`. A PostgreSQL password is better kept in the \
+               environment, or in the file that `PGPASSFILE` names, than in a flag, where others see it",
+    },
+    form: form::STORE,
 };
 
 /// The list of MCP servers.
@@ -494,7 +508,7 @@ pub static LOG_FORMAT: Key<LogFormat> = Key {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::key::Raw;
+    use super::super::key::{Raw, Shows};
     use super::*;
 
     #[test]
@@ -527,7 +541,7 @@ mod tests {
     fn no_secret_can_be_given_as_a_flag() {
         for entry in KEYS {
             assert!(
-                !entry.shape().secret || entry.about().flag.is_none(),
+                entry.shape().shows != Shows::Nothing || entry.about().flag.is_none(),
                 "{}",
                 entry.about().name
             );

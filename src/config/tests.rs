@@ -6,6 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::key::MASK;
+use super::secret::Secret;
 use super::*;
 
 /// A directory with its files, an environment and flags.
@@ -177,6 +178,9 @@ fn bad_values_are_refused_for_every_kind_of_key() {
     let cases = [
         ("listen", "localhost"),
         ("data_dir", ""),
+        ("store", "mysql://db"),
+        ("store", "postgres:db"),
+        ("store", "sqlite:"),
         ("no_simulator", "maybe"),
         ("model.base_url", "api.example.com"),
         ("model.name", " "),
@@ -213,6 +217,32 @@ fn a_store_in_memory_is_no_directory() {
     ] {
         let config = Config::from_settings(&place.settings().unwrap()).unwrap();
         assert_eq!(config.store, StoreSection::Memory);
+    }
+}
+
+#[test]
+fn a_store_is_wherever_it_is_said_to_be() {
+    let cases = [
+        ("sqlite:/x/y.db", StoreSection::File("/x/y.db".into())),
+        ("sqlite::memory:", StoreSection::Memory),
+        (
+            "postgres://me:pw@db/x",
+            StoreSection::Postgres(Secret::new("postgres://me:pw@db/x")),
+        ),
+        (
+            "postgresql://db",
+            StoreSection::Postgres(Secret::new("postgresql://db")),
+        ),
+    ];
+    for (text, expected) in cases {
+        let place = place().flag("data_dir", "elsewhere").flag("store", text);
+        let settings = place.settings().unwrap();
+        let config = Config::from_settings(&settings).unwrap();
+        assert_eq!(config.store, expected);
+        assert!(
+            !format!("{config:?} {:?}", settings.rows()).contains("pw"),
+            "{text}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -55,6 +55,66 @@ pub(super) enum Operation {
     Sweep(Sweep),
     /// Writes nothing of meaning, to see whether writing works.
     Probe,
+}
+
+impl Operation {
+    /// The thread that it touches, and that may be there.
+    pub(super) fn thread(&self) -> Option<&ThreadId> {
+        match self {
+            Self::Open(opening) => Some(&opening.run.record.thread),
+            Self::Start(start) => Some(&start.record.thread),
+            Self::Save(save) => Some(&save.record.thread),
+            Self::UpdateThread(update) => Some(&update.thread),
+            Self::DeleteThread { thread, .. } => Some(thread),
+            Self::AddMessage(add) => Some(&add.thread),
+            Self::CreateThread(_)
+            | Self::Append(_)
+            | Self::CreateAssistant(_)
+            | Self::UpdateAssistant(_)
+            | Self::DeleteAssistant { .. }
+            | Self::Sweep(_)
+            | Self::Probe => None,
+        }
+    }
+
+    /// The assistant that it changes.
+    pub(super) fn assistant(&self) -> Option<&AssistantId> {
+        match self {
+            Self::UpdateAssistant(update) => Some(&update.assistant),
+            Self::DeleteAssistant { assistant, .. } => Some(assistant),
+            _ => None,
+        }
+    }
+
+    /// The request id that it came with.
+    pub(super) fn request(&self) -> Option<&RequestKey> {
+        match self {
+            Self::Open(opening) => opening.request.as_ref(),
+            Self::CreateThread(create) => create.request.as_ref(),
+            Self::AddMessage(add) => add.request.as_ref(),
+            Self::CreateAssistant(create) => create.request.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The runs that it writes, the one that it opens aside.
+    pub(super) fn runs(&self) -> Vec<&RunId> {
+        match self {
+            Self::Start(start) => vec![&start.record.id],
+            Self::Save(save) => vec![&save.record.id],
+            Self::Append(appends) => appends.iter().map(|append| &append.run).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it may add a thread.
+    pub(super) fn creates_thread(&self) -> bool {
+        match self {
+            Self::Open(opening) => opening.creates_thread,
+            Self::CreateThread(_) => true,
+            _ => false,
+        }
+    }
 }
 
 /// A run to be opened.
@@ -186,8 +246,8 @@ pub(super) enum Answer {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) threads: HashMap<ThreadId, Thread>,
-    /// The number for the next new thread.
-    pub(super) next_number: i64,
+    /// Numbers for new threads, as many as may be needed.
+    pub(super) new_numbers: VecDeque<i64>,
     /// The versions of assistants.
     pub(super) assistants: HashMap<AssistantId, i64>,
     /// By request id.
@@ -231,7 +291,8 @@ pub(super) struct Changes {
     pub(super) updates: HashMap<RunId, RunUpdate>,
     pub(super) threads: Vec<NewThread>,
     pub(super) thread_updates: Vec<(i64, Arc<UpdateThread>)>,
-    pub(super) runs: HashMap<RunId, NewRun>,
+    /// In the order in which they came.
+    pub(super) runs: Vec<NewRun>,
     pub(super) messages: Vec<NewMessage>,
     pub(super) steps: Vec<StepRow>,
     pub(super) events: Vec<EventRow>,

@@ -1,411 +1,61 @@
 //! The SQLite store: one connection writes, a few read.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
-use crate::run::assistant::{AssistantRecord, Profile};
-use crate::run::clock;
-use crate::run::error::{Error, Reason};
-use crate::run::event::Event;
-use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
-use crate::run::message::Message;
-use crate::run::page::{Listed, Page};
-use crate::run::ports::{
-    Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
-};
-use crate::run::record::{RunRecord, ThreadRecord};
-use crate::run::step::Step;
+use crate::run::error::Error;
 
-use super::Location;
-use super::batch::{
-    AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW,
-    SaveRun, StartRun, Sweep, UpdateAssistant, UpdateThread,
-};
-use super::chunk;
-use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
+use super::Opened;
+use super::archive::Archive;
+use super::writer::Writer;
 
+use desk::Desk;
+use ownership::Owners;
 use presence::Presence;
 use readers::Readers;
-use writer::Writer;
 
 mod connect;
-mod decode;
+mod desk;
 mod exchange;
 mod fault;
 mod ownership;
 mod presence;
-mod query;
 mod readers;
 mod script;
 #[cfg(test)]
 mod tests;
-mod writer;
 
-/// How often opening a run starts over, because the thread has grown since it was read.
-const ATTEMPT_LIMIT: usize = 16;
-
-/// Runs whose events, and request ids, that are swept in one transaction.
-const SWEEP_LIMIT: i64 = 32;
-
-/// See the [module](self).
-pub(super) struct Sqlite {
-    writer: Writer,
-    readers: Readers,
-    /// The writer's.
-    connection: Arc<Mutex<SqliteConnection>>,
-    /// The name of this process among those that share the file.
-    owner: Arc<str>,
-    presence: Presence,
-    silence: watch::Sender<()>,
+/// A place for a database.
+#[derive(Clone, Debug)]
+pub(super) enum Location {
+    /// A file, created together with its directories when it is not there.
+    File(std::path::PathBuf),
+    /// Memory, for as long as the store lives.
+    Memory,
 }
 
-impl Sqlite {
-    /// Opens or creates the database; see [`open`](super::open).
-    pub(super) async fn open(location: &Location) -> Result<Self, Error> {
-        let connection = connect::open(location).await?;
-        Ok(Self::on(Arc::new(Mutex::new(connection)), location))
-    }
-
-    fn on(connection: Arc<Mutex<SqliteConnection>>, location: &Location) -> Self {
-        let owner = super::process_name();
-        Self {
-            readers: match location {
-                Location::File(path) => Readers::of_file(path),
-                Location::Memory => Readers::Shared(Arc::clone(&connection)),
-            },
-            writer: Writer::start(Arc::clone(&connection), location, Arc::clone(&owner)),
-            presence: Presence::new(location, &owner),
-            connection,
-            owner,
-            silence: watch::Sender::new(()),
-        }
-    }
+/// Opens or creates the database; see [`open`](super::open).
+pub(super) async fn open(location: &Location) -> Result<Opened, Error> {
+    let connection = Arc::new(Mutex::new(connect::open(location).await?));
+    let (archive, owners) = over(connection, location);
+    Ok(Opened::new(archive, owners))
 }
 
-#[async_trait]
-impl Store for Sqlite {
-    async fn open_run(&self, opening: Opening) -> Result<Opened, Error> {
-        let record = &opening.record;
-        let run = RunRow::new(record, opening.message.as_ref())?;
-        let message = opening.message.as_ref().map(MessageRow::new).transpose()?;
-        let events = EventRow::new(&record.id, &opening.events, &[])?;
-        let mut is_new = opening.creates_thread;
-        // The history is read before the run is opened and past the writer, so that long ones hold up nobody
-        // and a failure to read leaves no run behind. The writer checks that it is still the whole history.
-        for _ in 0..ATTEMPT_LIMIT {
-            let (history, seen) = if is_new {
-                (Vec::new(), NOWHERE)
-            } else {
-                self.readers.history(&record.thread).await?
-            };
-            let open = OpenRun {
-                run: run.clone(),
-                message: message.clone(),
-                events: events.clone(),
-                request: opening.request.clone(),
-                creates_thread: opening.creates_thread,
-                seen,
-            };
-            match self.writer.write(Operation::Open(Arc::new(open))).await? {
-                Answer::Replayed(run) => {
-                    let run = RunId::parse(&run).map_err(Error::internal)?;
-                    return Ok(Opened::Replayed(Box::new(self.run(&run).await?)));
-                }
-                Answer::Stale => is_new = false,
-                Answer::Done | Answer::Behind(_) | Answer::Appended(_) | Answer::Swept(_) => {
-                    return Ok(Opened::Started(history));
-                }
-            }
-        }
-        Err(changes_too_quickly())
-    }
-
-    async fn start_run(&self, start: Start) -> Result<Started, Error> {
-        let record = Arc::new(start.record);
-        let message = start.message.as_ref().map(MessageRow::new).transpose()?;
-        let events = EventRow::new(&record.id, &start.events, &[])?;
-        for _ in 0..ATTEMPT_LIMIT {
-            let (history, seen) = self.readers.history(&record.thread).await?;
-            let start = StartRun {
-                record: Arc::clone(&record),
-                message: message.clone(),
-                events: events.clone(),
-                seen,
-            };
-            match self.writer.write(Operation::Start(Arc::new(start))).await? {
-                Answer::Behind(run) => return Ok(Started::Behind(run)),
-                Answer::Stale => {}
-                Answer::Done | Answer::Replayed(_) | Answer::Appended(_) | Answer::Swept(_) => {
-                    return Ok(Started::Now(history));
-                }
-            }
-        }
-        Err(changes_too_quickly())
-    }
-
-    async fn queued_message(&self, run: &RunId) -> Result<Option<Arc<Message>>, Error> {
-        self.readers.queued_message(run).await
-    }
-
-    async fn save(&self, save: &Save) -> Result<(), Error> {
-        let run = &save.record.id;
-        let save = SaveRun {
-            record: Arc::clone(&save.record),
-            messages: save
-                .messages
-                .iter()
-                .map(MessageRow::new)
-                .collect::<Result<_, _>>()?,
-            steps: save
-                .steps
-                .iter()
-                .map(|step| StepRow::new(run, step))
-                .collect::<Result<_, _>>()?,
-            events: EventRow::new(run, &save.events, &save.steps)?,
-        };
-        self.writer.write(Operation::Save(Arc::new(save))).await.map(drop)
-    }
-
-    async fn append(&self, appends: Vec<Append>) -> Result<Vec<RunId>, Error> {
-        let rows = appends.into_iter().map(AppendRow::new);
-        let append = Operation::Append(Arc::new(rows.collect::<Result<_, _>>()?));
-        match self.writer.write(append).await? {
-            Answer::Appended(lost) => Ok(lost),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    async fn run(&self, run: &RunId) -> Result<RunRecord, Error> {
-        self.readers.run(run).await
-    }
-
-    async fn runs(
-        &self,
-        thread: &ThreadId,
-        states: &[&'static str],
-        page: Page,
-    ) -> Result<Listed<RunRecord>, Error> {
-        self.readers.check_thread(thread).await?;
-        self.readers.runs(thread, states, page).await
-    }
-
-    async fn pending_actions(&self, page: Page) -> Result<Listed<Pending>, Error> {
-        self.readers.pending_actions(page).await
-    }
-
-    async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error> {
-        self.readers.run_messages(run).await
-    }
-
-    async fn run_steps(&self, run: &RunId, page: Page) -> Result<Listed<Arc<Step>>, Error> {
-        self.readers.run_steps(run, page).await
-    }
-
-    async fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, Error> {
-        let chunks = self.readers.chunks(run, row::count(after)).await?;
-        if chunks.is_empty() {
-            self.readers.check_events(run, after).await?;
-        }
-        let mut stored = Vec::new();
-        for text in chunks {
-            stored.extend(chunk::read(&text)?);
-        }
-        // Chunks may overlap where a write was repeated; what both have is the same.
-        let mut last = after;
-        stored.retain(|event| {
-            let is_next = event.sequence() > last;
-            last = last.max(event.sequence());
-            is_next
-        });
-        let elsewhere = if stored.iter().any(chunk::Stored::needs_elsewhere) {
-            let messages = self.readers.run_messages(run).await?;
-            let steps = self.readers.all_run_steps(run).await?;
-            chunk::Elsewhere::new(self.readers.run(run).await?, messages, &steps)
-        } else {
-            chunk::Elsewhere::new(self.readers.run(run).await?, Vec::new(), &[])
-        };
-        stored.into_iter().map(|event| event.event(&elsewhere)).collect()
-    }
-
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        self.readers.active_runs().await
-    }
-
-    async fn create_thread(&self, new: NewThread) -> Result<ThreadRecord, Error> {
-        let create = CreateThread {
-            metadata: row::json(&new.record.metadata)?,
-            record: new.record.clone(),
-            request: new.request,
-        };
-        match self
-            .writer
-            .write(Operation::CreateThread(Arc::new(create)))
-            .await?
-        {
-            Answer::Replayed(thread) => {
-                let thread = ThreadId::parse(&thread).map_err(Error::internal)?;
-                self.readers.thread(&thread).await
-            }
-            _ => Ok(new.record),
-        }
-    }
-
-    async fn thread(&self, thread: &ThreadId) -> Result<ThreadRecord, Error> {
-        self.readers.thread(thread).await
-    }
-
-    async fn threads(&self, page: Page) -> Result<Listed<ThreadRecord>, Error> {
-        self.readers.threads(page).await
-    }
-
-    async fn update_thread(
-        &self,
-        thread: &ThreadId,
-        change: ThreadChange,
-        version: Option<u64>,
-    ) -> Result<ThreadRecord, Error> {
-        let update = UpdateThread {
-            thread: thread.clone(),
-            title: change.title,
-            metadata: change.metadata.as_ref().map(row::json).transpose()?,
-            version,
-            time: clock::now(),
-        };
-        self.writer
-            .write(Operation::UpdateThread(Arc::new(update)))
-            .await?;
-        self.readers.thread(thread).await
-    }
-
-    async fn delete_thread(&self, thread: &ThreadId, version: Option<u64>) -> Result<(), Error> {
-        let thread = thread.clone();
-        let delete = Operation::DeleteThread { thread, version };
-        self.writer.write(delete).await.map(drop)
-    }
-
-    async fn add_message(
-        &self,
-        thread: &ThreadId,
-        message: Arc<Message>,
-        request: Option<RequestKey>,
-    ) -> Result<Arc<Message>, Error> {
-        let add = AddMessage {
-            thread: thread.clone(),
-            message: MessageRow::new(&message)?,
-            request,
-        };
-        match self.writer.write(Operation::AddMessage(Arc::new(add))).await? {
-            Answer::Replayed(message) => {
-                let message = MessageId::parse(&message).map_err(Error::internal)?;
-                self.readers.message(thread, &message).await
-            }
-            _ => Ok(message),
-        }
-    }
-
-    async fn history(&self, thread: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
-        let (messages, _) = self.readers.history(thread).await?;
-        if messages.is_empty() {
-            self.readers.check_thread(thread).await?;
-        }
-        Ok(messages)
-    }
-
-    async fn messages(&self, thread: &ThreadId, page: Page) -> Result<Listed<Arc<Message>>, Error> {
-        self.readers.check_thread(thread).await?;
-        self.readers.messages(thread, page).await
-    }
-
-    async fn message(&self, thread: &ThreadId, message: &MessageId) -> Result<Arc<Message>, Error> {
-        self.readers.message(thread, message).await
-    }
-
-    async fn create_assistant(
-        &self,
-        record: AssistantRecord,
-        request: Option<RequestKey>,
-    ) -> Result<AssistantRecord, Error> {
-        let create = CreateAssistant {
-            profile: row::json(&record.profile)?,
-            record: record.clone(),
-            request,
-        };
-        let create = Operation::CreateAssistant(Arc::new(create));
-        match self.writer.write(create).await? {
-            Answer::Replayed(assistant) => {
-                let assistant = AssistantId::parse(&assistant).map_err(Error::internal)?;
-                self.readers.assistant(&assistant).await
-            }
-            _ => Ok(record),
-        }
-    }
-
-    async fn assistant(&self, assistant: &AssistantId) -> Result<AssistantRecord, Error> {
-        self.readers.assistant(assistant).await
-    }
-
-    async fn assistants(&self, page: Page) -> Result<Listed<AssistantRecord>, Error> {
-        self.readers.assistants(page).await
-    }
-
-    async fn update_assistant(
-        &self,
-        assistant: &AssistantId,
-        profile: Profile,
-        version: u64,
-    ) -> Result<AssistantRecord, Error> {
-        let update = UpdateAssistant {
-            assistant: assistant.clone(),
-            profile: row::json(&profile)?,
-            version,
-            time: clock::now(),
-        };
-        self.writer
-            .write(Operation::UpdateAssistant(Arc::new(update)))
-            .await?;
-        self.readers.assistant(assistant).await
-    }
-
-    async fn delete_assistant(&self, assistant: &AssistantId, version: Option<u64>) -> Result<(), Error> {
-        let assistant = assistant.clone();
-        let delete = Operation::DeleteAssistant { assistant, version };
-        self.writer.write(delete).await.map(drop)
-    }
-
-    async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error> {
-        let requested_before = clock::now() - REPLAY_WINDOW;
-        let sweep = Operation::Sweep(Sweep {
-            ended_before: row::micros(ended_before),
-            requested_before: row::micros(requested_before),
-            limit: SWEEP_LIMIT,
-        });
-        match self.writer.write(sweep).await? {
-            Answer::Swept(count) => Ok(count),
-            _ => Ok(0),
-        }
-    }
-
-    async fn check(&self) -> Result<(), Error> {
-        self.readers.check().await?;
-        if self.writer.trouble().is_some() {
-            // Perhaps it has passed; nobody else may write for a while, waiting for us to say so.
-            self.writer.write(Operation::Probe).await?;
-        }
-        Ok(())
-    }
-
-    fn kind(&self) -> &'static str {
-        "sqlite"
-    }
-}
-
-fn changes_too_quickly() -> Error {
-    Error::new(
-        Reason::StoreUnavailable,
-        "the thread changes too quickly to open a run on it",
+fn over(
+    connection: Arc<Mutex<sqlx::SqliteConnection>>,
+    location: &Location,
+) -> (Archive<Arc<Readers>>, Owners) {
+    let owner = super::process_name();
+    let readers = match location {
+        Location::File(path) => Readers::of_file(path),
+        Location::Memory => Readers::Shared(Arc::clone(&connection)),
+    };
+    let readers = Arc::new(readers);
+    let desk = Desk::new(Arc::clone(&connection), location, Arc::clone(&owner));
+    let archive = Archive::new(Writer::start(desk), Arc::clone(&readers));
+    (
+        archive,
+        Owners::new(connection, readers, Presence::new(location, &owner), owner),
     )
 }

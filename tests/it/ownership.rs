@@ -5,10 +5,11 @@ use std::time::Duration;
 use assistd::run::error::{Error, Reason};
 use assistd::run::event::Body;
 use assistd::run::id::{Mint, RunId, ThreadId};
-use assistd::run::ports::{Append, Letter};
+use assistd::run::ports::{Append, Letter, Topic};
 use assistd::run::record::{Outcome, RunRecord, State};
 use assistd::store::{Config, Location, Opened, open};
 
+use crate::store::place::Postgres;
 use crate::store::{event, opening, save};
 
 /// Longer than any of these tests.
@@ -23,6 +24,15 @@ macro_rules! shared {
                 let directory = tempfile::tempdir().unwrap();
                 let place = super::Location::File(directory.path().join("assistd.db"));
                 super::$case(super::two(place).await).await;
+            })*
+        }
+
+        mod in_postgres {
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(place) = super::Postgres::new().await {
+                    super::$case(super::two(place.location()).await).await;
+                }
             })*
         }
     };
@@ -179,4 +189,49 @@ async fn a_letter_needs_a_run([one, _]: [Opened; 2]) {
     let nobody = RunId::new(&mut Mint::System);
     let refused = one.ownership.post(&nobody, &Letter::Cancel).await;
     assert_eq!(reason(refused), Reason::RunNotFound);
+}
+
+#[tokio::test]
+async fn what_is_written_elsewhere_is_told_at_once_where_the_store_can() {
+    let Some(place) = Postgres::new().await else {
+        return;
+    };
+    let [one, other] = two(place.location()).await;
+    let record = opened(&one).await;
+    let mut news = other.news.listen(&Topic::Run(record.id.clone()));
+    let mut letters = other.news.listen(&Topic::Letters);
+    let started = Body::StateChanged {
+        from: None,
+        to: State::Running,
+    };
+    let append = Append {
+        run: record.id.clone(),
+        events: vec![event(1, started)],
+        reserved_sequence: 10,
+        fence: record.fence,
+    };
+    // Once whoever listens does so, the next write is heard; until then it is heard that one may have missed some.
+    news.changed().await.unwrap();
+    news.mark_unchanged();
+    one.store.append(vec![append]).await.unwrap();
+    news.changed().await.unwrap();
+    letters.mark_unchanged();
+    one.ownership.post(&record.id, &Letter::Cancel).await.unwrap();
+    letters.changed().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_is_over_frees_what_it_held_and_can_be_had_again() {
+    let Some(place) = Postgres::new().await else {
+        return;
+    };
+    let [one, other] = two(place.location()).await;
+    let record = opened(&one).await;
+    one.ownership.renew(Duration::ZERO).await.unwrap();
+    one.ownership.renew(LEASE).await.unwrap();
+    assert_eq!(other.ownership.claim(10).await.unwrap(), [], "it is there again");
+    one.ownership.renew(Duration::ZERO).await.unwrap();
+    let claimed = other.ownership.claim(10).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(claimed[0].id, record.id);
 }

@@ -227,7 +227,7 @@ pub trait Store: Send + Sync {
     /// `STORE_UNAVAILABLE`, with what is wrong.
     async fn check(&self) -> Result<(), Error>;
 
-    /// Which kind of store it is: `sqlite`.
+    /// Which kind of store it is: `sqlite` or `postgres`.
     fn kind(&self) -> &'static str;
 }
 

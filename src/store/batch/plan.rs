@@ -132,7 +132,7 @@ impl Plan {
 
     fn insert(&mut self, opening: &OpenRun, run: NewRun, thread: Thread) {
         let record = &opening.run.record;
-        self.changes.runs.insert(record.id.clone(), run);
+        self.changes.runs.push(run);
         self.changes.events.extend(opening.events.clone());
         self.facts.threads.insert(record.thread.clone(), thread);
         self.know(record);
@@ -254,7 +254,8 @@ impl Plan {
     }
 
     fn update(&mut self, record: &Arc<RunRecord>, first_position: Option<i64>, last_position: Option<i64>) {
-        if let Some(new) = self.changes.runs.get_mut(&record.id) {
+        let is_new = |new: &&mut NewRun| new.row.record.id == record.id;
+        if let Some(new) = self.changes.runs.iter_mut().find(is_new) {
             new.row.record = (**record).clone();
             new.first_position = first_position.unwrap_or(new.first_position);
             new.last_position = last_position.unwrap_or(new.last_position);
@@ -334,8 +335,7 @@ impl Plan {
         metadata: Arc<str>,
         create_time: SystemTime,
     ) -> Thread {
-        let number = self.facts.next_number;
-        self.facts.next_number += 1;
+        let number = self.facts.new_numbers.pop_front().unwrap_or_default();
         self.changes.threads.push(NewThread {
             number,
             id: id.clone(),

@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::{ConnectOptions, Connection};
 use tokio::time::Instant;
 
 use crate::run::error::Error;
-use crate::store::Location;
+use crate::store::schema::{self, Failure, Migration};
 
-use super::fault;
+use super::{Location, fault};
 
 /// How long a statement waits for the lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,7 +22,7 @@ const START_PATIENCE: Duration = Duration::from_secs(15);
 const START_PAUSE: Duration = Duration::from_millis(25);
 
 /// Every schema change there ever was, oldest first.
-pub(super) const MIGRATIONS: &[(i64, &str, &str)] = &[
+pub(super) const MIGRATIONS: &[Migration] = &[
     (
         1,
         "threads, messages, runs",
@@ -77,10 +76,11 @@ pub(super) async fn open(location: &Location) -> Result<SqliteConnection, Error>
         Location::File(path) => Some(path.as_path()),
         Location::Memory => None,
     };
+    let place = path.map_or_else(|| "in memory".into(), |path| path.display().to_string());
     if let Some(directory) = path.and_then(Path::parent) {
         tokio::fs::create_dir_all(directory)
             .await
-            .map_err(|cause| fault::at_start(path, cause))?;
+            .map_err(|cause| schema::cannot_open(&place, cause))?;
     }
     let options = writing(location).create_if_missing(true);
     // SQLite does not always wait for a lock while two processes create one file, so we do.
@@ -88,24 +88,11 @@ pub(super) async fn open(location: &Location) -> Result<SqliteConnection, Error>
     loop {
         match connect(&options).await {
             Ok(connection) => return Ok(connection),
-            Err(Failure::Sqlite(cause)) if fault::is_busy(&cause) && Instant::now() < deadline => {
+            Err(Failure::Database(cause)) if fault::is_busy(&cause) && Instant::now() < deadline => {
                 tokio::time::sleep(START_PAUSE).await;
             }
-            Err(Failure::Sqlite(cause)) => return Err(fault::at_start(path, cause)),
-            Err(Failure::Schema(reason)) => return Err(fault::at_start(path, reason)),
+            Err(failure) => return Err(failure.at(&place)),
         }
-    }
-}
-
-#[derive(Debug)]
-pub(super) enum Failure {
-    Sqlite(sqlx::Error),
-    Schema(String),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(cause: sqlx::Error) -> Self {
-        Self::Sqlite(cause)
     }
 }
 
@@ -116,25 +103,8 @@ async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, Fai
 }
 
 /// Applies what has not been applied, all or nothing, while no other process can write.
-pub(super) async fn migrate(
-    connection: &mut SqliteConnection,
-    known: &[(i64, &'static str, &'static str)],
-) -> Result<(), Failure> {
-    let migrations = known.iter().map(|&(version, description, sql)| {
-        let kind = MigrationType::Simple;
-        Migration::new(version, description.into(), kind, sql.into_sql_str(), false)
-    });
-    let migrator = Migrator::with_migrations(migrations.collect());
+pub(super) async fn migrate(connection: &mut SqliteConnection, known: &[Migration]) -> Result<(), Failure> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let outcome = migrator.run_direct(None, &mut *transaction, false).await;
-    match outcome {
-        Ok(()) => Ok(transaction.commit().await?),
-        Err(MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _)) => Err(cause.into()),
-        Err(MigrateError::VersionMissing(version)) => Err(Failure::Schema(format!(
-            "it was written by a newer version of assistd (its schema has version {version}, this one knows up \
-             to {})",
-            known.last().map_or(0, |&(version, ..)| version)
-        ))),
-        Err(other) => Err(Failure::Schema(other.to_string())),
-    }
+    schema::migrate(&mut *transaction, known).await?;
+    Ok(transaction.commit().await?)
 }

@@ -7,13 +7,11 @@ use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::ports::RequestKey;
 use crate::run::record::RunRecord;
 use crate::store::batch::{
-    Changes, Facts, NOWHERE, NewMessage, NewRequest, NewRun, NewThread, Operation, Request, RunUpdate, Sweep,
-    Thread, UpdateThread,
+    Changes, Facts, NewMessage, NewRequest, NewRun, NewThread, Operation, RunUpdate, Sweep, UpdateThread,
 };
+use crate::store::decode::{self, Columns};
 use crate::store::row::{self, EventRow, StepRow};
 
-use super::decode;
-use super::fault;
 use super::script::{Row, Script};
 
 /// Why a batch could not be read or written.
@@ -33,16 +31,6 @@ impl From<sqlx::Error> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Unreadable(error)
-    }
-}
-
-impl Failure {
-    /// The error for the callers.
-    pub(super) fn into_error(self) -> Error {
-        match self {
-            Self::Sqlite(cause) => fault::error(cause),
-            Self::Unreadable(error) => error,
-        }
     }
 }
 
@@ -75,16 +63,20 @@ pub(super) async fn read(
     connection: &mut SqliteConnection,
     operations: &[Operation],
 ) -> Result<Facts, Failure> {
-    let threads: Vec<&ThreadId> = operations.iter().filter_map(thread).collect();
-    let requests: Vec<&RequestKey> = operations.iter().filter_map(request).collect();
-    let assistants: Vec<&AssistantId> = operations.iter().filter_map(assistant).collect();
-    let runs: Vec<&RunId> = operations.iter().flat_map(runs).collect();
+    let threads: Vec<&ThreadId> = operations.iter().filter_map(Operation::thread).collect();
+    let requests: Vec<&RequestKey> = operations.iter().filter_map(Operation::request).collect();
+    let assistants: Vec<&AssistantId> = operations.iter().filter_map(Operation::assistant).collect();
+    let runs: Vec<&RunId> = operations.iter().flat_map(Operation::runs).collect();
     let mut script = Script::default();
     script.statement("BEGIN IMMEDIATE");
     script.rows(THREADS, 1, &threads, |id, row| {
         row.add(id.as_str());
     });
-    if operations.iter().any(creates_thread) {
+    let new_threads = operations
+        .iter()
+        .filter(|operation| operation.creates_thread())
+        .count();
+    if new_threads > 0 {
         script.statement("SELECT 'number' AS fact, coalesce(max(number), 0) + 1 AS number FROM threads");
     }
     script.rows(REQUESTS, 1, &requests, |request, row| {
@@ -98,102 +90,32 @@ pub(super) async fn read(
     });
     let mut facts = Facts::default();
     for row in script.run(connection).await? {
-        add_fact(&mut facts, &row)?;
+        add_fact(&mut facts, &row, new_threads)?;
     }
     Ok(facts)
 }
 
-fn thread(operation: &Operation) -> Option<&ThreadId> {
-    match operation {
-        Operation::Open(opening) => Some(&opening.run.record.thread),
-        Operation::Start(start) => Some(&start.record.thread),
-        Operation::Save(save) => Some(&save.record.thread),
-        Operation::UpdateThread(update) => Some(&update.thread),
-        Operation::DeleteThread { thread, .. } => Some(thread),
-        Operation::AddMessage(add) => Some(&add.thread),
-        Operation::CreateThread(_)
-        | Operation::Append(_)
-        | Operation::CreateAssistant(_)
-        | Operation::UpdateAssistant(_)
-        | Operation::DeleteAssistant { .. }
-        | Operation::Sweep(_)
-        | Operation::Probe => None,
-    }
-}
-
-/// The runs that an operation writes, those that it opens aside.
-fn runs(operation: &Operation) -> Vec<&RunId> {
-    match operation {
-        Operation::Start(start) => vec![&start.record.id],
-        Operation::Save(save) => vec![&save.record.id],
-        Operation::Append(appends) => appends.iter().map(|append| &append.run).collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn assistant(operation: &Operation) -> Option<&AssistantId> {
-    match operation {
-        Operation::UpdateAssistant(update) => Some(&update.assistant),
-        Operation::DeleteAssistant { assistant, .. } => Some(assistant),
-        _ => None,
-    }
-}
-
-fn request(operation: &Operation) -> Option<&RequestKey> {
-    match operation {
-        Operation::Open(opening) => opening.request.as_ref(),
-        Operation::CreateThread(create) => create.request.as_ref(),
-        Operation::AddMessage(add) => add.request.as_ref(),
-        Operation::CreateAssistant(create) => create.request.as_ref(),
-        _ => None,
-    }
-}
-
-fn creates_thread(operation: &Operation) -> bool {
-    match operation {
-        Operation::Open(opening) => opening.creates_thread,
-        Operation::CreateThread(_) => true,
-        _ => false,
-    }
-}
-
-fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
-    match decode::column(row, "fact")? {
+fn add_fact(facts: &mut Facts, row: &SqliteRow, new_threads: usize) -> Result<(), Error> {
+    match decode::column(row, "fact", Columns::text)? {
         "thread" => {
-            let id = ThreadId::parse(decode::column(row, "id")?).map_err(Error::internal)?;
-            let active: Option<&str> = decode::column(row, "active")?;
-            let last_position: Option<i64> = decode::column(row, "last_position")?;
-            let queue: Option<&str> = decode::column(row, "queue")?;
-            let queue = queue.into_iter().flat_map(|names| names.split(','));
-            let thread = Thread {
-                number: decode::column(row, "number")?,
-                version: decode::column(row, "version")?,
-                last_position: last_position.unwrap_or(NOWHERE),
-                active: active.map(RunId::parse).transpose().map_err(Error::internal)?,
-                queue: queue
-                    .map(RunId::parse)
-                    .collect::<Result<_, _>>()
-                    .map_err(Error::internal)?,
-            };
+            let (id, thread) = decode::thread_fact(row)?;
             facts.threads.insert(id, thread);
         }
         "assistant" => {
-            let id = AssistantId::parse(decode::column(row, "id")?).map_err(Error::internal)?;
-            facts.assistants.insert(id, decode::column(row, "version")?);
+            let (id, version) = decode::assistant_fact(row)?;
+            facts.assistants.insert(id, version);
         }
         "run" => {
             let (id, run) = decode::run_fact(row)?;
             facts.runs.insert(id, run);
         }
-        "number" => facts.next_number = decode::column(row, "number")?,
+        "number" => {
+            let next = decode::column(row, "number", Columns::number)?;
+            facts.new_numbers = (next..).take(new_threads).collect();
+        }
         _ => {
-            let subject: &str = decode::column(row, "subject")?;
-            let request = Request {
-                digest: decode::column(row, "digest")?,
-                subject: subject.into(),
-                time: decode::moment(row, "time")?,
-            };
-            facts.requests.insert(decode::column(row, "id")?, request);
+            let (id, request) = decode::request_fact(row)?;
+            facts.requests.insert(id, request);
         }
     }
     Ok(())
@@ -279,10 +201,9 @@ pub(super) async fn write(
 ) -> Result<u64, Failure> {
     let mut script = Script::default();
     let updates: Vec<_> = changes.updates.into_values().collect();
-    let runs: Vec<_> = changes.runs.into_values().collect();
     script.rows(UPDATES, 16, &updates, update);
     script.rows(NEW_THREADS, 5, &changes.threads, new_thread);
-    script.rows(NEW_RUNS, 22, &runs, |new, row| {
+    script.rows(NEW_RUNS, 22, &changes.runs, |new, row| {
         new_run(new, row);
         row.add(owner).add(row::count(new.row.record.fence));
     });

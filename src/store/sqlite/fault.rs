@@ -1,8 +1,6 @@
 //! What SQLite's errors mean to the service.
 
-use std::path::Path;
-
-use crate::run::error::{Error, Reason};
+use crate::run::error::Error;
 
 /// Turns an error of SQLite into one of the service.
 ///
@@ -14,27 +12,7 @@ pub(super) fn error(cause: sqlx::Error) -> Error {
     }
 }
 
-/// `STORE_UNAVAILABLE`, with what is wrong in words that callers may see.
-pub(super) fn unavailable(trouble: &str) -> Error {
-    Error::new(
-        Reason::StoreUnavailable,
-        format!("the store cannot be used: {trouble}"),
-    )
-}
-
-/// The same for the start, where the reader is the operator: everything is `STORE_UNAVAILABLE` and names the file.
-pub(super) fn at_start(
-    path: Option<&Path>,
-    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> Error {
-    let cause = cause.into();
-    let place = path.map_or_else(|| "in memory".into(), |path| path.display().to_string());
-    Error::new(
-        Reason::StoreUnavailable,
-        format!("cannot open the store {place}: {cause}"),
-    )
-    .caused_by(cause)
-}
+pub(super) use crate::store::unavailable;
 
 /// Whether another process has the lock.
 pub(super) fn is_busy(cause: &sqlx::Error) -> bool {

@@ -1,125 +1,76 @@
 //! Which process carries out which run.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, Encode, SqlSafeStr, Type};
-use tokio::sync::watch;
+use sqlx::SqlSafeStr;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use tokio::sync::{Mutex, watch};
 
 use crate::run::error::{Error, Reason};
 use crate::run::id::RunId;
 use crate::run::ports::{Letter, News, Ownership, Topic};
 use crate::run::record::RunRecord;
+use crate::store::decode::{self, Columns};
+use crate::store::query::{self, Queries, Readers as _, Value, named};
 use crate::store::row;
 
-use super::{Sqlite, decode, fault};
+use super::fault;
+use super::presence::Presence;
+use super::readers::Readers;
 
 /// How long a write of one of these may take, with waiting for its turn.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const OTHER_OWNERS: &str = "SELECT DISTINCT coalesce(owner, '') AS owner FROM runs \
-                            WHERE (active OR queued IS NOT NULL) AND owner IS NOT ?";
+                            WHERE (active OR queued IS NOT NULL) AND owner IS NOT $1";
 
-const CLAIM: &str = "UPDATE runs SET owner = ?, fence = fence + 1 WHERE number IN \
+const CLAIM: &str = "UPDATE runs SET owner = $1, fence = fence + 1 WHERE number IN \
                      (SELECT number FROM runs WHERE (active OR queued IS NOT NULL) \
-                     AND coalesce(owner, '') IN (SELECT value FROM json_each(?)) \
-                     ORDER BY create_time, number LIMIT ?) RETURNING id";
+                     AND coalesce(owner, '') IN (SELECT value FROM json_each($2)) \
+                     ORDER BY create_time, number LIMIT $3) RETURNING id";
 
 const POST: &str =
-    "INSERT INTO letters (run, letter) SELECT number, ? FROM runs WHERE id = ? RETURNING number";
+    "INSERT INTO letters (run, letter) SELECT number, $2 FROM runs WHERE id = $1 RETURNING number";
 
 const HAS_LETTERS: &str =
-    "SELECT l.number FROM letters l JOIN runs r ON r.number = l.run WHERE r.owner = ? LIMIT 1";
+    "SELECT l.number FROM letters l JOIN runs r ON r.number = l.run WHERE r.owner = $1 LIMIT 1";
 
-const TAKE_LETTERS: &str = "DELETE FROM letters WHERE run IN (SELECT number FROM runs WHERE owner = ?) \
+const TAKE_LETTERS: &str = "DELETE FROM letters WHERE run IN (SELECT number FROM runs WHERE owner = $1) \
                             RETURNING number, (SELECT id FROM runs WHERE number = run) AS id, letter";
 
-#[async_trait]
-impl Ownership for Sqlite {
-    async fn renew(&self, _: Duration) -> Result<(), Error> {
-        let shown = self.presence.show();
-        shown.map_err(|cause| {
-            fault::unavailable("the file of this process cannot be written").caused_by(cause)
-        })
-    }
-
-    async fn claim(&self, limit: u32) -> Result<Vec<RunRecord>, Error> {
-        let rows = self.readers.rows(OTHER_OWNERS, with([&*self.owner])?).await?;
-        let mut gone = Vec::new();
-        for row in &rows {
-            let owner: &str = decode::column(row, "owner")?;
-            if owner.is_empty() || self.presence.is_gone(owner) {
-                gone.push(owner);
-            }
-        }
-        if gone.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut arguments = with([&*self.owner, &*row::json(&gone)?])?;
-        add(&mut arguments, i64::from(limit))?;
-        let mut claimed = Vec::new();
-        for row in self.written(CLAIM, arguments).await? {
-            let run = RunId::parse(decode::column(&row, "id")?).map_err(Error::internal)?;
-            match self.readers.run(&run).await {
-                Ok(record) => claimed.push(record),
-                // Deleted in this moment.
-                Err(error) if error.reason() == Reason::RunNotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        claimed.sort_by_key(|record| record.create_time);
-        Ok(claimed)
-    }
-
-    async fn release(&self) -> Result<(), Error> {
-        self.presence.hide();
-        Ok(())
-    }
-
-    async fn post(&self, run: &RunId, letter: &Letter) -> Result<(), Error> {
-        let arguments = with([&*row::json(letter)?, run.as_str()])?;
-        match self.written(POST, arguments).await?.is_empty() {
-            true => Err(Error::new(Reason::RunNotFound, "no such run")),
-            false => Ok(()),
-        }
-    }
-
-    async fn letters(&self) -> Result<Vec<(RunId, Letter)>, Error> {
-        // Nobody is to wait for a writer because somebody looks into an empty box.
-        let owner = with([&*self.owner])?;
-        if self.readers.rows(HAS_LETTERS, owner.clone()).await?.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut letters = Vec::new();
-        for row in self.written(TAKE_LETTERS, owner).await? {
-            let number: i64 = decode::column(&row, "number")?;
-            let run = RunId::parse(decode::column(&row, "id")?).map_err(Error::internal)?;
-            let letter = serde_json::from_str(decode::column(&row, "letter")?).map_err(Error::internal)?;
-            letters.push((number, run, letter));
-        }
-        letters.sort_by_key(|(number, ..)| *number);
-        Ok(letters
-            .into_iter()
-            .map(|(_, run, letter)| (run, letter))
-            .collect())
-    }
+/// See the [module](self).
+pub(super) struct Owners {
+    /// The writer's.
+    connection: Arc<Mutex<SqliteConnection>>,
+    queries: Queries<Arc<Readers>>,
+    presence: Presence,
+    /// The name of this process.
+    owner: Arc<str>,
+    silence: watch::Sender<()>,
 }
 
-impl News for Sqlite {
-    /// Never any: processes that share a file look for themselves.
-    fn listen(&self, _: &Topic) -> watch::Receiver<()> {
-        self.silence.subscribe()
+impl Owners {
+    /// Over the writer's connection and these readers, for the process of this name.
+    pub(super) fn new(
+        connection: Arc<Mutex<SqliteConnection>>,
+        readers: Arc<Readers>,
+        presence: Presence,
+        owner: Arc<str>,
+    ) -> Self {
+        Self {
+            connection,
+            queries: Queries { readers },
+            presence,
+            owner,
+            silence: watch::Sender::new(()),
+        }
     }
-}
 
-impl Sqlite {
     /// Writes by one statement, and gives its rows.
-    async fn written(
-        &self,
-        sql: impl SqlSafeStr,
-        arguments: SqliteArguments,
-    ) -> Result<Vec<SqliteRow>, Error> {
+    async fn written(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, Error> {
+        let arguments = query::arguments::<sqlx::Sqlite>(values)?;
         let write = async {
             let mut connection = self.connection.lock().await;
             sqlx::query_with(sql, arguments).fetch_all(&mut *connection).await
@@ -129,19 +80,65 @@ impl Sqlite {
             Err(_) => Err(fault::unavailable("it does not answer in time")),
         }
     }
-}
 
-fn with<const N: usize>(texts: [&str; N]) -> Result<SqliteArguments, Error> {
-    let mut arguments = SqliteArguments::default();
-    for text in texts {
-        add(&mut arguments, text.to_owned())?;
+    async fn read(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, Error> {
+        self.queries.readers.rows(sql.into_sql_str(), values).await
     }
-    Ok(arguments)
 }
 
-fn add<'v>(
-    arguments: &mut SqliteArguments,
-    value: impl Encode<'v, sqlx::Sqlite> + Type<sqlx::Sqlite>,
-) -> Result<(), Error> {
-    arguments.add(value).map_err(Error::internal)
+#[async_trait]
+impl Ownership for Owners {
+    async fn renew(&self, _: Duration) -> Result<(), Error> {
+        let shown = self.presence.show();
+        shown.map_err(|cause| {
+            fault::unavailable("the file of this process cannot be written").caused_by(cause)
+        })
+    }
+
+    async fn claim(&self, limit: u32) -> Result<Vec<RunRecord>, Error> {
+        let rows = self.read(OTHER_OWNERS, named([&*self.owner])).await?;
+        let mut gone = Vec::new();
+        for row in &rows {
+            let owner = decode::column(row, "owner", Columns::text)?;
+            if owner.is_empty() || self.presence.is_gone(owner) {
+                gone.push(owner);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut values = named([&*self.owner, &*row::json(&gone)?]);
+        values.push(Value::Number(limit.into()));
+        let claimed = self.written(CLAIM, values).await?;
+        self.queries.claimed(&claimed).await
+    }
+
+    async fn release(&self) -> Result<(), Error> {
+        self.presence.hide();
+        Ok(())
+    }
+
+    async fn post(&self, run: &RunId, letter: &Letter) -> Result<(), Error> {
+        let values = named([run.as_str(), &*row::json(letter)?]);
+        match self.written(POST, values).await?.is_empty() {
+            true => Err(Error::new(Reason::RunNotFound, "no such run")),
+            false => Ok(()),
+        }
+    }
+
+    async fn letters(&self) -> Result<Vec<(RunId, Letter)>, Error> {
+        // Nobody is to wait for a writer because somebody looks into an empty box.
+        let owner = named([&*self.owner]);
+        if self.read(HAS_LETTERS, owner.clone()).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        decode::letters(&self.written(TAKE_LETTERS, owner).await?)
+    }
+}
+
+impl News for Owners {
+    /// Never any: processes that share a file look for themselves.
+    fn listen(&self, _: &Topic) -> watch::Receiver<()> {
+        self.silence.subscribe()
+    }
 }

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::store::Location;
+use super::Location;
 
 /// What the directory with the files is called: the database's name and this.
 const SUFFIX: &str = "-owners";

@@ -1,14 +1,16 @@
 //! Where reads go: past the writer, to connections of their own.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{ConnectOptions, SqlSafeStr};
-use tokio::sync::{Mutex, Semaphore};
+use sqlx::SqlStr;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
+use tokio::sync::Mutex;
 
 use crate::run::error::Error;
+use crate::store::pool::Pool;
+use crate::store::query::{self, Section, Value};
 
 use super::{connect, fault};
 
@@ -21,38 +23,39 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// See the [module](self).
 pub(super) enum Readers {
     /// Of a file: a few connections, opened when they are needed and kept.
-    Pool(Box<Pool>),
+    Pool(Box<Pool<SqliteConnection>>),
     /// Of memory, which has but one connection: the writer's.
     Shared(Arc<Mutex<SqliteConnection>>),
-}
-
-/// Connections to a file.
-pub(super) struct Pool {
-    options: SqliteConnectOptions,
-    permits: Semaphore,
-    idle: std::sync::Mutex<Vec<SqliteConnection>>,
 }
 
 impl Readers {
     /// For the file at this path.
     pub(super) fn of_file(path: &Path) -> Self {
-        Self::Pool(Box::new(Pool {
-            options: connect::reading(path),
-            permits: Semaphore::new(CONNECTION_LIMIT),
-            idle: std::sync::Mutex::default(),
-        }))
+        let pool = Pool::new(connect::reading(path), CONNECTION_LIMIT, PATIENCE);
+        Self::Pool(Box::new(pool))
     }
+}
 
-    /// Every row of a query. The text is a literal, or made of literals; values are arguments.
-    pub(super) async fn rows(
-        &self,
-        sql: impl SqlSafeStr,
-        arguments: SqliteArguments,
-    ) -> Result<Vec<SqliteRow>, Error> {
-        let query = sqlx::query_with(sql, arguments);
+impl query::Readers for Readers {
+    const KIND: &'static str = "sqlite";
+
+    const PENDING: Section = Section {
+        select: "SELECT t.id AS thread_id, r.id, j.value AS action, \
+                 json_extract(j.value, '$.create_time.secs_since_epoch') * 1000000 \
+                 + json_extract(j.value, '$.create_time.nanos_since_epoch') / 1000 AS cursor_0, \
+                 r.number * 65536 + j.key AS cursor_1 \
+                 FROM runs r JOIN threads t ON t.number = r.thread JOIN json_each(r.pending) j \
+                 WHERE r.pending IS NOT NULL",
+        key: ("cursor_0", "cursor_1"),
+    };
+
+    type Row = SqliteRow;
+
+    async fn rows(&self, sql: SqlStr, values: Vec<Value>) -> Result<Vec<SqliteRow>, Error> {
+        let query = sqlx::query_with(sql, query::arguments::<sqlx::Sqlite>(values)?);
         match self {
             Self::Shared(connection) => query.fetch_all(&mut *connection.lock().await).await,
-            Self::Pool(pool) => match tokio::time::timeout(PATIENCE, pool.rows(query)).await {
+            Self::Pool(pool) => match tokio::time::timeout(PATIENCE, read(pool, query)).await {
                 Ok(rows) => rows,
                 Err(_) => return Err(fault::unavailable("it does not answer in time")),
             },
@@ -63,27 +66,11 @@ impl Readers {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
 
-impl Pool {
-    async fn rows(&self, query: Query<'_>) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = self.idle().pop();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => self.options.connect().await?,
-        };
-        let rows = query.fetch_all(&mut connection).await;
-        // One that may be broken is not kept, and neither is that of a caller who went away.
-        if !rows.as_ref().is_err_and(fault::breaks_connection) {
-            self.idle().push(connection);
-        }
-        rows
+async fn read(pool: &Pool<SqliteConnection>, query: Query<'_>) -> Result<Vec<SqliteRow>, sqlx::Error> {
+    let mut taken = pool.take().await?;
+    let rows = query.fetch_all(&mut taken.connection).await;
+    if !rows.as_ref().is_err_and(fault::breaks_connection) {
+        taken.keep();
     }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<SqliteConnection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    rows
 }

@@ -12,10 +12,20 @@ use crate::run::id::{MessageId, Mint};
 use crate::run::message::{Part, Role, Usage};
 use crate::run::record::{Outcome, Snapshot, State};
 
-use super::{
-    Arc, Error, Location, Message, Mutex, Opened, Opening, Reason, RunId, RunRecord, Save, Sqlite, Store,
-    ThreadId, connect,
-};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::run::error::{Error, Reason};
+use crate::run::id::{RunId, ThreadId};
+use crate::run::message::Message;
+use crate::run::ports::{Opened, Opening, Save, Store};
+use crate::run::record::RunRecord;
+use crate::store::archive::Archive;
+
+use super::{Location, Readers, connect, over};
+
+type Sqlite = Archive<Arc<Readers>>;
 
 struct Place {
     directory: tempfile::TempDir,
@@ -49,7 +59,7 @@ impl Place {
 /// A store, with its own connection to play tricks on.
 async fn on(location: &Location) -> (Sqlite, Arc<Mutex<SqliteConnection>>) {
     let connection = Arc::new(Mutex::new(connect::open(location).await.unwrap()));
-    (Sqlite::on(Arc::clone(&connection), location), connection)
+    (over(Arc::clone(&connection), location).0, connection)
 }
 
 fn opening(text: &str) -> Opening {

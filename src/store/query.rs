@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe};
+use sqlx::{Arguments, AssertSqlSafe, Database, Encode, SqlSafeStr, SqlStr, Type};
 
 use crate::run::assistant::AssistantRecord;
 use crate::run::error::{Error, Reason};
@@ -13,11 +12,10 @@ use crate::run::page::{Cursor, Listed, Order, Page};
 use crate::run::ports::Pending;
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
-use crate::store::batch::NOWHERE;
-use crate::store::row;
 
-use super::decode::{self, message_columns, run_columns};
-use super::readers::Readers;
+use super::batch::NOWHERE;
+use super::decode::{self, Columns, message_columns, run_columns};
+use super::row;
 
 /// Chunks of events that are read at once.
 const CHUNK_LIMIT: i64 = 64;
@@ -25,13 +23,13 @@ const CHUNK_LIMIT: i64 = 64;
 const HISTORY: &str = concat!(
     "SELECT ",
     message_columns!(),
-    " FROM messages m WHERE m.thread = (SELECT number FROM threads WHERE id = ?) ORDER BY m.position"
+    " FROM messages m WHERE m.thread = (SELECT number FROM threads WHERE id = $1) ORDER BY m.position"
 );
 
 const MESSAGE: &str = concat!(
     "SELECT ",
     message_columns!(),
-    " FROM messages m JOIN threads t ON t.number = m.thread WHERE m.id = ? AND t.id = ?"
+    " FROM messages m JOIN threads t ON t.number = m.thread WHERE m.id = $1 AND t.id = $2"
 );
 
 const MESSAGES: Section = Section {
@@ -39,7 +37,7 @@ const MESSAGES: Section = Section {
         "SELECT ",
         message_columns!(),
         ", m.position AS cursor_0, m.thread AS cursor_1 FROM messages m \
-         WHERE m.thread = (SELECT number FROM threads WHERE id = ?)"
+         WHERE m.thread = (SELECT number FROM threads WHERE id = $1)"
     ),
     key: ("m.position", "m.thread"),
 };
@@ -49,13 +47,13 @@ const RUN_MESSAGES: &str = concat!(
     message_columns!(),
     " FROM runs r JOIN messages m \
      ON m.thread = r.thread AND m.position BETWEEN r.first_position AND r.last_position \
-     WHERE r.id = ? AND (m.run = r.id OR m.position = r.first_position) ORDER BY m.position"
+     WHERE r.id = $1 AND (m.run = r.id OR m.position = r.first_position) ORDER BY m.position"
 );
 
 const RUN: &str = concat!(
     "SELECT ",
     run_columns!(),
-    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.id = ?"
+    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.id = $1"
 );
 
 const RUNS: Section = Section {
@@ -63,8 +61,8 @@ const RUNS: Section = Section {
         "SELECT ",
         run_columns!(),
         ", r.create_time AS cursor_0, r.number AS cursor_1 \
-         FROM threads t JOIN runs r ON r.thread = t.number WHERE t.id = ? \
-         AND (? = '' OR instr(?, ',' || r.state || ',') > 0)"
+         FROM threads t JOIN runs r ON r.thread = t.number WHERE t.id = $1 \
+         AND ($2 = '' OR $2 LIKE '%,' || r.state || ',%')"
     ),
     key: ("r.create_time", "r.number"),
 };
@@ -76,17 +74,7 @@ const ACTIVE_RUNS: &str = concat!(
      ORDER BY r.create_time, r.number"
 );
 
-const PENDING: Section = Section {
-    select: "SELECT t.id AS thread_id, r.id, j.value AS action, \
-             json_extract(j.value, '$.create_time.secs_since_epoch') * 1000000 \
-             + json_extract(j.value, '$.create_time.nanos_since_epoch') / 1000 AS cursor_0, \
-             r.number * 65536 + j.key AS cursor_1 \
-             FROM runs r JOIN threads t ON t.number = r.thread JOIN json_each(r.pending) j \
-             WHERE r.pending IS NOT NULL",
-    key: ("cursor_0", "cursor_1"),
-};
-
-const ASSISTANT: &str = "SELECT id, profile, version, create_time, update_time FROM assistants WHERE id = ?";
+const ASSISTANT: &str = "SELECT id, profile, version, create_time, update_time FROM assistants WHERE id = $1";
 
 const ASSISTANTS: Section = Section {
     select: "SELECT id, profile, version, create_time, update_time, create_time AS cursor_0, \
@@ -96,28 +84,29 @@ const ASSISTANTS: Section = Section {
 
 const STEPS: Section = Section {
     select: "SELECT s.step, s.place AS cursor_0, s.run AS cursor_1 FROM runs r JOIN steps s ON s.run = r.number \
-             WHERE r.id = ?",
+             WHERE r.id = $1",
     key: ("s.place", "s.run"),
 };
 
 const CHUNKS: &str = "SELECT e.chunk FROM runs r JOIN events e ON e.run = r.number \
-                      WHERE r.id = ? AND e.last_sequence > ? ORDER BY e.last_sequence LIMIT ?";
+                      WHERE r.id = $1 AND e.last_sequence > $2 ORDER BY e.last_sequence LIMIT $3";
 
-const KEPT_EVENTS: &str = "SELECT last_sequence, has_events FROM runs WHERE id = ?";
+const KEPT_EVENTS: &str = "SELECT last_sequence, has_events FROM runs WHERE id = $1";
 
 /// The columns of a thread. What was added to it counts as a change of it.
 macro_rules! thread_columns {
     () => {
-        "SELECT t.id, t.title, t.metadata, t.version, t.create_time, max(t.update_time, \
-         coalesce((SELECT create_time FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1), 0), \
-         coalesce((SELECT max(create_time) FROM runs WHERE thread = t.number), 0)) AS update_time, \
+        "SELECT t.id, t.title, t.metadata, t.version, t.create_time, (SELECT max(time) FROM ( \
+         SELECT t.update_time AS time UNION ALL \
+         SELECT (SELECT create_time FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1) UNION ALL \
+         SELECT (SELECT max(create_time) FROM runs WHERE thread = t.number)) AS times) AS update_time, \
          (SELECT id FROM runs WHERE thread = t.number AND (active OR queued IS NOT NULL) \
          ORDER BY active DESC, number LIMIT 1) AS active_run, \
          t.create_time AS cursor_0, t.number AS cursor_1 FROM threads t"
     };
 }
 
-const THREAD: &str = concat!(thread_columns!(), " WHERE t.id = ?");
+const THREAD: &str = concat!(thread_columns!(), " WHERE t.id = $1");
 
 const THREADS: Section = Section {
     select: concat!(thread_columns!(), " WHERE true"),
@@ -125,17 +114,84 @@ const THREADS: Section = Section {
 };
 
 /// A list that is read in parts: a query without its order, and what orders it.
-struct Section {
-    select: &'static str,
-    key: (&'static str, &'static str),
+pub(super) struct Section {
+    pub(super) select: &'static str,
+    pub(super) key: (&'static str, &'static str),
 }
 
-impl Readers {
+/// A value in a query.
+#[derive(Clone)]
+pub(super) enum Value {
+    Text(String),
+    Number(i64),
+}
+
+/// Values as a database takes them.
+///
+/// # Errors
+/// `INTERNAL` when one is too large for it.
+pub(super) fn arguments<D: Database>(values: Vec<Value>) -> Result<D::Arguments, Error>
+where
+    for<'v> String: Encode<'v, D> + Type<D>,
+    for<'v> i64: Encode<'v, D> + Type<D>,
+{
+    let mut arguments = D::Arguments::default();
+    for value in values {
+        match value {
+            Value::Text(text) => arguments.add(text),
+            Value::Number(number) => arguments.add(number),
+        }
+        .map_err(Error::internal)?;
+    }
+    Ok(arguments)
+}
+
+/// Connections to a database that queries are sent over.
+pub(super) trait Readers: Send + Sync + 'static {
+    /// The kind of database, as Health names it.
+    const KIND: &'static str;
+
+    /// What runs wait for, the oldest first: databases differ in how they read JSON.
+    const PENDING: Section;
+
+    /// A row of an answer.
+    type Row: Columns + Send + Sync;
+
+    /// Every row of a query. The text is a literal, or made of literals; values are arguments, `$1` the first.
+    fn rows(
+        &self,
+        sql: SqlStr,
+        arguments: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, Error>> + Send;
+}
+
+impl<R: Readers> Readers for Arc<R> {
+    const KIND: &'static str = R::KIND;
+
+    const PENDING: Section = R::PENDING;
+
+    type Row = R::Row;
+
+    fn rows(
+        &self,
+        sql: SqlStr,
+        arguments: Vec<Value>,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, Error>> + Send {
+        (**self).rows(sql, arguments)
+    }
+}
+
+/// The queries, over these connections.
+pub(super) struct Queries<R> {
+    pub(super) readers: R,
+}
+
+impl<R: Readers> Queries<R> {
     /// A thread's messages, oldest first, and the last one's position; none of a thread that does not exist.
     pub(super) async fn history(&self, thread: &ThreadId) -> Result<(Vec<Arc<Message>>, i64), Error> {
-        let rows = self.rows(HISTORY, named([thread.as_str()])?).await?;
+        let rows = self.rows(HISTORY, named([thread.as_str()])).await?;
         let last_position = match rows.last() {
-            Some(row) => decode::column(row, "position")?,
+            Some(row) => decode::column(row, "position", Columns::number)?,
             None => NOWHERE,
         };
         Ok((all(&rows, decode::message)?, last_position))
@@ -147,7 +203,7 @@ impl Readers {
         message: &MessageId,
     ) -> Result<Arc<Message>, Error> {
         let rows = self
-            .rows(MESSAGE, named([message.as_str(), thread.as_str()])?)
+            .rows(MESSAGE, named([message.as_str(), thread.as_str()]))
             .await?;
         let row = rows.first().ok_or_else(|| {
             Error::new(Reason::MessageNotFound, "no such message").with("message", message.as_str())
@@ -160,13 +216,29 @@ impl Readers {
         thread: &ThreadId,
         page: Page,
     ) -> Result<Listed<Arc<Message>>, Error> {
-        self.section(&MESSAGES, named([thread.as_str()])?, page, decode::message)
+        self.section(&MESSAGES, named([thread.as_str()]), page, decode::message)
             .await
     }
 
     pub(super) async fn run(&self, run: &RunId) -> Result<RunRecord, Error> {
-        let rows = self.rows(RUN, named([run.as_str()])?).await?;
+        let rows = self.rows(RUN, named([run.as_str()])).await?;
         decode::run(rows.first().ok_or_else(no_run)?)
+    }
+
+    /// The runs that a process has just taken over, the oldest first: these rows name them.
+    pub(super) async fn claimed(&self, rows: &[impl Columns]) -> Result<Vec<RunRecord>, Error> {
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let run = RunId::parse(decode::column(row, "id", Columns::text)?).map_err(Error::internal)?;
+            match self.run(&run).await {
+                Ok(record) => claimed.push(record),
+                // Deleted in this moment.
+                Err(error) if error.reason() == Reason::RunNotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        claimed.sort_by_key(|record| record.create_time);
+        Ok(claimed)
     }
 
     pub(super) async fn runs(
@@ -179,34 +251,28 @@ impl Readers {
             [] => String::new(),
             states => format!(",{},", states.join(",")),
         };
-        self.section(
-            &RUNS,
-            named([thread.as_str(), &states, &states])?,
-            page,
-            decode::run,
-        )
-        .await
-    }
-
-    pub(super) async fn pending_actions(&self, page: Page) -> Result<Listed<Pending>, Error> {
-        self.section(&PENDING, SqliteArguments::default(), page, decode::pending)
+        self.section(&RUNS, named([thread.as_str(), &states]), page, decode::run)
             .await
     }
 
+    pub(super) async fn pending_actions(&self, page: Page) -> Result<Listed<Pending>, Error> {
+        self.section(&R::PENDING, Vec::new(), page, decode::pending).await
+    }
+
     pub(super) async fn run_messages(&self, run: &RunId) -> Result<Vec<Arc<Message>>, Error> {
-        let rows = self.rows(RUN_MESSAGES, named([run.as_str()])?).await?;
+        let rows = self.rows(RUN_MESSAGES, named([run.as_str()])).await?;
         all(&rows, decode::message)
     }
 
     pub(super) async fn queued_message(&self, run: &RunId) -> Result<Option<Arc<Message>>, Error> {
-        let sql = "SELECT queued FROM runs WHERE id = ? AND queued IS NOT NULL";
-        let rows = self.rows(sql, named([run.as_str()])?).await?;
-        let message: &str = decode::column(rows.first().ok_or_else(no_run)?, "queued")?;
+        let sql = "SELECT queued FROM runs WHERE id = $1 AND queued IS NOT NULL";
+        let rows = self.rows(sql, named([run.as_str()])).await?;
+        let message = decode::column(rows.first().ok_or_else(no_run)?, "queued", Columns::text)?;
         serde_json::from_str(message).map_err(Error::internal)
     }
 
     pub(super) async fn run_steps(&self, run: &RunId, page: Page) -> Result<Listed<Arc<Step>>, Error> {
-        self.section(&STEPS, named([run.as_str()])?, page, decode::step)
+        self.section(&STEPS, named([run.as_str()]), page, decode::step)
             .await
     }
 
@@ -221,19 +287,20 @@ impl Readers {
 
     /// Chunks of a run's events that hold any beyond this sequence.
     pub(super) async fn chunks(&self, run: &RunId, after: i64) -> Result<Vec<String>, Error> {
-        let mut arguments = named([run.as_str()])?;
-        add(&mut arguments, after)?;
-        add(&mut arguments, CHUNK_LIMIT)?;
+        let mut arguments = named([run.as_str()]);
+        arguments.extend([Value::Number(after), Value::Number(CHUNK_LIMIT)]);
         let rows = self.rows(CHUNKS, arguments).await?;
-        all(&rows, |row| decode::column(row, "chunk"))
+        all(&rows, |row| {
+            decode::column(row, "chunk", Columns::text).map(str::to_owned)
+        })
     }
 
     /// Whether the run is there and its events after this sequence, if there are any, are kept.
     pub(super) async fn check_events(&self, run: &RunId, after: u64) -> Result<(), Error> {
-        let rows = self.rows(KEPT_EVENTS, named([run.as_str()])?).await?;
+        let rows = self.rows(KEPT_EVENTS, named([run.as_str()])).await?;
         let row = rows.first().ok_or_else(no_run)?;
-        let last_sequence: i64 = decode::column(row, "last_sequence")?;
-        if decode::column(row, "has_events")? || row::count(after) >= last_sequence {
+        let last_sequence = decode::column(row, "last_sequence", Columns::number)?;
+        if decode::column(row, "has_events", Columns::flag)? || row::count(after) >= last_sequence {
             return Ok(());
         }
         let expired = Error::new(
@@ -244,37 +311,33 @@ impl Readers {
     }
 
     pub(super) async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        all(
-            &self.rows(ACTIVE_RUNS, SqliteArguments::default()).await?,
-            decode::run,
-        )
+        all(&self.rows(ACTIVE_RUNS, Vec::new()).await?, decode::run)
     }
 
     pub(super) async fn thread(&self, thread: &ThreadId) -> Result<ThreadRecord, Error> {
-        let rows = self.rows(THREAD, named([thread.as_str()])?).await?;
+        let rows = self.rows(THREAD, named([thread.as_str()])).await?;
         decode::thread(rows.first().ok_or_else(no_thread)?)
     }
 
     pub(super) async fn threads(&self, page: Page) -> Result<Listed<ThreadRecord>, Error> {
-        self.section(&THREADS, SqliteArguments::default(), page, decode::thread)
-            .await
+        self.section(&THREADS, Vec::new(), page, decode::thread).await
     }
 
     pub(super) async fn assistant(&self, assistant: &AssistantId) -> Result<AssistantRecord, Error> {
-        let rows = self.rows(ASSISTANT, named([assistant.as_str()])?).await?;
+        let rows = self.rows(ASSISTANT, named([assistant.as_str()])).await?;
         let missing = || Error::new(Reason::AssistantNotFound, "no such assistant");
         decode::assistant(rows.first().ok_or_else(missing)?)
     }
 
     pub(super) async fn assistants(&self, page: Page) -> Result<Listed<AssistantRecord>, Error> {
-        self.section(&ASSISTANTS, SqliteArguments::default(), page, decode::assistant)
+        self.section(&ASSISTANTS, Vec::new(), page, decode::assistant)
             .await
     }
 
     /// Whether the thread is there.
     pub(super) async fn check_thread(&self, thread: &ThreadId) -> Result<(), Error> {
-        let sql = "SELECT id FROM threads WHERE id = ?";
-        match self.rows(sql, named([thread.as_str()])?).await?.is_empty() {
+        let sql = "SELECT id FROM threads WHERE id = $1";
+        match self.rows(sql, named([thread.as_str()])).await?.is_empty() {
             true => Err(no_thread()),
             false => Ok(()),
         }
@@ -283,15 +346,19 @@ impl Readers {
     /// Whether anything can be read.
     pub(super) async fn check(&self) -> Result<(), Error> {
         let sql = "SELECT number FROM threads LIMIT 1";
-        self.rows(sql, SqliteArguments::default()).await.map(drop)
+        self.rows(sql, Vec::new()).await.map(drop)
+    }
+
+    async fn rows(&self, sql: &'static str, arguments: Vec<Value>) -> Result<Vec<R::Row>, Error> {
+        self.readers.rows(sql.into_sql_str(), arguments).await
     }
 
     async fn section<T>(
         &self,
         section: &Section,
-        mut arguments: SqliteArguments,
+        mut arguments: Vec<Value>,
         page: Page,
-        decode: impl Fn(&SqliteRow) -> Result<T, Error>,
+        decode: impl Fn(&R::Row) -> Result<T, Error>,
     ) -> Result<Listed<T>, Error> {
         let (first, second) = section.key;
         let (beyond, direction) = match page.order {
@@ -300,22 +367,31 @@ impl Readers {
         };
         let mut sql = section.select.to_owned();
         if let Some(Cursor(time, number)) = page.after {
-            sql.push_str(&format!(" AND ({first}, {second}) {beyond} (?, ?)"));
-            add(&mut arguments, time)?;
-            add(&mut arguments, number)?;
+            let place = arguments.len();
+            sql.push_str(&format!(
+                " AND ({first}, {second}) {beyond} (${}, ${})",
+                place + 1,
+                place + 2
+            ));
+            arguments.extend([Value::Number(time), Value::Number(number)]);
         }
-        sql.push_str(&format!(
-            " ORDER BY {first}{direction}, {second}{direction} LIMIT ?"
-        ));
         // One more than asked for tells whether there is a next part.
-        add(&mut arguments, i64::from(page.limit) + 1)?;
-        let mut rows = self.rows(AssertSqlSafe(sql), arguments).await?;
+        arguments.push(Value::Number(i64::from(page.limit) + 1));
+        let limit = arguments.len();
+        sql.push_str(&format!(
+            " ORDER BY {first}{direction}, {second}{direction} LIMIT ${limit}"
+        ));
+        // Safe: the text is made of literals, and there are four of each section.
+        let mut rows = self
+            .readers
+            .rows(AssertSqlSafe(sql).into_sql_str(), arguments)
+            .await?;
         let has_more = rows.len() > page.limit as usize;
         rows.truncate(page.limit as usize);
         let next = match rows.last() {
             Some(last) if has_more => Some(Cursor(
-                decode::column(last, "cursor_0")?,
-                decode::column(last, "cursor_1")?,
+                decode::column(last, "cursor_0", Columns::number)?,
+                decode::column(last, "cursor_1", Columns::number)?,
             )),
             _ => None,
         };
@@ -334,18 +410,11 @@ fn no_run() -> Error {
     Error::new(Reason::RunNotFound, "no such run")
 }
 
-fn all<T>(rows: &[SqliteRow], decode: impl Fn(&SqliteRow) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+fn all<R, T>(rows: &[R], decode: impl Fn(&R) -> Result<T, Error>) -> Result<Vec<T>, Error> {
     rows.iter().map(decode).collect()
 }
 
-fn named<const N: usize>(names: [&str; N]) -> Result<SqliteArguments, Error> {
-    let mut arguments = SqliteArguments::default();
-    for name in names {
-        arguments.add(name.to_owned()).map_err(Error::internal)?;
-    }
-    Ok(arguments)
-}
-
-fn add(arguments: &mut SqliteArguments, value: i64) -> Result<(), Error> {
-    arguments.add(value).map_err(Error::internal)
+/// Texts as arguments.
+pub(super) fn named<const N: usize>(names: [&str; N]) -> Vec<Value> {
+    names.map(|name| Value::Text(name.to_owned())).into()
 }

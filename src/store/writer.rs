@@ -7,20 +7,16 @@ use std::slice;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{ConnectOptions, Executor};
 use tokio::sync::oneshot::error::TryRecvError;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::record::{Outcome, State};
-use crate::store::Location;
-use crate::store::batch::{self, Answer, OpenRun, Operation, SaveRun};
-use crate::store::row::EventRow;
 
-use super::exchange::{self, Failure};
-use super::{connect, fault};
+use super::batch::{Answer, OpenRun, Operation, SaveRun};
+use super::row::EventRow;
+use super::unavailable;
 
 /// Writes that may wait; a caller beyond them waits to wait.
 const QUEUE_LIMIT: usize = 1024;
@@ -28,15 +24,53 @@ const QUEUE_LIMIT: usize = 1024;
 /// Writes in one transaction.
 const BATCH_LIMIT: usize = 128;
 
-/// How long a caller waits for a write. Longer than the database waits for another process's lock, so that
-/// the caller hears what is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Where batches are written.
+pub(super) trait Desk: Send + 'static {
+    /// How long a caller waits for a write; none where nothing can hang.
+    fn patience(&self) -> Option<Duration>;
+
+    /// Decides and writes these operations in one transaction.
+    ///
+    /// After a failure nothing of them is written, unless it is [`Failure::Uncertain`], and the next batch may
+    /// be tried.
+    fn transact(&mut self, operations: &[Operation])
+    -> impl Future<Output = Result<Written, Failure>> + Send;
+}
+
+/// A batch that is durable.
+pub(super) struct Written {
+    /// For each operation what came of it.
+    answers: Vec<Result<Answer, Error>>,
+    /// Whether there was anything to write.
+    has_written: bool,
+}
+
+impl Written {
+    /// With so many things swept, if it was asked for.
+    pub(super) fn new(mut answers: Vec<Result<Answer, Error>>, has_written: bool, swept: u64) -> Self {
+        for answer in answers.iter_mut().flatten() {
+            if let Answer::Swept(count) = answer {
+                *count = swept;
+            }
+        }
+        Self { answers, has_written }
+    }
+}
+
+/// Why a batch is not known to be written.
+pub(super) enum Failure {
+    /// Something outside the service is wrong, in these words: the same may work another time.
+    Outside(&'static str, Error),
+    /// The same, but the transaction may have been committed.
+    Uncertain(&'static str, Error),
+    /// One of the operations is at fault, or what is stored.
+    Fault(Error),
+}
 
 /// The callers' end.
 pub(super) struct Writer {
     queue: mpsc::Sender<Request>,
     trouble: Arc<std::sync::Mutex<Option<&'static str>>>,
-    /// None in memory, which cannot hang.
     patience: Option<Duration>,
 }
 
@@ -50,19 +84,12 @@ type Heard = oneshot::Sender<()>;
 
 impl Writer {
     /// Starts the task, which ends when the last `Writer` is dropped and everything queued is written.
-    ///
-    /// The runs that it opens belong to `owner`.
-    pub(super) fn start(
-        connection: Arc<Mutex<SqliteConnection>>,
-        location: &Location,
-        owner: Arc<str>,
-    ) -> Self {
+    pub(super) fn start(desk: impl Desk) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_LIMIT);
         let trouble = Arc::new(std::sync::Mutex::new(None));
+        let patience = desk.patience();
         let scribe = Scribe {
-            connection,
-            location: location.clone(),
-            owner,
+            desk,
             trouble: Arc::clone(&trouble),
             unheard: Vec::new(),
         };
@@ -70,13 +97,13 @@ impl Writer {
         Self {
             queue: sender,
             trouble,
-            patience: matches!(location, Location::File(_)).then_some(PATIENCE),
+            patience,
         }
     }
 
     /// Has an operation written; when this is done it is durable, refused or failed.
     pub(super) async fn write(&self, operation: Operation) -> Result<Answer, Error> {
-        let closed = || fault::unavailable("it is closed");
+        let closed = || unavailable("it is closed");
         let exchange = async {
             let (reply, answer) = oneshot::channel();
             let request = Request { operation, reply };
@@ -89,7 +116,7 @@ impl Writer {
             None => exchange.await,
             Some(patience) => tokio::time::timeout(patience, exchange)
                 .await
-                .unwrap_or_else(|_| Err(fault::unavailable("it does not answer in time"))),
+                .unwrap_or_else(|_| Err(unavailable("it does not answer in time"))),
         }
     }
 
@@ -100,17 +127,16 @@ impl Writer {
 }
 
 /// The writing end.
-struct Scribe {
-    connection: Arc<Mutex<SqliteConnection>>,
-    location: Location,
-    owner: Arc<str>,
+struct Scribe<D> {
+    desk: D,
     trouble: Arc<std::sync::Mutex<Option<&'static str>>>,
     /// Runs that have been opened, but whose callers have not said yet that they know. If they go away
-    /// instead, nobody would ever end the run.
+    /// instead, nobody would ever end the run. Also runs that may have been opened, and whose callers were told
+    /// that they were not.
     unheard: Vec<(oneshot::Receiver<()>, Arc<OpenRun>)>,
 }
 
-impl Scribe {
+impl<D: Desk> Scribe<D> {
     async fn work(mut self, mut queue: mpsc::Receiver<Request>) {
         let mut batch = Vec::with_capacity(BATCH_LIMIT);
         while queue.recv_many(&mut batch, BATCH_LIMIT).await > 0 {
@@ -136,8 +162,7 @@ impl Scribe {
         let mut answers = self.write(&operations).await.into_iter();
         for (opening, answer) in withdrawn.into_iter().zip(answers.by_ref()) {
             if answer.is_err_and(|error| error.reason() == Reason::StoreUnavailable) {
-                let (_, never) = oneshot::channel();
-                self.unheard.push((never, opening));
+                self.unheard.push((gone(), opening));
             }
         }
         let asked = operations.len() - replies.len();
@@ -167,64 +192,53 @@ impl Scribe {
     }
 
     async fn write(&mut self, operations: &[Operation]) -> Vec<Result<Answer, Error>> {
-        let failure = match self.attempt(operations).await {
+        let error = match self.attempt(operations).await {
             Ok(answers) => return answers,
-            Err(failure) => failure,
+            Err(Failure::Fault(error)) if operations.len() == 1 => error,
+            Err(Failure::Outside(_, error) | Failure::Uncertain(_, error)) => error,
+            Err(Failure::Fault(_)) => {
+                // One of them is at fault: each for itself, so that the others do not suffer.
+                let mut answers = Vec::with_capacity(operations.len());
+                for operation in operations {
+                    answers.push(match self.attempt(slice::from_ref(operation)).await {
+                        Ok(mut answer) => answer.swap_remove(0),
+                        Err(
+                            Failure::Fault(error) | Failure::Outside(_, error) | Failure::Uncertain(_, error),
+                        ) => Err(error),
+                    });
+                }
+                return answers;
+            }
         };
-        if is_outside(&failure) || operations.len() == 1 {
-            let error = failure.into_error();
-            return vec![Err(error); operations.len()];
-        }
-        // One of them is at fault: each for itself, so that the others do not suffer.
-        let mut answers = Vec::with_capacity(operations.len());
-        for operation in operations {
-            answers.push(match self.attempt(slice::from_ref(operation)).await {
-                Ok(mut answer) => answer.swap_remove(0),
-                Err(failure) => Err(failure.into_error()),
-            });
-        }
-        answers
+        vec![Err(error); operations.len()]
     }
 
-    /// One transaction. After a failure nothing of it is left, and the connection can be used again.
     async fn attempt(&mut self, operations: &[Operation]) -> Result<Vec<Result<Answer, Error>>, Failure> {
-        let mut connection = self.connection.lock().await;
-        match transaction(&mut connection, operations, &self.owner).await {
-            Ok((answers, has_written)) => {
-                if has_written {
-                    self.set_trouble(None);
-                }
-                Ok(answers)
-            }
-            Err(failure) => {
-                // Fails when SQLite has rolled back by itself already.
-                connection.execute("ROLLBACK").await.ok();
-                if let Failure::Sqlite(cause) = &failure {
-                    if let Some(trouble) = fault::trouble(cause) {
-                        tracing::error!(error = %cause, "the store cannot be written");
-                        self.set_trouble(Some(trouble));
-                    }
-                    if fault::breaks_connection(cause) {
-                        self.reconnect(&mut connection).await;
-                    }
-                }
-                Err(failure)
+        let outcome = self.desk.transact(operations).await;
+        match &outcome {
+            Ok(written) if written.has_written => self.set_trouble(None),
+            Ok(_) | Err(Failure::Fault(_)) => {}
+            Err(Failure::Outside(trouble, error) | Failure::Uncertain(trouble, error)) => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::error!(
+                    error = cause.as_deref().unwrap_or(trouble),
+                    "the store cannot be written"
+                );
+                self.set_trouble(Some(trouble));
             }
         }
+        if let Err(Failure::Uncertain(..)) = &outcome {
+            for operation in operations {
+                if let Operation::Open(opening) = operation {
+                    self.unheard.push((gone(), Arc::clone(opening)));
+                }
+            }
+        }
+        outcome.map(|written| written.answers)
     }
 
     fn set_trouble(&self, trouble: Option<&'static str>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-
-    async fn reconnect(&self, connection: &mut SqliteConnection) {
-        if let Location::File(_) = self.location {
-            let options = connect::writing(&self.location).create_if_missing(false);
-            match options.connect().await {
-                Ok(new) => *connection = new,
-                Err(error) => tracing::error!(%error, "the store cannot be opened again"),
-            }
-        }
     }
 }
 
@@ -254,24 +268,7 @@ fn is_open(operation: &Operation) -> bool {
     matches!(operation, Operation::Open(_))
 }
 
-fn is_outside(failure: &Failure) -> bool {
-    matches!(failure, Failure::Sqlite(cause) if fault::trouble(cause).is_some())
-}
-
-/// Reads, decides, writes; the answers, and whether anything was written.
-async fn transaction(
-    connection: &mut SqliteConnection,
-    operations: &[Operation],
-    owner: &str,
-) -> Result<(Vec<Result<Answer, Error>>, bool), Failure> {
-    let facts = exchange::read(connection, operations).await?;
-    let (changes, mut answers) = batch::plan(operations, facts);
-    let has_written = !changes.is_empty();
-    let swept = exchange::write(connection, changes, owner).await?;
-    for answer in answers.iter_mut().flatten() {
-        if let Answer::Swept(count) = answer {
-            *count = swept;
-        }
-    }
-    Ok((answers, has_written))
+/// The end of a caller who has gone.
+fn gone() -> oneshot::Receiver<()> {
+    oneshot::channel().1
 }
