@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod docs;
 pub mod front;
 pub mod grpc;
+pub mod grpc_web;
 pub mod guard;
 pub mod handlers;
 pub mod legacy;

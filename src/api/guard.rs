@@ -27,6 +27,9 @@ use super::request_id::RequestId;
 use super::{deadline, status};
 use crate::run::error::{Error, Reason};
 
+/// What tonic says of a message whose flag says that it is compressed, when the call's headers do not say how.
+const COMPRESSED_BUT_NOT_SO: &str = "compressed-flag but no grpc-encoding";
+
 /// The contract's services behind their guard.
 #[derive(Clone)]
 pub struct Guard<S> {
@@ -187,6 +190,8 @@ fn explanation(status: &Status) -> Error {
         ),
         Code::OutOfRange | Code::ResourceExhausted => Error::new(Reason::RequestTooLarge, text),
         Code::Cancelled => Error::new(Reason::RunCancelled, "the request was broken off"),
+        // The one breach of the protocol for which gRPC itself prescribes the code.
+        Code::Internal if text.contains(COMPRESSED_BUT_NOT_SO) => Error::internal(status.clone()),
         Code::Internal | Code::InvalidArgument | Code::Unknown => Error::new(
             Reason::ValidationFailed,
             format!("the request cannot be read: {text}"),

@@ -19,4 +19,6 @@ mod threads;
 mod tidy;
 mod transcode;
 mod vectors;
+mod web;
+mod web_call;
 mod world;
