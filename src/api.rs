@@ -1,6 +1,7 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
 pub mod codec;
+pub mod coding;
 pub mod convert;
 pub mod cors;
 pub mod deadline;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::run::error::Error;
+use crate::run::error::{Error, Reason};
 
 /// The gRPC deadline: digits and a unit, as the gRPC protocol over HTTP/2 has it.
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The HTTP deadline: decimal seconds.
-pub const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
+const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
 /// The longest count in a `grpc-timeout` by its specification, in digits.
 const GRPC_TIMEOUT_DIGITS: usize = 8;
@@ -23,6 +23,11 @@ pub fn timeout(headers: &HeaderMap, limit: Duration) -> Result<Duration, Error> 
     let grpc = read(headers, &GRPC_TIMEOUT, grpc_timeout)?;
     let server = read(headers, &SERVER_TIMEOUT, server_timeout)?;
     Ok([grpc, server].into_iter().flatten().fold(limit, Duration::min))
+}
+
+/// The error of a request whose time is over.
+pub fn passed() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the deadline has passed")
 }
 
 fn read(
@@ -59,7 +64,7 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 }
 
 /// Decimal seconds, without a sign; more than a duration holds is its most.
-pub fn server_timeout(text: &str) -> Option<Duration> {
+fn server_timeout(text: &str) -> Option<Duration> {
     let text = text.trim();
     let is_decimal = text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
     let seconds: f64 = text.parse().ok().filter(|_| is_decimal)?;

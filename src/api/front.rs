@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,6 +14,7 @@ use tonic::service::Routes;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
+use super::coding::{self, Accepted};
 use super::docs::Docs;
 use super::grpc_web::GrpcWeb;
 use super::grpc_web::media::{Form, Media};
@@ -21,6 +23,7 @@ use super::handlers::Handlers;
 use super::legacy::Legacy;
 use super::request_id::RequestId;
 use super::transcode::Transcoder;
+use super::{deadline, status};
 
 /// The contract's services, guarded: what every door but the legacy one leads to.
 pub type Contract = Guard<Routes>;
@@ -33,17 +36,20 @@ pub struct Front {
     legacy: Arc<Legacy>,
     docs: Arc<Docs>,
     handlers: Arc<Handlers>,
+    request_timeout: Duration,
     draining: CancellationToken,
 }
 
 impl Front {
-    /// The doors to these. Once `draining` is cancelled, the service says that it is not ready.
+    /// The doors to these. A request gets `request_timeout` at most. Once `draining` is cancelled, the service says
+    /// that it is not ready.
     pub fn new(
         contract: Contract,
         http: Transcoder<Contract>,
         legacy: Legacy,
         docs: Docs,
         handlers: Arc<Handlers>,
+        request_timeout: Duration,
         draining: CancellationToken,
     ) -> Self {
         Self {
@@ -52,6 +58,7 @@ impl Front {
             legacy: Arc::new(legacy),
             docs: Arc::new(docs),
             handlers,
+            request_timeout,
             draining,
         }
     }
@@ -61,17 +68,44 @@ impl Front {
         if media.is_some() || is_rpc(request.uri().path()) {
             return self.call(media, request).await;
         }
+        let accepted = Accepted::read(request.headers());
+        if accepted.is_nothing() {
+            return self
+                .http
+                .not_acceptable("bodies in gzip, in zstd, or as they are");
+        }
+        let response = match coding::of(&request) {
+            Ok(None) => self.plain(request).await,
+            Ok(Some(coding)) => coding::decoded(request, coding, |request| self.plain(request)).await,
+            Err(coding::Unreadable) => self.http.unsupported_encoding(coding::TAKEN),
+        };
+        coding::encoded(response, accepted).await
+    }
+
+    /// Answers what is HTTP and nothing else, by its path.
+    async fn plain(self, request: Request<Body>) -> Response<Body> {
         match request.uri().path() {
             "/healthz" => probe(&request, true),
             "/readyz" => {
                 let is_ready = !self.draining.is_cancelled() && self.handlers.store_trouble().await.is_none();
                 probe(&request, is_ready)
             }
-            path if path == "/v1" || path.starts_with("/v1/") => unfailing(self.http.oneshot(request).await),
+            path if path == "/v1" || path.starts_with("/v1/") => self.transcoded(request).await,
             _ => match self.docs.answer(&request) {
                 Some(response) => response,
                 None => self.legacy.answer(request).await,
             },
+        }
+    }
+
+    /// Answers HTTP/JSON. The guard sees a call when its body has come; until then, the time is kept here.
+    async fn transcoded(self, request: Request<Body>) -> Response<Body> {
+        let time = deadline::timeout(request.headers(), self.request_timeout).unwrap_or(self.request_timeout);
+        let (http, id) = (self.http.clone(), RequestId::of(request.extensions()));
+        match tokio::time::timeout(time, self.http.oneshot(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => http.status(status::of(&deadline::passed(), id.as_str())),
         }
     }
 
@@ -145,11 +179,4 @@ fn probe(request: &Request<Body>, is_well: bool) -> Response<Body> {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
-}
-
-fn unfailing<T>(result: Result<T, Infallible>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(never) => match never {},
-    }
 }

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response};
 use prost_reflect::DescriptorPool;
+use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
@@ -176,6 +177,24 @@ impl<S> Transcoder<S> {
     #[must_use]
     pub fn unsupported_media_type(&self, message: &str) -> Response<Body> {
         self.refused(self.shared.refusals.unsupported_media_type(message))
+    }
+
+    /// 415 in the same form, for a body in a coding that cannot be read; `taken` lists those that can.
+    #[must_use]
+    pub fn unsupported_encoding(&self, taken: HeaderValue) -> Response<Body> {
+        self.refused(self.shared.refusals.unsupported_encoding(taken))
+    }
+
+    /// 406 in the same form.
+    #[must_use]
+    pub fn not_acceptable(&self, offered: &str) -> Response<Body> {
+        self.refused(self.shared.refusals.not_acceptable(offered))
+    }
+
+    /// A status in the same form, as if an RPC had ended with it.
+    #[must_use]
+    pub fn status(&self, status: Status) -> Response<Body> {
+        self.refused(status.into())
     }
 
     fn refused(&self, refusal: Refusal) -> Response<Body> {

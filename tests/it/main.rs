@@ -4,6 +4,8 @@
 mod actions;
 mod assistants;
 mod chat;
+mod coding;
+mod deadlines;
 mod described;
 mod description;
 mod doors;

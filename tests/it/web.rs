@@ -279,10 +279,12 @@ async fn every_answer_carries_the_headers_that_a_page_needs_to_read_it() {
         let request = client
             .request(method.parse().unwrap(), world.url(path))
             .header("origin", ORIGIN)
+            .header("x-request-id", "req-7")
             .header("content-type", content_type);
         let response = request.body(body).send().await.unwrap();
         assert_eq!(response.status(), status, "{method} {path}");
         let headers = response.headers();
+        assert_eq!(headers["x-request-id"], "req-7", "{method} {path}");
         assert_eq!(headers["access-control-allow-origin"], ORIGIN, "{method} {path}");
         assert_eq!(headers["access-control-allow-credentials"], "true");
         let exposed = headers["access-control-expose-headers"].to_str().unwrap();
