@@ -97,17 +97,21 @@ where
 
 /// The answer in the coding that its client likes best, if it is whole, of a kind that gets smaller, and not tiny.
 pub async fn encoded(mut response: Response<Body>, accepted: Accepted) -> Response<Body> {
-    let Some(length) = length(&response).filter(|_| is_compressible(response.headers())) else {
+    let Some(length) = length(&response) else {
         return response;
     };
     let is_worthwhile = length >= WORTHWHILE_BYTES;
+    let coding = accepted.best(is_worthwhile).filter(|_| length > 0);
+    if !(is_worthwhile || coding.is_some()) || !is_compressible(response.headers()) {
+        return response;
+    }
     if is_worthwhile {
         let vary = HeaderValue::from_static("accept-encoding");
         response.headers_mut().append(header::VARY, vary);
     }
-    match accepted.best(is_worthwhile) {
-        Some(coding) if length > 0 => compressed(response, coding).await,
-        _ => response,
+    match coding {
+        Some(coding) => compressed(response, coding).await,
+        None => response,
     }
 }
 
@@ -184,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_body_has_one_known_coding_or_none() {
-        let cases: [(&[&str], &str, Result<Option<Coding>, Unreadable>); 10] = [
+        type Read = Result<Option<Coding>, Unreadable>;
+        let cases: [(&[&str], &str, Read); 10] = [
             (&[], "x", Ok(None)),
             (&["identity"], "x", Ok(None)),
             (&["gzip"], "x", Ok(Some(Coding::Gzip))),

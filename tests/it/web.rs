@@ -218,7 +218,7 @@ async fn what_is_no_call_by_name_is_told_what_would_be() {
     let options = client.request(reqwest::Method::OPTIONS, world.url(CHAT));
     let options = options.send().await.unwrap();
     assert_eq!(
-        (options.status().as_u16(), &*options.headers()["allow"].as_bytes()),
+        (options.status().as_u16(), options.headers()["allow"].as_bytes()),
         (204, &b"OPTIONS, POST"[..])
     );
     world.stopped().await;

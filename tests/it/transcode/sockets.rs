@@ -1,5 +1,6 @@
 //! What goes on at the two ends of a connection: who does not read, and who leaves.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::ServiceExt as _;
@@ -52,21 +54,7 @@ async fn a_client_that_does_not_read_holds_the_service_back() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_stream_along() {
-    let shelf = Shelf::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
-    let bounds = Bounds {
-        max_connections: 10,
-        max_streams: 10,
-    };
-    let serving = tokio::spawn(listener::serve(
-        listener,
-        transcoder(shelf.clone()),
-        bounds,
-        stop.clone(),
-        stop.clone(),
-    ));
+    let (shelf, address, stop, serving) = served().await;
     for accept in ["text/event-stream", "application/x-ndjson"] {
         let mut client = TcpStream::connect(address).await.unwrap();
         let line = format!("GET /v1/events?how=hang HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\n\r\n");
@@ -88,6 +76,51 @@ async fn a_client_that_leaves_takes_its_stream_along() {
         let mut response = request.send().await.unwrap();
         assert!(response.chunk().await.unwrap().is_some());
         leaves(&shelf, || drop(response)).await;
+    }
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+/// The service behind the listener that everything comes through.
+async fn served() -> (Shelf, SocketAddr, CancellationToken, JoinHandle<()>) {
+    let shelf = Shelf::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let bounds = Bounds {
+        max_connections: 10,
+        max_streams: 10,
+    };
+    let serving = tokio::spawn(listener::serve(
+        listener,
+        transcoder(shelf.clone()),
+        bounds,
+        stop.clone(),
+        stop.clone(),
+    ));
+    (shelf, address, stop, serving)
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_an_error_of_its_own() {
+    let (_, address, stop, serving) = served().await;
+    let get =
+        |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n");
+    for (request, expected) in [
+        (get(&"/".repeat(64_000), ""), &["HTTP/1.1 404"][..]),
+        (get(&"/".repeat(70_000), ""), &["HTTP/1.1 414", "HTTP/1.1 431"]),
+        (
+            get("/v1/books/b", &format!("x-large: {}\r\n", "x".repeat(70_000))),
+            &["HTTP/1.1 431"],
+        ),
+        (get("/v1/books/b", ""), &["HTTP/1.1 200"]),
+    ] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        let answer = std::str::from_utf8(&answer).unwrap();
+        assert!(expected.contains(&answer), "{answer} instead of {expected:?}");
     }
     stop.cancel();
     serving.await.unwrap();
