@@ -13,6 +13,7 @@ use http::HeaderValue;
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
@@ -306,7 +307,8 @@ fn door(
         config.body_limit_bytes,
         config.request_timeout,
     );
-    let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), draining);
+    let time = config.request_timeout;
+    let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), time, draining);
     Ok(Cors::new(front, &origins(&config.cors_origins)?))
 }
 
@@ -351,15 +353,35 @@ fn routes(
     health: HealthServer<impl Health>,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let assistant = AssistantServiceServer::new(Assistant::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes);
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let threads = ThreadServiceServer::new(Threads::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes);
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let runs = RunServiceServer::new(Runs::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes);
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let resources = ResourceServiceServer::new(Resources::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes);
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let prompts = PromptServiceServer::new(Prompts::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes);
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)

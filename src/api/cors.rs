@@ -6,19 +6,24 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use tonic::body::Body;
-use tower::{Layer, Service};
+use tower::util::MapRequest;
+use tower::{Layer, Service, ServiceExt};
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Cors as Layered, CorsLayer};
 
 /// How long a browser may keep the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Headers that a page may read beside the safelisted ones.
-const EXPOSED: [HeaderName; 5] = [
+const EXPOSED: [HeaderName; 9] = [
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),
     HeaderName::from_static("x-request-id"),
     header::RETRY_AFTER,
+    header::ALLOW,
+    header::ETAG,
+    header::LOCATION,
+    header::WWW_AUTHENTICATE,
 ];
 
 /// Whose pages may call.
@@ -32,30 +37,32 @@ pub enum Origins {
 
 /// A service behind the CORS protocol.
 #[derive(Clone)]
-pub struct Cors<S> {
-    layered: Layered<S>,
-    bare: S,
-}
+pub struct Cors<S>(Layered<MapRequest<S, Unmasking>>);
 
-impl<S: Clone> Cors<S> {
+type Unmasking = fn(Request<Body>) -> Request<Body>;
+
+/// Marks an OPTIONS request that is no preflight.
+#[derive(Clone, Copy)]
+struct Masked;
+
+impl<S> Cors<S>
+where
+    S: Service<Request<Body>> + Clone,
+{
     /// Lets pages of these origins call `service`.
     pub fn new(service: S, origins: &Origins) -> Self {
-        let layer = CorsLayer::new().expose_headers(EXPOSED).max_age(MAX_AGE);
+        let layer = CorsLayer::new()
+            .allow_methods(AllowMethods::mirror_request())
+            .allow_headers(AllowHeaders::mirror_request())
+            .expose_headers(EXPOSED)
+            .max_age(MAX_AGE);
         let layer = match origins {
-            Origins::Any => layer
-                .allow_origin(AllowOrigin::any())
-                .allow_methods(AllowMethods::mirror_request())
-                .allow_headers(AllowHeaders::mirror_request()),
+            Origins::Any => layer.allow_origin(AllowOrigin::any()),
             Origins::Listed(listed) => layer
                 .allow_origin(AllowOrigin::list(listed.iter().cloned()))
-                .allow_methods(AllowMethods::mirror_request())
-                .allow_headers(AllowHeaders::mirror_request())
                 .allow_credentials(true),
         };
-        Self {
-            layered: layer.layer(service.clone()),
-            bare: service,
-        }
+        Self(layer.layer(service.map_request(unmask as Unmasking)))
     }
 }
 
@@ -65,21 +72,33 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = futures::future::Either<<Layered<S> as Service<Request<Body>>>::Future, S::Future>;
+    type Future = <Layered<MapRequest<S, Unmasking>> as Service<Request<Body>>>::Future;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.layered.poll_ready(context)
+        self.0.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The layer takes every OPTIONS for a preflight; one that is none asks for the resource's methods.
-        let is_preflight = request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        if request.method() == Method::OPTIONS && !is_preflight {
-            futures::future::Either::Right(self.bare.call(request))
-        } else {
-            futures::future::Either::Left(self.layered.call(request))
-        }
+        self.0.call(mask(request))
     }
+}
+
+/// The layer takes every OPTIONS for a preflight; one that is none asks for the resource's methods, and goes past it
+/// as something else.
+fn mask(mut request: Request<Body>) -> Request<Body> {
+    let is_preflight = request
+        .headers()
+        .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if request.method() == Method::OPTIONS && !is_preflight {
+        *request.method_mut() = Method::GET;
+        request.extensions_mut().insert(Masked);
+    }
+    request
+}
+
+fn unmask(mut request: Request<Body>) -> Request<Body> {
+    if request.extensions_mut().remove::<Masked>().is_some() {
+        *request.method_mut() = Method::OPTIONS;
+    }
+    request
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::run::error::Error;
+use crate::run::error::{Error, Reason};
 
 /// The gRPC deadline: digits and a unit, as the gRPC protocol over HTTP/2 has it.
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The HTTP deadline: decimal seconds.
-pub const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
+const SERVER_TIMEOUT: HeaderName = HeaderName::from_static("x-server-timeout");
 
-/// The longest `grpc-timeout` by its specification, in digits.
+/// The longest count in a `grpc-timeout` by its specification, in digits.
 const GRPC_TIMEOUT_DIGITS: usize = 8;
 
 /// How long the request may take: the least of `grpc-timeout`, `X-Server-Timeout` and `limit`.
@@ -23,6 +23,11 @@ pub fn timeout(headers: &HeaderMap, limit: Duration) -> Result<Duration, Error> 
     let grpc = read(headers, &GRPC_TIMEOUT, grpc_timeout)?;
     let server = read(headers, &SERVER_TIMEOUT, server_timeout)?;
     Ok([grpc, server].into_iter().flatten().fold(limit, Duration::min))
+}
+
+/// The error of a request whose time is over.
+pub fn passed() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the deadline has passed")
 }
 
 fn read(
@@ -41,10 +46,9 @@ fn read(
 
 fn grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty()
-        || digits.len() > GRPC_TIMEOUT_DIGITS
-        || !digits.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    // Eight digits of nanoseconds are not a tenth of a second, and there are clients that write nothing else.
+    let is_too_long = digits.len() > GRPC_TIMEOUT_DIGITS && unit != "n";
+    if digits.is_empty() || is_too_long || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let count: u64 = digits.parse().ok()?;
@@ -59,10 +63,10 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
     })
 }
 
-/// Decimal seconds, without a sign or an exponent; more than a duration holds is its most.
-pub fn server_timeout(text: &str) -> Option<Duration> {
+/// Decimal seconds, without a sign; more than a duration holds is its most.
+fn server_timeout(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let is_decimal = text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.');
     let seconds: f64 = text.parse().ok().filter(|_| is_decimal)?;
     Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
@@ -89,7 +93,13 @@ mod tests {
             (Some("1s"), None, None),
             (Some(""), None, None),
             (None, Some("-1"), None),
-            (None, Some("1e3"), None),
+            (Some("100000007n"), None, Some(100_000)),
+            (Some("99999999999999999999n"), None, None),
+            (None, Some("2e-1"), Some(200_000)),
+            (None, Some("1e400"), Some(10_000_000)),
+            (None, Some("1e"), None),
+            (None, Some("NaN"), None),
+            (None, Some("+1"), None),
             (None, Some("inf"), None),
             (None, Some("."), None),
         ];

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -67,13 +67,23 @@ impl Resource {
         }
     }
 
+    /// Whether the client has it already, in whatever coding.
+    fn is_known_by(&self, headers: &HeaderMap) -> bool {
+        let own = opaque(self.etag.to_str().unwrap_or_default());
+        let values = headers.get_all(header::IF_NONE_MATCH).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|tag| tag.trim() == "*" || opaque(tag) == own)
+    }
+
     fn answer(&self, request: &Request<Body>) -> Response<Body> {
         let is_head = match *request.method() {
             Method::GET => false,
             Method::HEAD => true,
             _ => return other_method(),
         };
-        let is_known = request.headers().get(header::IF_NONE_MATCH) == Some(&self.etag);
+        let is_known = self.is_known_by(request.headers());
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.etag.clone());
@@ -89,6 +99,11 @@ impl Resource {
         }
         response
     }
+}
+
+/// A tag without the mark of a weak one, which is all that this comparison leaves out.
+fn opaque(tag: &str) -> &str {
+    tag.trim().trim_start_matches("W/")
 }
 
 fn other_method() -> Response<Body> {

@@ -3,23 +3,27 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic_web::{GrpcWebLayer, GrpcWebService};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
+use super::coding::{self, Accepted};
 use super::docs::Docs;
+use super::grpc_web::GrpcWeb;
+use super::grpc_web::media::{Form, Media};
 use super::guard::Guard;
 use super::handlers::Handlers;
 use super::legacy::Legacy;
 use super::request_id::RequestId;
 use super::transcode::Transcoder;
+use super::{deadline, status};
 
 /// The contract's services, guarded: what every door but the legacy one leads to.
 pub type Contract = Guard<Routes>;
@@ -27,50 +31,105 @@ pub type Contract = Guard<Routes>;
 /// All doors.
 #[derive(Clone)]
 pub struct Front {
-    grpc: GrpcWebService<Contract>,
+    grpc: GrpcWeb<Contract>,
     http: Transcoder<Contract>,
     legacy: Arc<Legacy>,
     docs: Arc<Docs>,
     handlers: Arc<Handlers>,
+    request_timeout: Duration,
     draining: CancellationToken,
 }
 
 impl Front {
-    /// The doors to these. Once `draining` is cancelled, the service says that it is not ready.
+    /// The doors to these. A request gets `request_timeout` at most. Once `draining` is cancelled, the service says
+    /// that it is not ready.
     pub fn new(
         contract: Contract,
         http: Transcoder<Contract>,
         legacy: Legacy,
         docs: Docs,
         handlers: Arc<Handlers>,
+        request_timeout: Duration,
         draining: CancellationToken,
     ) -> Self {
         Self {
-            grpc: GrpcWebLayer::new().layer(contract),
+            grpc: GrpcWeb::new(contract),
             http,
             legacy: Arc::new(legacy),
             docs: Arc::new(docs),
             handlers,
+            request_timeout,
             draining,
         }
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
-        let path = request.uri().path();
-        if is_grpc(&request) {
-            return unfailing(self.grpc.oneshot(request).await);
+        let media = Media::of(request.headers());
+        if media.is_some() || is_rpc(request.uri().path()) {
+            return self.call(media, request).await;
         }
-        match path {
+        let accepted = Accepted::read(request.headers());
+        if accepted.is_nothing() {
+            return self
+                .http
+                .not_acceptable("bodies in gzip, in zstd, or as they are");
+        }
+        let response = match coding::of(&request) {
+            Ok(None) => self.plain(request).await,
+            Ok(Some(coding)) => coding::decoded(request, coding, |request| self.plain(request)).await,
+            Err(coding::Unreadable) => self.http.unsupported_encoding(coding::TAKEN),
+        };
+        coding::encoded(response, accepted).await
+    }
+
+    /// Answers what is HTTP and nothing else, by its path.
+    async fn plain(self, request: Request<Body>) -> Response<Body> {
+        match request.uri().path() {
             "/healthz" => probe(&request, true),
             "/readyz" => {
                 let is_ready = !self.draining.is_cancelled() && self.handlers.store_trouble().await.is_none();
                 probe(&request, is_ready)
             }
-            path if path == "/v1" || path.starts_with("/v1/") => unfailing(self.http.oneshot(request).await),
+            path if path == "/v1" || path.starts_with("/v1/") => self.transcoded(request).await,
             _ => match self.docs.answer(&request) {
                 Some(response) => response,
                 None => self.legacy.answer(request).await,
             },
+        }
+    }
+
+    /// Answers HTTP/JSON. The guard sees a call when its body has come; until then, the time is kept here.
+    async fn transcoded(self, request: Request<Body>) -> Response<Body> {
+        let time = deadline::timeout(request.headers(), self.request_timeout).unwrap_or(self.request_timeout);
+        let (http, id) = (self.http.clone(), RequestId::of(request.extensions()));
+        match tokio::time::timeout(time, self.http.oneshot(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(never)) => match never {},
+            Err(_) => http.status(status::of(&deadline::passed(), id.as_str())),
+        }
+    }
+
+    /// Answers what is for an RPC by its own name, or says that it is gRPC, which only that can be.
+    async fn call(self, media: Option<Media>, request: Request<Body>) -> Response<Body> {
+        const ALLOW: HeaderValue = HeaderValue::from_static("OPTIONS, POST");
+        match *request.method() {
+            Method::POST => {}
+            Method::OPTIONS => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response.headers_mut().insert(header::ALLOW, ALLOW);
+                return response;
+            }
+            _ => return self.http.other_method(ALLOW),
+        }
+        match media {
+            Some(media) if media.form == Form::Native && request.version() < Version::HTTP_2 => self
+                .http
+                .unsupported_media_type("grpc needs http/2: use grpc-web, or json, over http/1.1"),
+            Some(media) => self.grpc.answer(media, request).await,
+            None => self.http.unsupported_media_type(
+                "an rpc is called by its name with application/grpc or application/grpc-web",
+            ),
         }
     }
 }
@@ -99,16 +158,12 @@ impl Service<Request<Body>> for Front {
     }
 }
 
-/// Whether the request is gRPC or gRPC-Web, by its media type.
-fn is_grpc(request: &Request<Body>) -> bool {
-    const PREFIX: &[u8] = b"application/grpc";
-    let media_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.as_bytes());
-    media_type
-        .and_then(|media_type| media_type.get(..PREFIX.len()))
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+/// Whether the path is an RPC's own: `/package.Service/Method`.
+fn is_rpc(path: &str) -> bool {
+    let names = path.strip_prefix('/').and_then(|names| names.split_once('/'));
+    names.is_some_and(|(service, method)| {
+        service.contains('.') && !service.starts_with('.') && !method.is_empty() && !method.contains('/')
+    })
 }
 
 fn probe(request: &Request<Body>, is_well: bool) -> Response<Body> {
@@ -124,11 +179,4 @@ fn probe(request: &Request<Body>, is_well: bool) -> Response<Body> {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
-}
-
-fn unfailing<T>(result: Result<T, Infallible>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(never) => match never {},
-    }
 }

@@ -9,6 +9,7 @@ mod thread;
 use std::pin::Pin;
 
 use futures::stream::{Stream, StreamExt};
+use prost::Message;
 use tonic::{Response, Status};
 
 pub use self::assistant::Assistant;
@@ -24,14 +25,25 @@ use crate::run::error::Error;
 /// The events of a run, as tonic has streams.
 type EventStream = Pin<Box<dyn Stream<Item = Result<pb::RunEvent, Status>> + Send>>;
 
+/// Messages below this are sent as they are also to clients that take compressed ones, in bytes. Many do by default, and
+/// setting a compressor up costs more than it saves.
+const WORTHWHILE_BYTES: usize = 1024;
+
 fn streamed(events: Result<Events, Error>, id: RequestId) -> Result<Response<EventStream>, Status> {
     let events = events.map_err(|error| status::of(&error, id.as_str()))?;
     let events = events.map(move |event| event.map_err(|error| status::of(&error, id.as_str())));
-    Ok(Response::new(events.boxed()))
+    let mut response = Response::new(events.boxed());
+    // Nearly all events are small, and tonic decides for a stream as a whole.
+    response.disable_compression();
+    Ok(response)
 }
 
-fn answered<T>(result: Result<T, Error>, id: &RequestId) -> Result<Response<T>, Status> {
-    result
-        .map(Response::new)
-        .map_err(|error| status::of(&error, id.as_str()))
+fn answered<T: Message>(result: Result<T, Error>, id: &RequestId) -> Result<Response<T>, Status> {
+    let message = result.map_err(|error| status::of(&error, id.as_str()))?;
+    let is_small = message.encoded_len() < WORTHWHILE_BYTES;
+    let mut response = Response::new(message);
+    if is_small {
+        response.disable_compression();
+    }
+    Ok(response)
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
@@ -26,6 +26,12 @@ use tower::Service;
 use super::request_id::RequestId;
 use super::{deadline, status};
 use crate::run::error::{Error, Reason};
+
+/// The codings of messages that a server takes.
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// What tonic says of a message whose flag says that it is compressed, when the call's headers do not say how.
+const COMPRESSED_BUT_NOT_SO: &str = "compressed-flag but no grpc-encoding";
 
 /// The contract's services behind their guard.
 #[derive(Clone)]
@@ -75,7 +81,7 @@ where
             let response = match tokio::time::timeout_at(deadline, caught).await {
                 Ok(Ok(Ok(response))) => response,
                 Ok(Err(panic)) => return Ok(refusal(&panicked(panic.as_ref()), &id)),
-                Err(_) => return Ok(refusal(&too_late(), &id)),
+                Err(_) => return Ok(refusal(&deadline::passed(), &id)),
             };
             let response = explained(response, &id);
             Ok(response.map(|body| {
@@ -128,7 +134,7 @@ impl http_body::Body for GuardedBody {
             Ok(Poll::Ready(frame)) => return Poll::Ready(frame),
             Ok(Poll::Pending) => {
                 ready!(this.deadline.as_mut().poll(context));
-                too_late()
+                deadline::passed()
             }
             Err(panic) => panicked(panic.as_ref()),
         };
@@ -154,10 +160,6 @@ impl http_body::Body for GuardedBody {
     }
 }
 
-fn too_late() -> Error {
-    Error::new(Reason::DeadlineExceeded, "the deadline has passed")
-}
-
 fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -173,7 +175,16 @@ fn explained(response: Response<Body>, id: &RequestId) -> Response<Body> {
     let made_by_tonic = Status::from_header_map(response.headers())
         .filter(|status| status.code() != Code::Ok && status.details().is_empty());
     match made_by_tonic {
-        Some(status) => refusal(&explanation(&status), id),
+        Some(status) => {
+            let mut refused = refusal(&explanation(&status), id);
+            // It says how a client may compress, when it has just compressed otherwise.
+            if let Some(accepted) = response.headers().get(GRPC_ACCEPT_ENCODING) {
+                refused
+                    .headers_mut()
+                    .insert(GRPC_ACCEPT_ENCODING, accepted.clone());
+            }
+            refused
+        }
         None => response,
     }
 }
@@ -181,12 +192,15 @@ fn explained(response: Response<Body>, id: &RequestId) -> Response<Body> {
 fn explanation(status: &Status) -> Error {
     let text = status.message();
     match status.code() {
-        Code::Unimplemented => Error::new(
+        Code::Unimplemented if text.is_empty() => Error::new(
             Reason::Unimplemented,
             "there is no such method, or it is not served yet",
         ),
+        Code::Unimplemented => Error::new(Reason::Unimplemented, text),
         Code::OutOfRange | Code::ResourceExhausted => Error::new(Reason::RequestTooLarge, text),
         Code::Cancelled => Error::new(Reason::RunCancelled, "the request was broken off"),
+        // The one breach of the protocol for which gRPC itself prescribes the code.
+        Code::Internal if text.contains(COMPRESSED_BUT_NOT_SO) => Error::internal(status.clone()),
         Code::Internal | Code::InvalidArgument | Code::Unknown => Error::new(
             Reason::ValidationFailed,
             format!("the request cannot be read: {text}"),

@@ -103,16 +103,16 @@ impl Legacy {
         reply.unwrap_or_else(|refusal| refused(&refusal))
     }
 
-    /// How long the request may take: the lesser of what its caller and the operator say.
+    /// How long the request may take: the least of what its caller and the operator say.
     fn time(&self, headers: &HeaderMap) -> Result<Duration, Refusal> {
-        let Some(value) = headers.get(deadline::SERVER_TIMEOUT) else {
-            return Ok(self.request_timeout);
-        };
-        let text = String::from_utf8_lossy(value.as_bytes());
-        match deadline::server_timeout(&text) {
-            Some(time) => Ok(time.min(self.request_timeout)),
-            None => Err(fields::not_seconds(deadline::SERVER_TIMEOUT.as_str(), &text)),
-        }
+        deadline::timeout(headers, self.request_timeout).map_err(|error| {
+            let header = error
+                .violations()
+                .first()
+                .map_or("", |violation| &violation.field);
+            let value = headers.get(header).map_or(&b""[..], |value| value.as_bytes());
+            fields::not_a_timeout(header, &String::from_utf8_lossy(value))
+        })
     }
 
     async fn perform(&self, route: Route, request: Request<tonic::body::Body>) -> Result<Reply, Refusal> {

@@ -36,13 +36,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use prost_reflect::DescriptorPool;
+use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
 use bind::{Binding, BuildError};
-use error::Refusals;
+use error::{Refusal, Refusals};
 use query::Plus;
 use route::{Found, Router};
 use schema::Schema;
@@ -164,6 +165,40 @@ impl<S> Transcoder<S> {
             self.shared.router.find(&Method::OPTIONS, path, &mut Vec::new()),
             Found::Nothing
         )
+    }
+
+    /// 405 in the form of every other error, for a path that is not one of these routes but takes other methods.
+    #[must_use]
+    pub fn other_method(&self, allow: HeaderValue) -> Response<Body> {
+        self.refused(self.shared.refusals.other_method(allow))
+    }
+
+    /// 415 in the same form, for a body that no route of these is asked to read.
+    #[must_use]
+    pub fn unsupported_media_type(&self, message: &str) -> Response<Body> {
+        self.refused(self.shared.refusals.unsupported_media_type(message))
+    }
+
+    /// 415 in the same form, for a body in a coding that cannot be read; `taken` lists those that can.
+    #[must_use]
+    pub fn unsupported_encoding(&self, taken: HeaderValue) -> Response<Body> {
+        self.refused(self.shared.refusals.unsupported_encoding(taken))
+    }
+
+    /// 406 in the same form.
+    #[must_use]
+    pub fn not_acceptable(&self, offered: &str) -> Response<Body> {
+        self.refused(self.shared.refusals.not_acceptable(offered))
+    }
+
+    /// A status in the same form, as if an RPC had ended with it.
+    #[must_use]
+    pub fn status(&self, status: Status) -> Response<Body> {
+        self.refused(status.into())
+    }
+
+    fn refused(&self, refusal: Refusal) -> Response<Body> {
+        self.shared.refusals.response(&self.shared.schema, refusal)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct ApiSection {
     pub drain_grace: Duration,
 }
 
-/// Origins that browsers may come from; never with credentials.
+/// Origins that browsers may come from; with credentials only where they are listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// Any.

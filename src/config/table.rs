@@ -475,7 +475,7 @@ pub static API_CORS_ORIGINS: Key<Origins> = Key {
         env: "ASSISTD_CORS_ORIGINS",
         flag: None,
         default: Fallback::Value("*"),
-        help: "Origins whose pages may call the service from a browser, never with credentials",
+        help: "Origins whose pages may call the service from a browser, with credentials only where they are listed",
     },
     form: form::ORIGINS,
 };

@@ -4,6 +4,8 @@
 mod actions;
 mod assistants;
 mod chat;
+mod coding;
+mod deadlines;
 mod described;
 mod description;
 mod doors;
@@ -19,4 +21,6 @@ mod threads;
 mod tidy;
 mod transcode;
 mod vectors;
+mod web;
+mod web_call;
 mod world;

@@ -1,5 +1,8 @@
 //! HTTP/JSON in front of a small gRPC service that answers with what it was asked.
 
+mod bodies;
+mod sockets;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +24,7 @@ use http_body_util::{BodyExt as _, Full};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert_eq, proptest};
 use prost_reflect::DescriptorPool;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -39,13 +43,17 @@ fn pool(file: &str) -> DescriptorPool {
 struct Shelf {
     /// How many response bodies are being held.
     open: Arc<AtomicUsize>,
+    /// How many frames have been asked for.
+    asked: Arc<AtomicUsize>,
+    /// Told when a response body is let go.
+    left: Arc<Notify>,
 }
 
 /// Frames that are given one by one; counts itself as long as it lives.
 struct Script {
-    frames: std::vec::IntoIter<Frame<Bytes>>,
+    frames: Box<dyn Iterator<Item = Frame<Bytes>> + Send>,
     hangs: bool,
-    open: Arc<AtomicUsize>,
+    shelf: Shelf,
 }
 
 impl http_body::Body for Script {
@@ -56,6 +64,7 @@ impl http_body::Body for Script {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.shelf.asked.fetch_add(1, Ordering::SeqCst);
         match self.frames.next() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None if self.hangs => Poll::Pending,
@@ -66,7 +75,8 @@ impl http_body::Body for Script {
 
 impl Drop for Script {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.shelf.open.fetch_sub(1, Ordering::SeqCst);
+        self.shelf.left.notify_one();
     }
 }
 
@@ -101,6 +111,7 @@ impl Shelf {
         let mut hangs = false;
         let frames = match path {
             _ if has("refuse-at-once") => return overloaded().into_http(),
+            _ if has("who-are-you") => return Status::unauthenticated("no token").into_http(),
             _ if has("unknown-detail") => {
                 let any = b"\x0a\x0etype.test/Nope\x12\x02\x01\x02";
                 let status = [
@@ -119,6 +130,17 @@ impl Shelf {
                 hangs = true;
                 vec![event(1, "a")]
             }
+            "/shelf.v1.Shelf/Watch" if has("flood") => {
+                let frames = Box::new(std::iter::repeat_with(|| event(1, &"x".repeat(100))));
+                return self.streamed(frames, false);
+            }
+            "/shelf.v1.Shelf/Download" => {
+                // Each is an HttpBody: its content type is field 1, its data field 2.
+                let data = |text: &str| Frame::data(framed(text.as_bytes()));
+                let mut frames = vec![data("\n\x08text/csv\x12\x04a,b\n"), data("\x12\x04c,d\n")];
+                frames.extend((!has("cut")).then(|| trailers(&Status::ok(""))));
+                frames
+            }
             "/shelf.v1.Shelf/Watch" if has("echo") => {
                 vec![Frame::data(framed(message)), trailers(&Status::ok(""))]
             }
@@ -130,21 +152,26 @@ impl Shelf {
             ],
             _ => vec![Frame::data(framed(message)), trailers(&Status::ok(""))],
         };
+        let mut response = self.streamed(Box::new(frames.into_iter()), hangs);
+        for name in ["authorization", "team", "cookie", "key-bin"] {
+            if let Some(value) = headers.get(name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        response
+    }
+
+    fn streamed(&self, frames: Box<dyn Iterator<Item = Frame<Bytes>> + Send>, hangs: bool) -> Response<Body> {
         self.open.fetch_add(1, Ordering::SeqCst);
         let body = Script {
-            frames: frames.into_iter(),
+            frames,
             hangs,
-            open: Arc::clone(&self.open),
+            shelf: self.clone(),
         };
         let mut response = Response::new(Body::new(body));
         response
             .headers_mut()
             .insert("content-type", HeaderValue::from_static("application/grpc"));
-        for name in ["authorization", "team", "cookie"] {
-            if let Some(value) = headers.get(name) {
-                response.headers_mut().insert(name, value.clone());
-            }
-        }
         response
     }
 }
@@ -337,6 +364,14 @@ async fn http_has_its_own_errors_with_their_own_statuses() {
             "",
             (501, "CLIENT_STREAMING_UNSUPPORTED"),
         ),
+        ("POST /v1/talk", "", "", "", (501, "CLIENT_STREAMING_UNSUPPORTED")),
+        (
+            "POST /v1/talk",
+            "application/json",
+            "text/event-stream",
+            "{}",
+            (501, "CLIENT_STREAMING_UNSUPPORTED"),
+        ),
         (
             "POST /v1/books",
             "text/plain",
@@ -497,6 +532,7 @@ async fn metadata_passes_both_ways() {
     for (name, value) in [
         ("authorization", "Bearer t"),
         ("grpc-metadata-team", "red"),
+        ("grpc-metadata-key-bin", "-_8="),
         ("cookie", "c=1"),
     ] {
         request
@@ -511,10 +547,68 @@ async fn metadata_passes_both_ways() {
     );
     assert_eq!(headers["grpc-metadata-team"], "red");
     assert_eq!(
+        headers["grpc-metadata-key-bin"], "+/8",
+        "bytes are written as grpc writes them"
+    );
+    assert_eq!(
         headers["grpc-metadata-shelf-time"], "1ms",
         "trailers come back too"
     );
     assert!(!headers.contains_key("grpc-metadata-cookie") && !headers.contains_key("grpc-status"));
+}
+
+#[tokio::test]
+async fn metadata_that_is_no_bytes_but_should_be_is_refused() {
+    let mut request = request("GET /v1/books/b", "");
+    let headers = request.headers_mut();
+    headers.insert("grpc-metadata-key-bin", HeaderValue::from_static("a b"));
+    let response = send(request).await;
+    assert_eq!(response.status(), 400);
+    let json: Value = serde_json::from_str(&text(response).await).unwrap();
+    let violation = &json["error"]["details"][1]["fieldViolations"][0];
+    assert_eq!(violation["field"], "grpc-metadata-key-bin", "{json}");
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_told_how_to_say_who_it_is() {
+    let response = send(request("GET /v1/books/who-are-you", "")).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    let json: Value = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!(json["error"]["status"], "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn the_method_is_the_one_of_the_request_line() {
+    for (name, value) in [
+        ("x-http-method-override", "GET"),
+        ("x-http-method", "GET"),
+        ("x-method-override", "GET"),
+    ] {
+        let mut request = request("POST /v1/books/b", "");
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+        assert_eq!(send(request).await.status(), 405, "{name}");
+    }
+    assert_eq!(
+        send(request("POST /v1/books/b?_method=GET", "")).await.status(),
+        405
+    );
+}
+
+#[tokio::test]
+async fn a_path_of_nothing_but_slashes_leads_nowhere() {
+    for path in ["/".repeat(64_000), "/v1".to_owned() + &"/".repeat(64_000)] {
+        let response = send(request(&format!("GET {path}"), "")).await;
+        assert_eq!(response.status(), 404);
+    }
+    let many = format!("GET /v1/files{}", "/a".repeat(30_000));
+    assert_eq!(
+        send(request(&many, "")).await.status(),
+        200,
+        "but many segments may"
+    );
 }
 
 async fn watch(how: &str, accept: &'static str) -> Response<Body> {
@@ -610,7 +704,7 @@ fn the_routes_can_be_listed_and_looked_up() {
         ("GET", "/v1/{name=shelves/*/books/*}")
     );
     assert_eq!((first.rpc, first.body), ("shelf.v1.Shelf.GetBook", ""));
-    assert_eq!(transcoder.routes().count(), 11);
+    assert_eq!(transcoder.routes().count(), 14);
     assert!(transcoder.contains_path("/v1/collect") && !transcoder.contains_path("/healthz"));
 }
 
@@ -649,6 +743,18 @@ fn a_rule_that_cannot_be_served_names_its_rpc() {
         (
             &["get: \"/a/{a=**}/b\""][..],
             "bad.S.R0: \"/a/{a=**}/b\": ** is not the last segment",
+        ),
+        (&["get: \"a\""], "bad.S.R0: \"a\": "),
+        (&["get: \"/a//b\""], "bad.S.R0: \"/a//b\": "),
+        (&["get: \"/a/\""], "bad.S.R0: \"/a/\": "),
+        (&["get: \"/a/{a\""], "bad.S.R0: \"/a/{a\": "),
+        (&["get: \"/a/{a=}\""], "bad.S.R0: \"/a/{a=}\": "),
+        (&["get: \"/a/x{a}\""], "bad.S.R0: \"/a/x{a}\": "),
+        (&["get: \"/a/{a={m.a=*}}\""], "bad.S.R0: \"/a/{a={m.a=*}}\": "),
+        (&["get: \"/{a}/{a}\""], "bad.S.R0: \"/{a}/{a}\": "),
+        (
+            &["get: \"/a\" additional_bindings { get: \"/b/**/c\" }"],
+            "bad.S.R0: \"/b/**/c\": ** is not the last segment",
         ),
         (
             &["get: \"/a/{list}\""],

@@ -66,8 +66,12 @@ impl AssistantService for Assistant {
         answered(self.handlers.call_tool(request.into_inner()).await, &id)
     }
 
-    async fn health(&self, _: Request<pb::HealthRequest>) -> Result<Response<pb::HealthResponse>, Status> {
-        Ok(Response::new(self.handlers.health().await))
+    async fn health(
+        &self,
+        request: Request<pb::HealthRequest>,
+    ) -> Result<Response<pb::HealthResponse>, Status> {
+        let id = RequestId::of(request.extensions());
+        answered(Ok(self.handlers.health().await), &id)
     }
 
     async fn create_assistant(

@@ -113,12 +113,12 @@ impl Call {
     }
 }
 
-/// 422 for a header that is not a number of seconds.
-pub fn not_seconds(header: &str, value: &str) -> Refusal {
+/// 422 for a header that says no time.
+pub fn not_a_timeout(header: &str, value: &str) -> Refusal {
     Refusal::fields(vec![json!({
-        "type": "float_parsing",
+        "type": "timeout_parsing",
         "loc": ["header", header],
-        "msg": "Input should be a valid number, unable to parse string as a number",
+        "msg": "Input should be a valid timeout",
         "input": value,
     })])
 }

@@ -81,7 +81,7 @@ where
     *call.method_mut() = Method::POST;
     *call.version_mut() = Version::HTTP_2;
     *call.uri_mut() = binding.rpc.path.clone().into();
-    *call.headers_mut() = headers::to_grpc(&head.headers);
+    *call.headers_mut() = headers::to_grpc(&head.headers).map_err(|name| shared.refusals.not_bytes(&name))?;
     *call.extensions_mut() = head.extensions;
     let response = match inner.oneshot(call).await {
         Ok(response) => response,

@@ -117,6 +117,14 @@ impl Refusals {
         )
     }
 
+    /// 415: the body is in a coding that is not taken; `taken` lists those that are.
+    #[must_use]
+    pub fn unsupported_encoding(&self, taken: HeaderValue) -> Refusal {
+        let mut refusal = self.unsupported_media_type("the body is in a coding that is not taken");
+        refusal.headers.insert(header::ACCEPT_ENCODING, taken);
+        refusal
+    }
+
     /// 413: the body is larger than the limit.
     #[must_use]
     pub fn too_large(&self, limit_bytes: usize) -> Refusal {
@@ -166,6 +174,15 @@ impl Refusals {
             details.add_bad_request_violation(violation.field, violation.description);
         }
         self.detailed(StatusCode::BAD_REQUEST, Code::InvalidArgument, message, details)
+    }
+
+    /// 400: a header that should hold bytes does not.
+    #[must_use]
+    pub fn not_bytes(&self, header: &HeaderName) -> Refusal {
+        self.violations(vec![Violation {
+            field: header.as_str().to_owned(),
+            description: "not base64".to_owned(),
+        }])
     }
 
     /// 400: the JSON body is not as it should be.

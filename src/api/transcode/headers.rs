@@ -1,6 +1,10 @@
 //! HTTP headers to gRPC metadata and back.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use super::scalar;
 
 /// Headers that reach the RPC under their own names. Everything else a client can send is either the
 /// transport's business or needs the prefix.
@@ -34,20 +38,45 @@ const RETURNED: [&str; 9] = [
 
 const PREFIX: &str = "grpc-metadata-";
 
+/// What the names of metadata end with that holds bytes, in base64.
+const BINARY: &str = "-bin";
+
 /// The headers of the gRPC request that an HTTP request becomes.
-#[must_use]
-pub fn to_grpc(headers: &HeaderMap) -> HeaderMap {
+///
+/// # Errors
+/// The name of a header that should hold bytes, and does not.
+pub fn to_grpc(headers: &HeaderMap) -> Result<HeaderMap, HeaderName> {
     let mut metadata = HeaderMap::with_capacity(headers.len() + 2);
     metadata.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     metadata.insert(header::TE, HeaderValue::from_static("trailers"));
     for (name, value) in headers {
         if PASSED.contains(&name.as_str()) {
             metadata.append(name.clone(), value.clone());
-        } else if let Some(name) = prefixed(name) {
-            metadata.append(name, value.clone());
+        } else if let Some(key) = prefixed(name) {
+            let value = if key.as_str().ends_with(BINARY) {
+                binary(value).ok_or_else(|| name.clone())?
+            } else {
+                value.clone()
+            };
+            metadata.append(key, value);
         }
     }
-    metadata
+    Ok(metadata)
+}
+
+/// Bytes as gRPC writes them in headers: whichever base64 the client has written, and each of several values for
+/// itself.
+fn binary(value: &HeaderValue) -> Option<HeaderValue> {
+    let mut written = String::with_capacity(value.len());
+    for (index, part) in value.to_str().ok()?.split(',').enumerate() {
+        if index > 0 {
+            written.push(',');
+        }
+        let mut bytes = Vec::new();
+        scalar::decode_base64(&mut bytes, part.trim()).ok()?;
+        STANDARD_NO_PAD.encode_string(bytes, &mut written);
+    }
+    HeaderValue::try_from(written).ok()
 }
 
 /// The metadata key behind the prefix; none for keys that are not the caller's to set.
@@ -116,15 +145,39 @@ mod tests {
             ("grpc-metadata-authorization", "Bearer y"),
             ("grpc-metadata-content-type", "text/plain"),
             ("grpc-encoding", "gzip"),
-        ]));
+        ]))
+        .unwrap();
         let expected = map(&[
             ("content-type", "application/grpc"),
             ("te", "trailers"),
             ("authorization", "Bearer x"),
             ("team", "red"),
-            ("key-bin", "AQI="),
+            ("key-bin", "AQI"),
         ]);
         assert_eq!(metadata, expected);
+    }
+
+    #[test]
+    fn bytes_are_read_in_any_base64_and_nothing_else() {
+        for (written, expected) in [
+            ("AQI=", Some("AQI")),
+            ("AQI", Some("AQI")),
+            ("-_8=", Some("+/8")),
+            ("AQI=, AwQ=", Some("AQI,AwQ")),
+            ("", Some("")),
+            ("A", None),
+            ("a b", None),
+            ("{}", None),
+        ] {
+            let metadata = to_grpc(&map(&[("grpc-metadata-key-bin", written)]));
+            let read = metadata.map(|metadata| metadata["key-bin"].clone());
+            let name = HeaderName::from_static("grpc-metadata-key-bin");
+            assert_eq!(
+                read,
+                expected.map(HeaderValue::from_static).ok_or(name),
+                "{written}"
+            );
+        }
     }
 
     #[test]

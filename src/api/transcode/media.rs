@@ -80,12 +80,8 @@ fn quality(headers: &HeaderMap, kind: &str, subtype: &str) -> u16 {
 /// What is wrong with the headers of a JSON body, if anything.
 #[must_use]
 pub fn refused_json(headers: &HeaderMap) -> Option<&'static str> {
-    if let Some(problem) = refused_encoding(headers) {
-        return Some(problem);
-    }
     let value = headers.get(header::CONTENT_TYPE)?;
-    let media: Option<Mime> = value.to_str().ok().and_then(|value| value.parse().ok());
-    let Some(media) = media else {
+    let Some(media) = value.to_str().ok().and_then(parsed) else {
         return Some("malformed content-type");
     };
     let is_json = media.subtype() == mime::JSON || media.suffix() == Some(mime::JSON);
@@ -98,11 +94,19 @@ pub fn refused_json(headers: &HeaderMap) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the encoding of a body, if anything.
+/// A media type. There may be blanks around its semicolons, which the parser does not take.
+fn parsed(text: &str) -> Option<Mime> {
+    text.parse().ok().or_else(|| {
+        let parts: Vec<&str> = text.split(';').map(str::trim).collect();
+        parts.join(";").parse().ok()
+    })
+}
+
+/// Whether a body is in some coding, which is none of a transcoder's business.
 #[must_use]
-pub fn refused_encoding(headers: &HeaderMap) -> Option<&'static str> {
-    let encoding = headers.get(header::CONTENT_ENCODING)?;
-    (!encoding.as_bytes().eq_ignore_ascii_case(b"identity")).then_some("the body must not be encoded")
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 #[cfg(test)]
@@ -157,6 +161,7 @@ mod tests {
             ("application/json", true),
             ("Application/JSON; charset=UTF-8", true),
             ("application/merge-patch+json", true),
+            (" application/json ; charset=utf-8 ;", true),
             ("application/json; charset=latin1", false),
             ("text/plain", false),
             ("application/x-www-form-urlencoded", false),

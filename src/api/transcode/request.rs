@@ -1,7 +1,7 @@
 //! An HTTP request into the message that the RPC takes.
 
 use bytes::{Buf as _, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
@@ -98,10 +98,10 @@ pub fn message(shared: &Shared, binding: &Binding, parts: &Parts<'_>) -> Result<
 
 fn put_body(shared: &Shared, binding: &Binding, parts: &Parts<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let (schema, refusals, input) = (&shared.schema, &shared.refusals, binding.rpc.input);
+    if !parts.body.is_empty() && media::is_encoded(parts.headers) {
+        return Err(refusals.unsupported_encoding(HeaderValue::from_static("identity")));
+    }
     if binding.body.is_raw(schema, input) {
-        if let Some(problem) = media::refused_encoding(parts.headers) {
-            return Err(refusals.unsupported_media_type(problem));
-        }
         let content_type = parts.headers.get(http::header::CONTENT_TYPE);
         raw::put(schema, input, binding.body, content_type, parts.body, out);
         return Ok(());

@@ -24,17 +24,25 @@ pub type Reason = Cow<'static, str>;
 /// # Errors
 /// When it is not base64.
 pub fn put_base64(out: &mut Vec<u8>, text: &str) -> Result<(), Reason> {
+    let start = wire::open(out);
+    decode_base64(out, text)?;
+    wire::close(out, start);
+    Ok(())
+}
+
+/// Appends the bytes of base64, standard or URL-safe, padded or not.
+///
+/// # Errors
+/// When it is not base64.
+pub fn decode_base64(out: &mut Vec<u8>, text: &str) -> Result<(), Reason> {
     let engine = if text.contains(['-', '_']) {
         URL_SAFE
     } else {
         STANDARD
     };
-    let start = wire::open(out);
     engine
         .decode_vec(text, out)
-        .map_err(|_| Reason::Borrowed("not base64"))?;
-    wire::close(out, start);
-    Ok(())
+        .map_err(|_| Reason::Borrowed("not base64"))
 }
 
 /// Appends the base64 of the bytes, in the standard alphabet with padding.
