@@ -7,6 +7,7 @@ mod chat;
 mod described;
 mod description;
 mod doors;
+mod every_door;
 mod legacy;
 mod library;
 mod mcp;
