@@ -8,6 +8,7 @@ mod described;
 mod description;
 mod doors;
 mod every_door;
+mod hostile;
 mod legacy;
 mod library;
 mod mcp;
