@@ -229,9 +229,10 @@ impl Error {
         Self::new(Reason::Internal, "internal error").caused_by(cause)
     }
 
-    /// Adds a fact that a program can act on.
+    /// Adds a fact that a program can act on. A fact of the same name gives way to it.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.metadata.retain(|(name, _)| *name != key);
         self.metadata.push((key, value.into()));
         self
     }

@@ -15,7 +15,7 @@ use tonic_types::StatusExt;
 use crate::world::{self, PATIENCE, World};
 
 /// The built-in tools, about which somebody is to be asked.
-fn asking(config: &mut assistd::config::Config) {
+pub fn asking(config: &mut assistd::config::Config) {
     config.mcp = world::mcp(&json!({"mcpServers": {"builtin": {
         "command": world::program(),
         "args": ["mcp-server"],

@@ -144,6 +144,72 @@ async fn answers_are_as_the_document_says() {
     world.stopped().await;
 }
 
+/// The document as it binds a request: what is read only need not be there, even where an answer must have it.
+fn for_requests(mut document: Value) -> Value {
+    for schema in document["components"]["schemas"]
+        .as_object_mut()
+        .unwrap()
+        .values_mut()
+    {
+        let properties = schema["properties"].clone();
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|name| properties[name.as_str().unwrap()]["readOnly"] != true);
+        }
+    }
+    document
+}
+
+#[tokio::test]
+async fn requests_have_examples_that_fit_and_fields_say_how_they_behave() {
+    let world = World::new(Script::stand_in()).await;
+    let document = document(&world).await;
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["ChatRequest"]["required"], json!(["message"]));
+    let run = &schemas["Run"]["properties"];
+    assert_eq!(
+        (&run["state"]["readOnly"], &run["model"]["readOnly"]),
+        (&json!(true), &Value::Null)
+    );
+    let of_requests = for_requests(document.clone());
+    let operations = document["paths"].as_object().unwrap().values();
+    let operations: Vec<&Value> = operations
+        .flat_map(|verbs| verbs.as_object().unwrap().values())
+        .collect();
+    let mut bodies = 0;
+    for operation in &operations {
+        let id = &operation["operationId"];
+        for status in ["400", "404", "413", "415", "429", "501", "503", "504"] {
+            let error = &operation["responses"][status]["$ref"];
+            assert_eq!(error, "#/components/responses/Error", "{id} {status}");
+        }
+        let body = &operation["requestBody"]["content"]["application/json"];
+        if body.is_null() {
+            continue;
+        }
+        bodies += 1;
+        let reference = body["schema"]["$ref"].as_str().unwrap();
+        let component = reference.rsplit('/').next().unwrap();
+        let problems: Vec<String> = validator(&of_requests, component)
+            .iter_errors(&body["example"])
+            .map(|error| error.to_string())
+            .collect();
+        assert_eq!(problems, Vec::<String>::new(), "{id}: {}", body["example"]);
+    }
+    assert!(bodies > 5 && operations.len() > 30);
+    for id in ["StreamChat", "WatchRun"] {
+        let stream = operations.iter().find(|one| one["operationId"] == id).unwrap();
+        let content = stream["responses"]["200"]["content"].as_object().unwrap();
+        let forms: Vec<&String> = content.keys().collect();
+        assert_eq!(forms, ["text/event-stream", "application/x-ndjson"], "{id}");
+        let event = &content["text/event-stream"]["schema"]["properties"];
+        assert_eq!(
+            event["data"]["contentSchema"], content["application/x-ndjson"]["schema"],
+            "{id}"
+        );
+    }
+    world.stopped().await;
+}
+
 #[tokio::test]
 async fn the_document_is_cached_by_its_tag_and_the_page_needs_nobody_else() {
     let world = World::new(Script::stand_in()).await;

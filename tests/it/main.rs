@@ -9,6 +9,8 @@ mod deadlines;
 mod described;
 mod description;
 mod doors;
+mod every_door;
+mod hostile;
 mod legacy;
 mod library;
 mod mcp;

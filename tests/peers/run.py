@@ -18,8 +18,8 @@ import traceback
 
 from service import ROOT
 
-MODULES = ["described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "web"]
-PATIENCE_SECONDS = 120
+MODULES = ["described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "web", "browser"]
+PATIENCE_SECONDS = 300
 
 
 def generate_stubs(into):

@@ -131,8 +131,9 @@ impl Refusals {
         let message = format!("the body is larger than {limit_bytes} bytes");
         self.build(
             StatusCode::PAYLOAD_TOO_LARGE,
-            Code::InvalidArgument,
-            "BODY_TOO_LARGE",
+            // What gRPC itself calls a message beyond the limit.
+            Code::ResourceExhausted,
+            "REQUEST_TOO_LARGE",
             message,
         )
     }

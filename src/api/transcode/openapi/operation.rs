@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use http::StatusCode;
 use prost_reflect::{
     DescriptorPool, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor,
 };
@@ -278,11 +279,20 @@ fn responses(binding: &Binding, method: &MethodDescriptor, schemas: &mut Schemas
     json!(responses)
 }
 
-/// The statuses of gRPC's codes, as the transcoder has them. What arises before a method is called (405, 406, 413,
-/// 415, …) is under `default`.
+/// What a request can be answered before its method is called: 406, 413 and 415.
+const BEFORE_THE_CALL: [StatusCode; 3] = [
+    StatusCode::NOT_ACCEPTABLE,
+    StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+];
+
+/// Every status of an error that the transcoder gives: those of gRPC's codes, and its own. What somebody on the way
+/// says is under `default`.
 fn error_statuses() -> Vec<u16> {
-    let mut statuses: Vec<u16> = (1..=16)
-        .map(|code| http_status(Code::from_i32(code)).as_u16())
+    let of_codes = (1..=16).map(|code| http_status(Code::from_i32(code)));
+    let mut statuses: Vec<u16> = of_codes
+        .chain(BEFORE_THE_CALL)
+        .map(|status| status.as_u16())
         .collect();
     statuses.sort_unstable();
     statuses.dedup();
