@@ -1,6 +1,8 @@
 //! The engine with ports that do as they are told, on paused time.
 
 mod archive;
+mod interleavings;
+mod players;
 mod several;
 
 use std::collections::VecDeque;
