@@ -48,6 +48,9 @@ mod writer;
 /// How often opening a run starts over, because the thread has grown since it was read.
 const ATTEMPT_LIMIT: usize = 16;
 
+/// Events that are given at once: whoever watches and does not read holds no more.
+const EVENT_LIMIT: usize = 512;
+
 /// Runs whose events, and request ids, that are swept in one transaction.
 const SWEEP_LIMIT: i64 = 32;
 
@@ -221,6 +224,7 @@ impl Store for Sqlite {
             last = last.max(event.sequence());
             is_next
         });
+        stored.truncate(EVENT_LIMIT);
         let elsewhere = if stored.iter().any(chunk::Stored::needs_elsewhere) {
             let messages = self.readers.run_messages(run).await?;
             let steps = self.readers.all_run_steps(run).await?;

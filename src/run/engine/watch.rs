@@ -71,6 +71,11 @@ impl Watch {
         &self.thread
     }
 
+    /// The sequence of the last event that was given out, or after which the watch began.
+    pub fn last_sequence(&self) -> u64 {
+        self.after
+    }
+
     /// The next event: waits for it if it has not happened yet. Nothing follows the terminal event.
     ///
     /// Dropping the future loses nothing.

@@ -19,8 +19,9 @@ use crate::store::row;
 use super::decode::{self, message_columns, run_columns};
 use super::readers::Readers;
 
-/// Chunks of events that are read at once.
+/// Chunks of events that are read at once: so many, and no more once they are so many bytes.
 const CHUNK_LIMIT: i64 = 64;
+const CHUNK_LIMIT_BYTES: i64 = 32 * 1024;
 
 const HISTORY: &str = concat!(
     "SELECT ",
@@ -100,8 +101,14 @@ const STEPS: Section = Section {
     key: ("s.place", "s.run"),
 };
 
-const CHUNKS: &str = "SELECT e.chunk FROM runs r JOIN events e ON e.run = r.number \
-                      WHERE r.id = ? AND e.last_sequence > ? ORDER BY e.last_sequence LIMIT ?";
+/// A reader may hold on to what it is given for as long as it likes, so it is not given much.
+const CHUNKS: &str = "\
+    WITH sizes AS (\
+        SELECT e.run, e.last_sequence, octet_length(e.chunk) AS size FROM runs r JOIN events e ON e.run = r.number \
+        WHERE r.id = ? AND e.last_sequence > ? ORDER BY e.last_sequence LIMIT ?), \
+    sums AS (SELECT run, last_sequence, sum(size) OVER (ORDER BY last_sequence) - size AS before FROM sizes) \
+    SELECT e.chunk FROM sums s JOIN events e ON e.run = s.run AND e.last_sequence = s.last_sequence \
+    WHERE s.before < ? ORDER BY s.last_sequence";
 
 const KEPT_EVENTS: &str = "SELECT last_sequence, has_events FROM runs WHERE id = ?";
 
@@ -224,6 +231,7 @@ impl Readers {
         let mut arguments = named([run.as_str()])?;
         add(&mut arguments, after)?;
         add(&mut arguments, CHUNK_LIMIT)?;
+        add(&mut arguments, CHUNK_LIMIT_BYTES)?;
         let rows = self.rows(CHUNKS, arguments).await?;
         all(&rows, |row| decode::column(row, "chunk"))
     }
