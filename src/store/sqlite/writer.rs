@@ -201,8 +201,11 @@ impl Scribe {
                 connection.execute("ROLLBACK").await.ok();
                 if let Failure::Sqlite(cause) = &failure {
                     if let Some(trouble) = fault::trouble(cause) {
-                        tracing::error!(error = %cause, "the store cannot be written");
-                        self.set_trouble(Some(trouble));
+                        if self.set_trouble(Some(trouble)) == Some(trouble) {
+                            tracing::debug!(error = %cause, "the store still cannot be written");
+                        } else {
+                            tracing::error!(error = %cause, "the store cannot be written");
+                        }
                     }
                     if fault::breaks_connection(cause) {
                         self.reconnect(&mut connection).await;
@@ -213,8 +216,10 @@ impl Scribe {
         }
     }
 
-    fn set_trouble(&self, trouble: Option<&'static str>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Gives back what it was before.
+    fn set_trouble(&self, trouble: Option<&'static str>) -> Option<&'static str> {
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut known, trouble)
     }
 
     async fn reconnect(&self, connection: &mut SqliteConnection) {
