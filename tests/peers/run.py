@@ -18,7 +18,7 @@ import traceback
 
 from service import ROOT
 
-MODULES = ["described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "web"]
+MODULES = ["described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "crashes", "disks", "watchers", "web"]
 PATIENCE_SECONDS = 120
 
 
