@@ -27,7 +27,7 @@ ci:
 soak seed="1":
     cargo build
     cd tests/peers && CRASH_ROUNDS=200 CRASH_SEED={{seed}} python3 -c "import crashes; crashes.check_a_run_survives_kill_9_at_every_step()"
-    ASSISTD_TEST_CASES=5000 cargo test --lib whoever_dies
+    PROPTEST_CASES=5000 cargo test --lib whoever_dies
 
 # The figures of docs/benchmarks.md, on this machine.
 bench:

@@ -23,9 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// In which every run is over: longer than any may work and wait, and than those before it on its thread may.
 const END: Duration = Duration::from_hours(48);
 
-/// How often the whole is played, unless the environment says otherwise.
-const CASES: u32 = 96;
-
 /// What happens, and how many milliseconds after what came before.
 type Moves = Vec<(u64, Move)>;
 
@@ -245,7 +242,9 @@ impl Process {
                             }
                             handles.lock().unwrap().push(handle);
                         }
-                        Some(Ok(Begun::Elsewhere(_) | Begun::Past(_))) => scene.offend("a new run is a past one"),
+                        Some(Ok(Begun::Elsewhere(_) | Begun::Past(_))) => {
+                            scene.offend("a new run is a past one")
+                        }
                         Some(Err(error)) => expect(
                             &scene,
                             "a begin",
@@ -618,15 +617,13 @@ fn check_effects(scene: &Scene, runs: &BTreeMap<RunId, super::archive::Volume>) 
     Ok(())
 }
 
+/// As many cases as usual, or as `PROPTEST_CASES` says.
 fn config() -> Config {
-    let cases = std::env::var("ASSISTD_TEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok());
     Config {
         max_shrink_iters: 2_000,
         // What fails is printed, with its seed.
         failure_persistence: None,
-        ..Config::with_cases(cases.unwrap_or(CASES))
+        ..Config::default()
     }
 }
 
