@@ -23,6 +23,12 @@ lint:
 ci:
     bash .ci/run
 
+# 200 deaths by `kill -9` at every step of a run; another seed, other moments.
+soak seed="1":
+    cargo build
+    cd tests/peers && CRASH_ROUNDS=200 CRASH_SEED={{seed}} python3 -c "import crashes; crashes.check_a_run_survives_kill_9_at_every_step()"
+    PROPTEST_CASES=5000 cargo test --lib whoever_dies
+
 # The figures of docs/benchmarks.md, on this machine.
 bench:
     cargo bench --bench speed

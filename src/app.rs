@@ -135,6 +135,7 @@ impl App {
             core.engine.clone(),
             Arc::<mcp::Pool>::clone(&core.pool),
             started,
+            config.api.slow_watcher_limit,
         ));
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);

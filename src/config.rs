@@ -82,6 +82,7 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
         body_limit_bytes: settings.require(&table::API_BODY_LIMIT)?,
         max_concurrent_requests: settings.require(&table::API_MAX_CONCURRENT_REQUESTS)?,
         request_timeout: settings.require(&table::API_REQUEST_TIMEOUT)?,
+        slow_watcher_limit: settings.require(&table::API_SLOW_WATCHER_LIMIT)?,
         drain_grace: settings.require(&table::API_DRAIN_GRACE)?,
     })
 }

@@ -18,5 +18,7 @@ pub mod message;
 pub mod page;
 pub mod ports;
 pub mod record;
+#[cfg(test)]
+mod rules;
 pub mod state;
 pub mod step;

@@ -13,7 +13,7 @@ mod threads;
 mod tools;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use self::events::Events;
 use self::health::StoreCheck;
@@ -28,17 +28,25 @@ pub struct Handlers {
     started: SystemTime,
     store_check: StoreCheck,
     listed_tools: ListedTools,
+    slow_watcher_limit: Duration,
 }
 
 impl Handlers {
-    /// Handlers on this engine and this library; `started` is what Health says of the service's start.
-    pub fn new(engine: Engine, library: Arc<dyn Library>, started: SystemTime) -> Self {
+    /// Handlers on this engine and this library; `started` is what Health says of the service's start. A client that
+    /// leaves the events of a run unread for as long as the limit is dropped.
+    pub fn new(
+        engine: Engine,
+        library: Arc<dyn Library>,
+        started: SystemTime,
+        slow_watcher_limit: Duration,
+    ) -> Self {
         Self {
             engine,
             library,
             started,
             store_check: StoreCheck::default(),
             listed_tools: ListedTools::default(),
+            slow_watcher_limit,
         }
     }
 

@@ -20,6 +20,8 @@ pub struct ApiSection {
     pub max_concurrent_requests: u32,
     /// The longest that any request may take, streams too.
     pub request_timeout: Duration,
+    /// How long a watcher may leave events unread.
+    pub slow_watcher_limit: Duration,
     /// How long running runs may go on after a signal to stop.
     pub drain_grace: Duration,
 }

@@ -43,6 +43,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &API_BODY_LIMIT,
     &API_MAX_CONCURRENT_REQUESTS,
     &API_REQUEST_TIMEOUT,
+    &API_SLOW_WATCHER_LIMIT,
     &API_DRAIN_GRACE,
     &API_CORS_ORIGINS,
     &LOG_FILTER,
@@ -452,6 +453,18 @@ pub static API_REQUEST_TIMEOUT: Key<Duration> = Key {
         flag: None,
         default: Fallback::Value("15m"),
         help: "How long any request or stream may take, whatever its client allows",
+    },
+    form: form::DURATION,
+};
+
+/// The longest that a watcher may leave its events.
+pub static API_SLOW_WATCHER_LIMIT: Key<Duration> = Key {
+    about: About {
+        name: "api.slow_watcher_limit",
+        env: "ASSISTD_SLOW_WATCHER_LIMIT",
+        flag: None,
+        default: Fallback::Value("2m"),
+        help: "How long a client that watches a run may leave events unread before it is dropped",
     },
     form: form::DURATION,
 };

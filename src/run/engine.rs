@@ -201,6 +201,8 @@ enum Standing {
     /// It waits for answers from outside.
     Waiting(Finished),
     Over(Finished),
+    /// Its end cannot be written for now, for this reason.
+    Stuck(Error),
     /// This process does not carry it on: the next one will.
     Left,
     /// Another process carries it on.
@@ -283,7 +285,10 @@ impl Engine {
     pub async fn watch(&self, thread: &ThreadId, run: &RunId, after: u64) -> Result<Watch, Error> {
         let shared = &self.shared;
         if let Some(live) = shared.live(run).filter(|live| live.thread == *thread) {
-            check_reached(after, live.log.last_sequence())?;
+            if after > live.log.last_sequence() {
+                // What is written can be read a moment before it is shown.
+                check_reached(after, self.run(thread, run).await?.last_sequence)?;
+            }
             return Ok(Watch::of_live(shared, live, after));
         }
         let record = self.run(thread, run).await?;
@@ -369,11 +374,21 @@ impl Engine {
                 None => self.shared.answer_elsewhere(&record, submissions).await,
             };
         };
+        if record.state == State::Queued {
+            return Err(Error::new(Reason::ActionNotPending, "the run has not begun"));
+        }
         let (reply, is_durable) = oneshot::channel();
         let command = Command { submissions, reply };
-        let over = || Error::new(Reason::ActionNotPending, "the run is over");
-        live.answers.send(command).await.map_err(|_| over())?;
-        is_durable.await.map_err(|_| over())?
+        let answered = async {
+            live.answers.send(command).await.ok()?;
+            is_durable.await.ok()
+        };
+        tokio::select! {
+            biased;
+            Some(answered) = answered => answered,
+            error = live.broken_off() => Err(error),
+            _ = live.finished() => Err(Error::new(Reason::ActionNotPending, "the run is over")),
+        }
     }
 
     /// The submissions without those that are in force already.
@@ -646,7 +661,7 @@ impl RunHandle {
     /// Waits for the end. A run ends by its execution limit and its limit on waiting, so this does too.
     ///
     /// # Errors
-    /// `SHUTTING_DOWN` when the run waits for people and this process does not; `INTERNAL` if the run's task is
+    /// `STORE_UNAVAILABLE` when the end cannot be written, which is tried again; `SHUTTING_DOWN` when the run waits for people and this process does not; `INTERNAL` if the run's task is
     /// gone without a word, which is a defect.
     pub async fn finished(&self) -> Result<Finished, Error> {
         self.live.finished().await
@@ -707,7 +722,7 @@ impl LiveRun {
     }
 
     async fn finished(&self) -> Result<Finished, Error> {
-        self.until(|standing| matches!(standing, Standing::Over(_) | Standing::Left | Standing::Lost))
+        self.until(|standing| !matches!(standing, Standing::AtWork | Standing::Waiting(_)))
             .await
     }
 
@@ -715,10 +730,11 @@ impl LiveRun {
         self.until(|standing| !matches!(standing, Standing::AtWork)).await
     }
 
-    /// Waits until this process does not carry the run on, and says why.
-    async fn left(&self) -> Error {
-        let is_left = |standing: &Standing| matches!(standing, Standing::Left | Standing::Lost);
-        match self.until(is_left).await {
+    /// Waits until nothing follows here for now although the run is not over, and says why.
+    async fn broken_off(&self) -> Error {
+        let is_broken_off =
+            |standing: &Standing| matches!(standing, Standing::Left | Standing::Lost | Standing::Stuck(_));
+        match self.until(is_broken_off).await {
             Err(error) => error,
             Ok(_) => Error::internal("a run that is left has ended"),
         }
@@ -729,6 +745,7 @@ impl LiveRun {
         let standing = standing.wait_for(is_met).await.map_err(Error::internal)?;
         match &*standing {
             Standing::Waiting(finished) | Standing::Over(finished) => Ok(finished.clone()),
+            Standing::Stuck(error) => Err(error.clone()),
             Standing::AtWork | Standing::Left => Err(left()),
             Standing::Lost => Err(Error::new(
                 Reason::RunInterrupted,

@@ -127,6 +127,8 @@ reasons! {
     QuotaExceeded = "QUOTA_EXCEEDED" => ResourceExhausted,
     /// The service has as much to do as it can.
     Overloaded = "OVERLOADED" => ResourceExhausted,
+    /// A watcher did not take its events for too long; metadata `last_sequence` says which it was given last.
+    SlowConsumer = "SLOW_CONSUMER" => ResourceExhausted,
     /// The model cannot be reached, or broke off.
     ModelUnavailable = "MODEL_UNAVAILABLE" => Unavailable,
     /// The MCP server of the tool cannot be reached.

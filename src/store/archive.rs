@@ -30,6 +30,9 @@ use super::writer::Writer;
 /// How often opening a run starts over, because the thread has grown since it was read.
 const ATTEMPT_LIMIT: usize = 16;
 
+/// Events that are given at once: whoever watches and does not read holds no more.
+const EVENT_LIMIT: usize = 512;
+
 /// Runs whose events, and request ids, that are swept in one transaction.
 const SWEEP_LIMIT: i64 = 32;
 
@@ -182,6 +185,7 @@ impl<R: Readers> Store for Archive<R> {
             last = last.max(event.sequence());
             is_next
         });
+        stored.truncate(EVENT_LIMIT);
         let elsewhere = if stored.iter().any(chunk::Stored::needs_elsewhere) {
             let messages = self.queries.run_messages(run).await?;
             let steps = self.queries.all_run_steps(run).await?;

@@ -17,8 +17,9 @@ use super::batch::NOWHERE;
 use super::decode::{self, Columns, message_columns, run_columns};
 use super::row;
 
-/// Chunks of events that are read at once.
+/// Chunks of events that are read at once: so many, and no more once they are so many bytes.
 const CHUNK_LIMIT: i64 = 64;
+const CHUNK_LIMIT_BYTES: i64 = 32 * 1024;
 
 const HISTORY: &str = concat!(
     "SELECT ",
@@ -88,8 +89,14 @@ const STEPS: Section = Section {
     key: ("s.place", "s.run"),
 };
 
-const CHUNKS: &str = "SELECT e.chunk FROM runs r JOIN events e ON e.run = r.number \
-                      WHERE r.id = $1 AND e.last_sequence > $2 ORDER BY e.last_sequence LIMIT $3";
+/// A reader may hold on to what it is given for as long as it likes, so it is not given much.
+const CHUNKS: &str = "\
+    WITH sizes AS (\
+        SELECT e.run, e.last_sequence, octet_length(e.chunk) AS size FROM runs r JOIN events e ON e.run = r.number \
+        WHERE r.id = $1 AND e.last_sequence > $2 ORDER BY e.last_sequence LIMIT $3), \
+    sums AS (SELECT run, last_sequence, sum(size) OVER (ORDER BY last_sequence) - size AS before FROM sizes) \
+    SELECT e.chunk FROM sums s JOIN events e ON e.run = s.run AND e.last_sequence = s.last_sequence \
+    WHERE s.before < $4 ORDER BY s.last_sequence";
 
 const KEPT_EVENTS: &str = "SELECT last_sequence, has_events FROM runs WHERE id = $1";
 
@@ -288,7 +295,7 @@ impl<R: Readers> Queries<R> {
     /// Chunks of a run's events that hold any beyond this sequence.
     pub(super) async fn chunks(&self, run: &RunId, after: i64) -> Result<Vec<String>, Error> {
         let mut arguments = named([run.as_str()]);
-        arguments.extend([Value::Number(after), Value::Number(CHUNK_LIMIT)]);
+        arguments.extend([after, CHUNK_LIMIT, CHUNK_LIMIT_BYTES].map(Value::Number));
         let rows = self.rows(CHUNKS, arguments).await?;
         all(&rows, |row| {
             decode::column(row, "chunk", Columns::text).map(str::to_owned)

@@ -216,15 +216,16 @@ impl<D: Desk> Scribe<D> {
     async fn attempt(&mut self, operations: &[Operation]) -> Result<Vec<Result<Answer, Error>>, Failure> {
         let outcome = self.desk.transact(operations).await;
         match &outcome {
-            Ok(written) if written.has_written => self.set_trouble(None),
+            Ok(written) if written.has_written => drop(self.set_trouble(None)),
             Ok(_) | Err(Failure::Fault(_)) => {}
             Err(Failure::Outside(trouble, error) | Failure::Uncertain(trouble, error)) => {
                 let cause = std::error::Error::source(error).map(ToString::to_string);
-                tracing::error!(
-                    error = cause.as_deref().unwrap_or(trouble),
-                    "the store cannot be written"
-                );
-                self.set_trouble(Some(trouble));
+                let cause = cause.as_deref().unwrap_or(trouble);
+                if self.set_trouble(Some(trouble)) == Some(trouble) {
+                    tracing::debug!(error = cause, "the store still cannot be written");
+                } else {
+                    tracing::error!(error = cause, "the store cannot be written");
+                }
             }
         }
         if let Err(Failure::Uncertain(..)) = &outcome {
@@ -237,8 +238,10 @@ impl<D: Desk> Scribe<D> {
         outcome.map(|written| written.answers)
     }
 
-    fn set_trouble(&self, trouble: Option<&'static str>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Gives back what it was before.
+    fn set_trouble(&self, trouble: Option<&'static str>) -> Option<&'static str> {
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut known, trouble)
     }
 }
 

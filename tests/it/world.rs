@@ -102,6 +102,7 @@ fn config(base_url: &str) -> Config {
             body_limit_bytes: 4 << 20,
             max_concurrent_requests: 1_000,
             request_timeout: PATIENCE,
+            slow_watcher_limit: PATIENCE,
             drain_grace: Duration::from_millis(200),
         },
         store: StoreSection::Memory,

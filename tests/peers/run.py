@@ -18,7 +18,10 @@ import traceback
 
 from service import ROOT
 
-MODULES = ["described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "web", "browser"]
+MODULES = [
+    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "crashes", "disks", "watchers",
+    "web", "browser",
+]
 PATIENCE_SECONDS = 300
 
 

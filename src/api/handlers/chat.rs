@@ -36,7 +36,7 @@ impl Handlers {
     /// Those of [`chat`](Self::chat) before the first event. After it, the stream ends with a terminal event.
     pub async fn stream_chat(&self, request: pb::ChatRequest) -> Result<Events, Error> {
         match self.begin(request).await? {
-            Begun::Live(handle) => Ok(events::of_handle(handle)),
+            Begun::Live(handle) => Ok(events::of_handle(handle, self.slow_watcher_limit)),
             Begun::Elsewhere(record) => self.watched(&record).await,
             Begun::Past(Finished { record, .. }) => self.watched(&record).await,
         }
@@ -44,7 +44,7 @@ impl Handlers {
 
     async fn watched(&self, record: &RunRecord) -> Result<Events, Error> {
         let watch = self.engine.watch(&record.thread, &record.id, 0).await?;
-        Ok(events::of_watch(watch))
+        Ok(events::of_watch(watch, self.slow_watcher_limit))
     }
 
     async fn begin(&self, request: pb::ChatRequest) -> Result<Begun, Error> {

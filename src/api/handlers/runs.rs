@@ -98,7 +98,7 @@ impl Handlers {
             .map_err(|_| Error::invalid("after_sequence", "must not be negative"))?;
         let watch = self.engine.watch(&thread, &run, after).await;
         watch
-            .map(events::of_watch)
+            .map(|watch| events::of_watch(watch, self.slow_watcher_limit))
             .map_err(|error| of_run(error, &thread, &run))
     }
 

@@ -32,6 +32,9 @@ const PROGRESS_QUEUE: usize = 64;
 const SAVE_RETRIES: u32 = 5;
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
+/// Between two rounds of trying to write the end of a run.
+const END_RETRY_DELAY: Duration = Duration::from_secs(1);
+
 /// Queued runs that are called off at once.
 const QUEUE_PAGE: u32 = 100;
 
@@ -182,7 +185,7 @@ pub(super) async fn inherit_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>,
         match shared.inheritance(&record).await? {
             Ok(Inheritance::Begun(beginning)) => perform(&shared, &live, beginning, Run::resume).await,
             Ok(Inheritance::Queued(queued)) => queue::wait_and_perform(&shared, &live, queued).await,
-            Err(error) => Some(fail(&shared, &live, record.clone(), error).await),
+            Err(error) => fail(&shared, &live, record.clone(), error).await,
         }
     };
     to_the_end(&shared, &live, record.clone(), performance).await;
@@ -198,18 +201,21 @@ async fn to_the_end(
     performance: impl Future<Output = Option<Finished>>,
 ) {
     let performance = AssertUnwindSafe(performance);
-    let standing = match performance.catch_unwind().await {
-        Ok(Some(finished)) => Standing::Over(finished),
-        Ok(None) if live.lost.is_cancelled() => {
-            tracing::warn!(run = %live.id, "another process has taken a run over");
-            Standing::Lost
-        }
-        Ok(None) => Standing::Left,
+    let finished = match performance.catch_unwind().await {
+        Ok(finished) => finished,
         Err(_) => {
             tracing::error!(run = %record.id, "a run panicked");
             let error = Error::internal("the run panicked");
-            Standing::Over(fail(shared, live, record, error).await)
+            fail(shared, live, record, error).await
         }
+    };
+    let standing = match finished {
+        Some(finished) => Standing::Over(finished),
+        None if live.lost.is_cancelled() => {
+            tracing::warn!(run = %live.id, "another process has taken a run over");
+            Standing::Lost
+        }
+        None => Standing::Left,
     };
     live.standing.send_replace(standing);
     shared.leave(live);
@@ -229,17 +235,19 @@ pub(super) async fn perform(
     let mut alarm = None;
     let mut timer = pin!(tokio::time::sleep(NEVER));
     loop {
-        let failure = carry_out(shared, live, &mut effects, &mut work).await;
+        let done = carry_out(shared, live, &mut effects, &mut work).await;
         if live.lost.is_cancelled() {
             reply(&mut replies, Err(elsewhere(run.record())));
             return None;
         }
-        if let Some(failure) = failure {
-            if let Input::SaveFailed { error, .. } = &failure {
+        match done {
+            Ok(()) => {}
+            Err(Halt::Unwritten { error, undone }) => {
                 reply(&mut replies, Err(error.clone()));
+                run.on(Input::SaveFailed { error, undone }, clock::now(), &mut effects);
+                continue;
             }
-            run.on(failure, clock::now(), &mut effects);
-            continue;
+            Err(Halt::Left) => return None,
         }
         // What was answered is durable now.
         reply(&mut replies, Ok(()));
@@ -301,59 +309,71 @@ pub(super) fn finished(run: &Run) -> Finished {
     }
 }
 
-/// Performs effects in order. A save that fails for good stops it: the run must hear of that first.
+/// Why effects are not performed to the last.
+enum Halt {
+    /// The first of these could not be written: the run must hear of that before anything else.
+    Unwritten { error: Error, undone: Vec<Effect> },
+    /// This process does not carry the run on.
+    Left,
+}
+
+/// Performs effects in order.
 async fn carry_out(
     shared: &Shared,
     live: &LiveRun,
     effects: &mut Vec<Effect>,
     work: &mut Work,
-) -> Option<Input> {
+) -> Result<(), Halt> {
     let mut remaining = effects.drain(..);
     while let Some(effect) = remaining.next() {
-        match effect {
-            Effect::Save(save) => {
-                let Err(error) = write(shared, live, &save).await else {
-                    continue;
-                };
-                if live.lost.is_cancelled() {
-                    // Nothing of it counts any more, least of all calls that are not made yet.
-                    return None;
-                }
-                let record = &save.record;
-                tracing::error!(run = %record.id, %error, cause = ?std::error::Error::source(&error), "a run could not be written");
-                if record.state.outcome().is_none() {
-                    let undone = std::iter::once(Effect::Save(save)).chain(remaining).collect();
-                    return Some(Input::SaveFailed { error, undone });
-                }
-                // Nobody is to wait for an end that does not come.
-                live.log.append(save.events);
+        let (error, effect) = match effect {
+            Effect::Save(save) if save.record.state.outcome().is_some() => {
+                write_end(shared, live, &save).await.ok_or(Halt::Left)?;
+                continue;
             }
-            Effect::Emit(event) => {
-                if let Err(error) = show(shared, live, &event).await {
-                    tracing::error!(run = %live.id, %error, "a run could not be written");
-                    let undone = std::iter::once(Effect::Emit(event)).chain(remaining).collect();
-                    return Some(Input::SaveFailed { error, undone });
-                }
+            Effect::Save(save) => match write(shared, live, &save).await {
+                Ok(()) => continue,
+                Err(error) => (error, Effect::Save(save)),
+            },
+            Effect::Emit(event) => match show(shared, live, &event).await {
+                Ok(()) => continue,
+                Err(error) => (error, Effect::Emit(event)),
+            },
+            Effect::CallModel(request) => {
+                work.call_model(shared, request);
+                continue;
             }
-            Effect::CallModel(request) => work.call_model(shared, request),
             Effect::CallTool {
                 call,
                 tool,
                 arguments,
             } => {
-                work.call_tool(
-                    shared,
-                    PendingCall {
-                        call,
-                        tool,
-                        arguments,
-                    },
-                );
+                let pending = PendingCall {
+                    call,
+                    tool,
+                    arguments,
+                };
+                work.call_tool(shared, pending);
+                continue;
             }
-            Effect::Abort => work.abort(),
+            Effect::Abort => {
+                work.abort();
+                continue;
+            }
+        };
+        if live.lost.is_cancelled() {
+            // Nothing of it counts any more, least of all calls that are not made yet.
+            return Err(Halt::Left);
         }
+        log_failure(live, &error);
+        let undone = std::iter::once(effect).chain(remaining).collect();
+        return Err(Halt::Unwritten { error, undone });
     }
-    None
+    Ok(())
+}
+
+fn log_failure(live: &LiveRun, error: &Error) {
+    tracing::error!(run = %live.id, %error, cause = ?std::error::Error::source(error), "a run could not be written");
 }
 
 /// Shows an event of a turn that is not over, which is written right behind. An event that nobody may see before
@@ -436,8 +456,30 @@ where
     write().await
 }
 
-/// The end of a run that cannot be carried on: the thread is freed and the watchers are told.
-async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Error) -> Finished {
+/// Writes the end of a run, then shows it; for as long as that cannot be, the run is stuck, and whoever waits for it
+/// hears why. None when this process does not carry the run on: the next one brings it to its end.
+pub(super) async fn write_end(shared: &Shared, live: &LiveRun, save: &Save) -> Option<()> {
+    loop {
+        let Err(error) = write(shared, live, save).await else {
+            return Some(());
+        };
+        if live.lost.is_cancelled() {
+            return None;
+        }
+        log_failure(live, &error);
+        live.standing.send_replace(Standing::Stuck(error));
+        tokio::select! {
+            biased;
+            () = live.lost.cancelled() => return None,
+            () = shared.draining.cancelled() => return None,
+            () = tokio::time::sleep(END_RETRY_DELAY) => {}
+        }
+    }
+}
+
+/// The end of a run that cannot be carried on: the thread is freed and the watchers are told. None when the next
+/// process is to do that.
+async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Error) -> Option<Finished> {
     let now = clock::now();
     let sequence = live.log.last_sequence() + 1;
     record.state = State::Ended(Outcome::Failed(error));
@@ -457,18 +499,13 @@ async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Err
         record: Arc::clone(&record),
         messages: Vec::new(),
         steps: Vec::new(),
-        events: vec![Arc::clone(&end)],
+        events: vec![end],
     };
-    if let Err(error) = write(shared, live, &save).await
-        && !live.lost.is_cancelled()
-    {
-        tracing::error!(run = %record.id, %error, "a run could not be written");
-        live.log.append([end]);
-    }
-    Finished {
+    write_end(shared, live, &save).await?;
+    Some(Finished {
         record,
         response: String::new(),
-    }
+    })
 }
 
 /// What a run waits for: its model request or its calls.

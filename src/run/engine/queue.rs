@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::elsewhere::POLL_INTERVAL;
-use super::performance::{NEVER, perform, write};
+use super::performance::{NEVER, perform, write_end};
 use super::{Finished, LiveRun, Shared};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
@@ -38,7 +38,7 @@ pub(super) async fn wait_and_perform(shared: &Shared, live: &LiveRun, queued: Qu
                 live.lost.cancel();
                 return None;
             }
-            Err(error) => return Some(end(shared, live, queued.record, Outcome::Failed(error)).await),
+            Err(error) => return end(shared, live, queued.record, Outcome::Failed(error)).await,
         };
         let expires = queued.record.expire_time.map_or(NEVER, until);
         let outcome = tokio::select! {
@@ -49,7 +49,7 @@ pub(super) async fn wait_and_perform(shared: &Shared, live: &LiveRun, queued: Qu
             () = tokio::time::sleep(expires) => Outcome::Expired,
             () = shared.passes(obstacle) => continue,
         };
-        return Some(end(shared, live, queued.record, outcome).await);
+        return end(shared, live, queued.record, outcome).await;
     }
 }
 
@@ -91,8 +91,8 @@ async fn start(
     }))
 }
 
-/// Ends a run that never began.
-async fn end(shared: &Shared, live: &LiveRun, mut record: RunRecord, outcome: Outcome) -> Finished {
+/// Ends a run that never began. None when the next process is to do that.
+async fn end(shared: &Shared, live: &LiveRun, mut record: RunRecord, outcome: Outcome) -> Option<Finished> {
     let events = ending_events(&mut record, outcome, clock::now());
     let record = Arc::new(record);
     let save = Save {
@@ -101,16 +101,11 @@ async fn end(shared: &Shared, live: &LiveRun, mut record: RunRecord, outcome: Ou
         steps: Vec::new(),
         events,
     };
-    if let Err(error) = write(shared, live, &save).await
-        && !live.lost.is_cancelled()
-    {
-        tracing::error!(run = %record.id, %error, "a run could not be written");
-        live.log.append(save.events);
-    }
-    Finished {
+    write_end(shared, live, &save).await?;
+    Some(Finished {
         record,
         response: String::new(),
-    }
+    })
 }
 
 fn until(time: SystemTime) -> Duration {
@@ -124,8 +119,12 @@ impl Shared {
             return tokio::time::sleep(POLL_INTERVAL).await;
         };
         match self.live(&run) {
-            // It has ended, or this process goes down.
-            Some(live) => drop(live.finished().await),
+            Some(live) => {
+                if live.finished().await.is_err() {
+                    // It has not ended.
+                    tokio::time::sleep(POLL_INTERVAL).await;
+                }
+            }
             // It goes on elsewhere, if it does.
             None => {
                 let mut news = self.ports.news.listen(&Topic::Run(run));

@@ -1,28 +1,27 @@
 //! The engine with ports that do as they are told, on paused time.
 
+mod archive;
+mod interleavings;
+mod players;
+mod several;
+
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use futures::StreamExt;
 use serde_json::json;
 use tokio::time::Instant;
 
+use self::archive::Archive;
 use super::*;
 use crate::run::action::Answer;
 use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use crate::run::event::{Body, Progress};
-use crate::run::id::AssistantId;
+use crate::run::id::ActionId;
 use crate::run::message::Content;
-use crate::run::page::Listed;
-use crate::run::ports::{
-    Append, Finish, Letter, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Pending,
-    Save, ServerStatus, Start, Started, ThreadChange, Topic,
-};
-use crate::run::record::ThreadRecord;
-
-mod several;
+use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
+use crate::run::state::RESERVE;
 
 /// What the model does in one turn.
 enum Turn {
@@ -37,23 +36,13 @@ struct World {
     turns: Mutex<VecDeque<Turn>>,
     /// Requests and calls that go on; one that is dropped is no longer here.
     going_on: Arc<AtomicUsize>,
-    saves_to_fail: AtomicUsize,
-    written: Mutex<Written>,
-    open_waits: AtomicBool,
-    events_expired: AtomicBool,
-    silence: tokio::sync::watch::Sender<()>,
+    archive: Arc<Archive>,
 }
 
 /// What the store has.
-#[derive(Clone, Default)]
 struct Written {
-    record: Option<RunRecord>,
+    record: RunRecord,
     messages: Vec<Arc<Message>>,
-    steps: Vec<Arc<Step>>,
-    events: Vec<Arc<Event>>,
-    letters: Vec<(RunId, Letter)>,
-    /// The run's owner is there.
-    is_owned: bool,
 }
 
 struct GoesOn(Arc<AtomicUsize>);
@@ -134,236 +123,15 @@ impl Toolbox for World {
     }
 }
 
-#[async_trait]
-impl Store for World {
-    async fn open_run(&self, opening: Opening) -> Result<Opened, Error> {
-        if self.open_waits.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        let mut written = self.written.lock().unwrap();
-        written.record = Some(opening.record);
-        written.messages.extend(opening.message);
-        written.events = opening.events;
-        Ok(Opened::Started(Vec::new()))
-    }
-
-    async fn start_run(&self, _: Start) -> Result<Started, Error> {
-        unreachable!("nothing is queued")
-    }
-
-    async fn queued_message(&self, _: &RunId) -> Result<Option<Arc<Message>>, Error> {
-        unreachable!("nothing is queued")
-    }
-
-    async fn save(&self, save: &Save) -> Result<(), Error> {
-        self.fail_as_told()?;
-        let mut written = self.written.lock().unwrap();
-        if written.fence() > save.record.fence {
-            return Err(Error::new(Reason::RunInterrupted, "taken over"));
-        }
-        written.messages.extend(save.messages.iter().cloned());
-        for step in &save.steps {
-            written.steps.retain(|known| known.place != step.place);
-            written.steps.push(Arc::clone(step));
-        }
-        written.events.extend(save.events.iter().cloned());
-        written.record = Some((*save.record).clone());
-        Ok(())
-    }
-
-    async fn append(&self, appends: Vec<Append>) -> Result<Vec<RunId>, Error> {
-        self.fail_as_told()?;
-        let mut written = self.written.lock().unwrap();
-        if written.fence() > appends[0].fence {
-            return Ok(appends.into_iter().map(|append| append.run).collect());
-        }
-        for append in appends {
-            written.events.extend(append.events);
-            if let Some(record) = &mut written.record {
-                record.reserved_sequence = record.reserved_sequence.max(append.reserved_sequence);
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    async fn run(&self, _: &RunId) -> Result<RunRecord, Error> {
-        Ok(self.written.lock().unwrap().record.clone().unwrap())
-    }
-
-    async fn run_messages(&self, _: &RunId) -> Result<Vec<Arc<Message>>, Error> {
-        Ok(self.written.lock().unwrap().messages.clone())
-    }
-
-    async fn history(&self, _: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
-        Ok(self.written.lock().unwrap().messages.clone())
-    }
-
-    async fn run_steps(&self, _: &RunId, _: Page) -> Result<Listed<Arc<Step>>, Error> {
-        Ok(Listed {
-            items: self.written.lock().unwrap().steps.clone(),
-            next: None,
-        })
-    }
-
-    async fn events(&self, _: &RunId, after: u64) -> Result<Vec<Event>, Error> {
-        if self.events_expired.load(Ordering::SeqCst) {
-            return Err(Error::new(Reason::EventsExpired, "gone"));
-        }
-        let written = self.written.lock().unwrap();
-        let later = written.events.iter().filter(|event| event.sequence > after);
-        Ok(later.map(|event| (**event).clone()).collect())
-    }
-
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        let record = self.written.lock().unwrap().record.clone();
-        Ok(record
-            .into_iter()
-            .filter(|record| record.state.outcome().is_none())
-            .collect())
-    }
-
-    async fn pending_actions(&self, _: Page) -> Result<Listed<Pending>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn runs(&self, _: &ThreadId, _: &[&'static str], _: Page) -> Result<Listed<RunRecord>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn create_thread(&self, _: NewThread) -> Result<ThreadRecord, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn thread(&self, _: &ThreadId) -> Result<ThreadRecord, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn threads(&self, _: Page) -> Result<Listed<ThreadRecord>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn update_thread(
-        &self,
-        _: &ThreadId,
-        _: ThreadChange,
-        _: Option<u64>,
-    ) -> Result<ThreadRecord, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn delete_thread(&self, _: &ThreadId, _: Option<u64>) -> Result<(), Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn add_message(
-        &self,
-        _: &ThreadId,
-        _: Arc<Message>,
-        _: Option<RequestKey>,
-    ) -> Result<Arc<Message>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn messages(&self, _: &ThreadId, _: Page) -> Result<Listed<Arc<Message>>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn message(&self, _: &ThreadId, _: &MessageId) -> Result<Arc<Message>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn create_assistant(
-        &self,
-        _: AssistantRecord,
-        _: Option<RequestKey>,
-    ) -> Result<AssistantRecord, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn assistant(&self, _: &AssistantId) -> Result<AssistantRecord, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn assistants(&self, _: Page) -> Result<Listed<AssistantRecord>, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn update_assistant(&self, _: &AssistantId, _: Profile, _: u64) -> Result<AssistantRecord, Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn delete_assistant(&self, _: &AssistantId, _: Option<u64>) -> Result<(), Error> {
-        unreachable!("the engine does not ask")
-    }
-
-    async fn sweep(&self, _: SystemTime) -> Result<u64, Error> {
-        Ok(0)
-    }
-
-    async fn check(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn kind(&self) -> &'static str {
-        "fake"
-    }
-}
-
-#[async_trait]
-impl Ownership for World {
-    async fn renew(&self, _: Duration) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn claim(&self, _: u32) -> Result<Vec<RunRecord>, Error> {
-        let mut written = self.written.lock().unwrap();
-        let is_owned = std::mem::replace(&mut written.is_owned, true);
-        let record = written.record.as_mut().filter(|_| !is_owned);
-        Ok(record
-            .filter(|record| record.state.outcome().is_none())
-            .map(|record| {
-                record.fence += 1;
-                record.clone()
-            })
-            .into_iter()
-            .collect())
-    }
-
-    async fn release(&self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    async fn post(&self, run: &RunId, letter: &Letter) -> Result<(), Error> {
-        let mut written = self.written.lock().unwrap();
-        written.letters.push((run.clone(), letter.clone()));
-        Ok(())
-    }
-
-    async fn letters(&self) -> Result<Vec<(RunId, Letter)>, Error> {
-        Ok(std::mem::take(&mut self.written.lock().unwrap().letters))
-    }
-}
-
-impl News for World {
-    fn listen(&self, _: &Topic) -> tokio::sync::watch::Receiver<()> {
-        self.silence.subscribe()
-    }
-}
-
-impl Written {
-    fn fence(&self) -> u64 {
-        self.record.as_ref().map_or(0, |record| record.fence)
-    }
-}
-
 impl World {
-    fn fail_as_told(&self) -> Result<(), Error> {
-        let fails = self
-            .saves_to_fail
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        match fails {
-            Ok(_) => Err(Error::new(Reason::StoreUnavailable, "disk full")),
-            Err(_) => Ok(()),
+    /// What the store has of the only run.
+    fn written(&self) -> Written {
+        let kept = self.archive.kept();
+        let volume = kept.runs.values().next_back().unwrap().clone();
+        let messages = &kept.threads[&volume.record.thread].messages;
+        Written {
+            messages: messages.clone(),
+            record: volume.record,
         }
     }
 }
@@ -387,18 +155,27 @@ fn tool(name: &str) -> Tool {
 }
 
 fn engine(turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
+    engine_on(&Arc::default(), turns)
+}
+
+fn engine_on(archive: &Arc<Archive>, turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
     let world = Arc::new(World {
         turns: Mutex::new(turns.into_iter().collect()),
+        archive: Arc::clone(archive),
         ..World::default()
     });
     let ports = Ports {
         model: world.clone(),
         toolbox: world.clone(),
-        store: world.clone(),
-        ownership: world.clone(),
-        news: world.clone(),
+        store: world.archive.clone(),
+        ownership: world.archive.clone(),
+        news: world.archive.clone(),
     };
-    let settings = Settings {
+    (Engine::new(ports, settings()), world)
+}
+
+fn settings() -> Settings {
+    Settings {
         model: "m".into(),
         instructions: String::new(),
         limits: Limits::default(),
@@ -407,8 +184,7 @@ fn engine(turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
         call_timeout: Duration::from_secs(60),
         parallel_calls: 2,
         lease: Duration::from_secs(15),
-    };
-    (Engine::new(ports, settings), world)
+    }
 }
 
 fn says(text: &str) -> Turn {
@@ -453,7 +229,7 @@ fn outcome(finished: &Finished) -> Outcome {
 
 /// The outputs of the run's calls, as they were written.
 fn outputs(world: &World) -> Vec<String> {
-    let written = world.written.lock().unwrap();
+    let written = world.written();
     let parts = written.messages.iter().flat_map(|message| &message.content);
     parts
         .filter_map(|part| match part {
@@ -473,10 +249,7 @@ async fn a_run_goes_through_tools_to_its_answer() {
     assert_eq!(finished.response, "done");
     assert_eq!(finished.record.snapshot.catalogue_version, 7);
     assert_eq!(seen.last().unwrap().sequence, finished.record.last_sequence);
-    assert_eq!(
-        world.written.lock().unwrap().record.as_ref(),
-        Some(finished.record.as_ref())
-    );
+    assert_eq!(world.written().record, *finished.record);
 }
 
 #[tokio::test(start_paused = true)]
@@ -490,7 +263,7 @@ async fn a_handle_that_is_dropped_cancels_the_run_down_to_the_model() {
     let seen = events(watch).await;
     assert!(matches!(&seen.last().unwrap().body, Body::Ended(record) if record.state.name() == "cancelled"));
     assert_eq!(world.going_on.load(Ordering::SeqCst), 0);
-    let written = world.written.lock().unwrap();
+    let written = world.written();
     assert!(written.messages[0].incomplete);
     assert_eq!(written.messages[0].text(), "par");
 }
@@ -498,7 +271,7 @@ async fn a_handle_that_is_dropped_cancels_the_run_down_to_the_model() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_leaves_while_the_run_is_opened_leaves_nothing_open() {
     let (engine, world) = engine([Turn::Hangs("x")]);
-    world.open_waits.store(true, Ordering::SeqCst);
+    world.archive.open_waits.store(true, Ordering::SeqCst);
     let begin = engine.begin(NewRun::default(), OnDisconnect::Cancel);
     assert!(
         tokio::time::timeout(Duration::from_millis(500), begin)
@@ -506,7 +279,7 @@ async fn a_caller_that_leaves_while_the_run_is_opened_leaves_nothing_open() {
             .is_err()
     );
     engine.drain(Duration::from_secs(5)).await;
-    let record = world.written.lock().unwrap().record.clone().unwrap();
+    let record = world.written().record;
     assert_eq!(record.state, State::Ended(Outcome::Cancelled));
 }
 
@@ -580,24 +353,99 @@ async fn an_answer_that_breaks_off_fails_the_run() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_comes_back_loses_nothing() {
     let (engine, world) = engine([says("kept")]);
-    world.saves_to_fail.store(3, Ordering::SeqCst);
+    world.archive.writes_to_fail.store(3, Ordering::SeqCst);
     let finished = begin(&engine).await.finished().await.unwrap();
     assert_eq!(outcome(&finished), Outcome::Completed);
-    assert_eq!(world.written.lock().unwrap().messages[0].text(), "kept");
+    assert_eq!(world.written().messages[0].text(), "kept");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_stays_away_fails_the_run_and_says_so() {
-    let (engine, world) = engine([calls(&["echo"]), says("never")]);
-    world.saves_to_fail.store(usize::MAX, Ordering::SeqCst);
+async fn a_store_that_stays_away_fails_the_run_once_that_can_be_written() {
+    let (engine, world) = engine([calls(&["slow"]), says("never")]);
     let handle = begin(&engine).await;
-    let seen = events(handle.watch()).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    let mut watch = handle.watch();
+    let told = loop {
+        match watch.next().await {
+            Ok(event) => assert!(
+                !matches!(event.unwrap().body, Body::Ended(_)),
+                "it is not written"
+            ),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(told.reason(), Reason::StoreUnavailable);
+    assert_eq!(
+        handle.finished().await.unwrap_err().reason(),
+        Reason::StoreUnavailable
+    );
+    let cancelled = engine.cancel(handle.thread(), handle.id()).await;
+    assert_eq!(cancelled.unwrap_err().reason(), Reason::StoreUnavailable);
+
+    world.archive.is_away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let seen = events(engine.watch(handle.thread(), handle.id(), 0).await.unwrap()).await;
     let sequences: Vec<u64> = seen.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, (1..=seen.len() as u64).collect::<Vec<_>>());
     let finished = handle.finished().await.unwrap();
     assert!(
         matches!(outcome(&finished), Outcome::Failed(error) if error.reason() == Reason::StoreUnavailable)
     );
+    assert_eq!(world.archive.active(handle.thread()), None, "the thread is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_end_cannot_be_written_is_left_to_the_next_process() {
+    let (engine, world) = engine([Turn::Hangs("unheard")]);
+    let handle = begin(&engine).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    engine.drain(Duration::from_secs(60)).await;
+    assert_eq!(
+        handle.finished().await.unwrap_err().reason(),
+        Reason::ShuttingDown
+    );
+    world.archive.is_away.store(false, Ordering::SeqCst);
+    let (next, _) = after_death(&world, [says("whole")]);
+    next.recover().await.unwrap();
+    let seen = events(next.watch(handle.thread(), handle.id(), 0).await.unwrap()).await;
+    assert!(matches!(&seen.last().unwrap().body, Body::Ended(record) if record.state.name() == "completed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_number_is_shown_that_is_not_reserved() {
+    let flood = (0..2 * RESERVE).map(|_| ModelEvent::TextDelta("x".into()));
+    let (engine, world) = engine([Turn::Says(flood.collect())]);
+    let handle = begin(&engine).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    let mut watch = handle.watch();
+    while let Ok(Some(event)) = watch.next().await {
+        let reserved = world.written().record.reserved_sequence;
+        assert!(event.sequence <= reserved, "{} of {reserved}", event.sequence);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_run_takes_no_answers() {
+    let (engine, _) = engine([Turn::Hangs("x")]);
+    let first = begin(&engine).await;
+    let second = NewRun {
+        thread: Some(first.thread().clone()),
+        on_busy: OnBusy::Enqueue,
+        ..NewRun::default()
+    };
+    let Begun::Live(second) = engine.begin(second, OnDisconnect::GoOn).await.unwrap() else {
+        panic!("a new run is live")
+    };
+    let submission = Submission {
+        action: ActionId::new(&mut Mint::System),
+        digest: String::new(),
+        answer: Answer::Approve(None),
+    };
+    let submitted = engine.submit(second.thread(), second.id(), vec![submission]);
+    let submitted = tokio::time::timeout(Duration::from_secs(1), submitted)
+        .await
+        .unwrap();
+    assert_eq!(submitted.unwrap_err().reason(), Reason::ActionNotPending);
 }
 
 #[tokio::test(start_paused = true)]
@@ -607,16 +455,7 @@ async fn a_panic_ends_that_run_alone() {
     let seen = events(handle.watch()).await;
     assert!(matches!(&seen.last().unwrap().body, Body::Ended(record) if record.state.name() == "failed"));
     assert!(
-        world
-            .written
-            .lock()
-            .unwrap()
-            .record
-            .as_ref()
-            .unwrap()
-            .state
-            .outcome()
-            .is_some(),
+        world.written().record.state.outcome().is_some(),
         "the thread is free"
     );
     assert_eq!(
@@ -643,21 +482,8 @@ async fn draining_waits_for_runs_then_ends_them_and_takes_no_more() {
 }
 
 /// Another process that finds what this one has written, and plays these turns.
-fn after_death(
-    engine: &Engine,
-    world: &World,
-    turns: impl IntoIterator<Item = Turn>,
-) -> (Engine, Arc<World>) {
-    let (_, after) = super::tests::engine(turns);
-    *after.written.lock().unwrap() = world.written.lock().unwrap().clone();
-    let ports = Ports {
-        model: after.clone(),
-        toolbox: after.clone(),
-        store: after.clone(),
-        ownership: after.clone(),
-        news: after.clone(),
-    };
-    (Engine::new(ports, engine.settings().clone()), after)
+fn after_death(world: &World, turns: impl IntoIterator<Item = Turn>) -> (Engine, Arc<World>) {
+    engine_on(&world.archive, turns)
 }
 
 #[tokio::test(start_paused = true)]
@@ -669,7 +495,7 @@ async fn a_run_that_a_dead_process_left_goes_on_from_its_last_step() {
         watch.next().await.unwrap().unwrap().body,
         Body::MessageCompleted(_)
     ) {}
-    let (next, after) = after_death(&engine, &world, [says("never mind")]);
+    let (next, after) = after_death(&world, [says("never mind")]);
     assert_eq!(next.recover().await.unwrap(), 1);
     let mut watch = next.watch(handle.thread(), handle.id(), 0).await.unwrap();
     let mut seen = Vec::new();
@@ -693,7 +519,7 @@ async fn a_run_that_a_dead_process_left_goes_on_from_its_last_step() {
         outputs(&after),
         ["not called: the call was rejected: nobody knows"]
     );
-    let record = after.written.lock().unwrap().record.clone().unwrap();
+    let record = after.written().record;
     assert_eq!(record.state, State::Ended(Outcome::Completed));
     let gaps: Vec<_> = seen
         .windows(2)
@@ -727,7 +553,7 @@ async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
         Reason::ShuttingDown
     );
 
-    let (next, after) = after_death(&engine, &world, [says("done")]);
+    let (next, after) = after_death(&world, [says("done")]);
     assert_eq!(next.recover().await.unwrap(), 1);
     let (thread, run) = (handle.thread(), handle.id());
     let submission = Submission {
@@ -738,18 +564,7 @@ async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
     next.submit(thread, run, vec![submission.clone()]).await.unwrap();
     let seen = events(next.watch(thread, run, 0).await.unwrap()).await;
     assert!(matches!(&seen.last().unwrap().body, Body::Ended(record) if record.state.name() == "completed"));
-    assert_eq!(
-        after
-            .written
-            .lock()
-            .unwrap()
-            .record
-            .clone()
-            .unwrap()
-            .usage
-            .tool_calls,
-        1
-    );
+    assert_eq!(after.written().record.usage.tool_calls, 1);
     next.submit(thread, run, vec![submission.clone()]).await.unwrap();
     let other = Submission {
         answer: Answer::Reject(String::new()),
@@ -767,7 +582,7 @@ async fn what_was_shown_before_a_crash_stays_and_is_void() {
     while !matches!(watch.next().await.unwrap().unwrap().body, Body::TextDelta { .. }) {}
     // Long enough for it to be written behind.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (next, _) = after_death(&engine, &world, [says("whole")]);
+    let (next, _) = after_death(&world, [says("whole")]);
     next.recover().await.unwrap();
     let seen = events(next.watch(handle.thread(), handle.id(), 0).await.unwrap()).await;
     let texts: Vec<&str> = seen
@@ -809,7 +624,7 @@ async fn a_watcher_resumes_strictly_after_what_it_has_seen() {
     let elsewhere = engine.watch(&stranger, &run, 0).await.err().unwrap();
     assert_eq!(elsewhere.reason(), Reason::RunNotFound);
 
-    world.events_expired.store(true, Ordering::SeqCst);
+    world.archive.events_expired.store(true, Ordering::SeqCst);
     let snapshot = events(engine.watch(&thread, &run, 0).await.unwrap()).await;
     assert!(matches!(&snapshot[0].body, Body::MessageCompleted(message) if message.text() == "done"));
     assert_eq!(snapshot.last().unwrap().sequence, last);

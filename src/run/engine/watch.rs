@@ -71,13 +71,18 @@ impl Watch {
         &self.thread
     }
 
+    /// The sequence of the last event that was given out, or after which the watch began.
+    pub fn last_sequence(&self) -> u64 {
+        self.after
+    }
+
     /// The next event: waits for it if it has not happened yet. Nothing follows the terminal event.
     ///
     /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// `STORE_UNAVAILABLE`; `EVENTS_EXPIRED`; `RUN_NOT_FOUND` when the run was deleted meanwhile;
-    /// `SHUTTING_DOWN` when the run waits for people and this process does not.
+    /// `STORE_UNAVAILABLE`, also when the run's end cannot be written; `EVENTS_EXPIRED`; `RUN_NOT_FOUND` when the
+    /// run was deleted meanwhile; `SHUTTING_DOWN` when this process leaves the run to the next one.
     pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Error> {
         loop {
             if let Some(event) = self.read.pop_front() {
@@ -96,23 +101,22 @@ impl Watch {
                 Next::Event(event) => return Ok(Some(self.give(event))),
                 Next::Stored => {
                     self.read = self.stored().await?;
-                    if self.read.is_empty() {
-                        // What follows is not there yet: the run is about to go on behind a gap.
-                        news.changed().await.map_err(Error::internal)?;
+                    if !self.read.is_empty() {
+                        continue;
                     }
+                    // What follows is not there yet: the run is about to go on behind a gap.
                 }
+                Next::Nothing => {}
+            }
+            tokio::select! {
+                biased;
                 // The sender lives in the log that this watch holds on to, so it cannot be gone.
-                Next::Nothing => {
-                    tokio::select! {
-                        biased;
-                        changed = news.changed() => changed.map_err(Error::internal)?,
-                        left = live.left() => match left.reason() {
-                            // The store has what follows, sooner or later.
-                            Reason::RunInterrupted => self.live = None,
-                            _ => return Err(left),
-                        },
-                    }
-                }
+                changed = news.changed() => changed.map_err(Error::internal)?,
+                error = live.broken_off() => match error.reason() {
+                    // The store has what follows, sooner or later.
+                    Reason::RunInterrupted => self.live = None,
+                    _ => return Err(error),
+                },
             }
         }
     }

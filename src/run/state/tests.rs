@@ -12,6 +12,7 @@ use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Part, Usage};
 use crate::run::record::{Limits, Snapshot};
+use crate::run::rules;
 
 const NOW: SystemTime = UNIX_EPOCH;
 
@@ -732,8 +733,8 @@ fn play(stage: &mut Stage, step: Move) {
 }
 
 fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
-    check_sequences(stage)?;
-    check_events(stage)?;
+    rules::check_sequences(&stage.events)?;
+    rules::check_events(&stage.events, &stage.saved)?;
     check_history(stage)?;
     let crashes = stage.crashes as usize;
     prop_assert!(
@@ -747,7 +748,7 @@ fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
         .count();
     prop_assert!(landings <= 1 + crashes, "there is one turn without tools");
     for request in &stage.requests {
-        check_answered(&request.messages)?;
+        rules::check_answered(&request.messages)?;
     }
     let mut made = BTreeSet::new();
     for (_, call) in stage
@@ -779,78 +780,8 @@ fn was_approved_again(stage: &Stage, call: &CallId) -> bool {
     })
 }
 
-fn check_sequences(stage: &Stage) -> Result<(), TestCaseError> {
-    let mut last = 0;
-    for event in &stage.events {
-        if let Body::TurnRestarted { first_void } = event.body {
-            prop_assert!(event.sequence > last, "no number is used twice");
-            prop_assert!(
-                first_void <= last + 1,
-                "what is void has been seen, or follows it"
-            );
-        } else {
-            prop_assert_eq!(
-                event.sequence,
-                last + 1,
-                "the only gap is before a restarted turn"
-            );
-        }
-        last = event.sequence;
-    }
-    Ok(())
-}
-
-/// What holds when everything that is void is left out.
-fn check_events(stage: &Stage) -> Result<(), TestCaseError> {
-    let mut events: Vec<&Event> = Vec::new();
-    for event in &stage.events {
-        if let Body::TurnRestarted { first_void } = event.body {
-            events.retain(|event| event.sequence < first_void);
-        }
-        events.push(event);
-    }
-    let mut begun = BTreeSet::new();
-    let mut texts: BTreeMap<MessageId, String> = BTreeMap::new();
-    let mut asked = BTreeSet::new();
-    let mut state = "none";
-    for (place, event) in events.iter().enumerate() {
-        let is_last = place + 1 == events.len();
-        prop_assert_eq!(
-            matches!(event.body, Body::Ended(_)),
-            is_last,
-            "one terminal event, the last"
-        );
-        match &event.body {
-            Body::TextDelta { message, text } => texts.entry(message.clone()).or_default().push_str(text),
-            Body::MessageCompleted(message) => {
-                let deltas = texts.remove(&message.id).unwrap_or_default();
-                prop_assert_eq!(deltas, message.text(), "the deltas make up the message");
-                let is_saved = message.content.is_empty() || stage.saved.iter().any(|saved| saved == message);
-                prop_assert!(is_saved, "a message is written before it is shown whole");
-            }
-            Body::StateChanged { from, to } => {
-                prop_assert_eq!(from.as_ref().map_or("none", State::name), state);
-                state = to.name();
-                prop_assert!(
-                    state != "requires_action" || !asked.is_empty(),
-                    "it waits for something"
-                );
-            }
-            Body::ActionRequired(action) => prop_assert!(asked.insert(action.id.clone())),
-            Body::ActionResolved { action, .. } => prop_assert!(asked.remove(action), "resolved once"),
-            Body::ToolCallStarted { call, .. } => prop_assert!(begun.insert(call.clone())),
-            Body::ToolCallCompleted { call, .. } => prop_assert!(begun.remove(call), "answered once"),
-            _ => {}
-        }
-    }
-    prop_assert!(asked.is_empty(), "everything that was asked is resolved");
-    prop_assert!(begun.is_empty(), "every call that began is answered");
-    prop_assert!(texts.is_empty(), "every message that began is completed");
-    Ok(())
-}
-
 fn check_history(stage: &Stage) -> Result<(), TestCaseError> {
-    check_answered(&stage.saved)?;
+    rules::check_answered(&stage.saved)?;
     let last = stage.events.last().map(|event| event.sequence);
     prop_assert_eq!(Some(stage.record.last_sequence), last);
     prop_assert!(stage.record.end_time.is_some());
@@ -859,29 +790,6 @@ fn check_history(stage: &Stage) -> Result<(), TestCaseError> {
         stage.steps.values().all(|step| is_over(&step.state)),
         "no step is left open"
     );
-    Ok(())
-}
-
-/// A message that asks for calls is followed by one that answers them all, in order.
-fn check_answered(messages: &[Arc<Message>]) -> Result<(), TestCaseError> {
-    for (place, message) in messages.iter().enumerate() {
-        let asked: Vec<&CallId> = message.tool_calls().map(|call| &call.id).collect();
-        if asked.is_empty() {
-            continue;
-        }
-        let answers = messages
-            .get(place + 1)
-            .map(|answer| answer.content.as_slice())
-            .unwrap_or_default();
-        let answered: Vec<&CallId> = answers
-            .iter()
-            .filter_map(|part| match part {
-                Part::ToolOutput(output) => Some(&output.call),
-                _ => None,
-            })
-            .collect();
-        prop_assert_eq!(asked, answered);
-    }
     Ok(())
 }
 

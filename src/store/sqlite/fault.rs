@@ -19,9 +19,10 @@ pub(super) fn is_busy(cause: &sqlx::Error) -> bool {
     matches!(code(cause), Some(5 | 6))
 }
 
-/// Whether the connection itself may be broken, and a new one may not be.
+/// Whether the connection itself may be broken, and a new one may not be. One that was opened while the file could
+/// not be written stays read-only.
 pub(super) fn breaks_connection(cause: &sqlx::Error) -> bool {
-    !matches!(cause, sqlx::Error::Database(_)) || matches!(code(cause), Some(10 | 11 | 14 | 26))
+    !matches!(cause, sqlx::Error::Database(_)) || matches!(code(cause), Some(8 | 10 | 11 | 14 | 26))
 }
 
 /// What is wrong outside the service, if it is that: the same may work another time. The codes: <https://www.sqlite.org/rescode.html>.

@@ -144,8 +144,11 @@ async fn a_store_that_cannot_be_written_says_so_until_it_can() {
         let opening = opening("hello");
         pragma(&connection, "PRAGMA query_only = on").await;
         assert_unavailable(store.open_run(opening.clone()).await, "it is read-only");
-        assert_unavailable(store.check().await, "it is read-only");
-        pragma(&connection, "PRAGMA query_only = off").await;
+        // A file is opened anew, since it is the connection that may be read-only; memory has but one.
+        if let Location::Memory = location {
+            assert_unavailable(store.check().await, "it is read-only");
+            pragma(&connection, "PRAGMA query_only = off").await;
+        }
         store.check().await.unwrap();
         store.open_run(opening.clone()).await.unwrap();
         let mut record = opening.record;

@@ -5,7 +5,7 @@ use super::*;
 /// Two processes on one store, which share what the model says too.
 fn two(turns: impl IntoIterator<Item = Turn>) -> (Engine, Engine, Arc<World>) {
     let (first, world) = engine(turns);
-    world.written.lock().unwrap().is_owned = true;
+    world.archive.is_owned.store(true, Ordering::SeqCst);
     let second = Engine::new(first.ports().clone(), first.settings().clone());
     (first, second, world)
 }
@@ -47,7 +47,7 @@ async fn a_run_that_is_taken_over_is_let_go_and_its_watchers_see_the_rest() {
         seen.push((*watch.next().await.unwrap().unwrap()).clone());
     }
     assert_eq!(quick.recover().await.unwrap(), 0, "the first one is there");
-    world.written.lock().unwrap().is_owned = false;
+    world.archive.is_owned.store(false, Ordering::SeqCst);
     assert_eq!(quick.recover().await.unwrap(), 1);
     let rest = events(watch).await;
     // Whoever asked for it hears the answer, and who asked was no client of the second process.
