@@ -5,8 +5,9 @@
 //! other.
 
 mod plan;
+mod restore;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ use crate::run::record::{RunRecord, State, ThreadRecord};
 use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
 
 pub(super) use plan::{REPLAY_WINDOW, plan};
+pub(super) use restore::{Name, Restoration, RestoredThread};
 
 /// The position before the first message.
 pub(super) const NOWHERE: i64 = -1;
@@ -51,6 +53,8 @@ pub(super) enum Operation {
         assistant: AssistantId,
         version: Option<u64>,
     },
+    /// Puts something back as it was.
+    Restore(Arc<Restoration>),
     /// Deletes what is past retention.
     Sweep(Sweep),
     /// Writes nothing of meaning, to see whether writing works.
@@ -180,6 +184,8 @@ pub(super) enum Answer {
     Appended(Vec<RunId>),
     /// So many things are gone.
     Swept(u64),
+    /// Something of this name is there already: nothing is written.
+    Taken(Name),
 }
 
 /// What the database knows of everything that a batch names.
@@ -194,6 +200,8 @@ pub(super) struct Facts {
     pub(super) requests: HashMap<String, Request>,
     /// The runs that are written.
     pub(super) runs: HashMap<RunId, Run>,
+    /// Those of the names in what is to be restored that are there already.
+    pub(super) taken: HashSet<Name>,
 }
 
 /// A run, as far as writes need to know it.
@@ -242,6 +250,8 @@ pub(super) struct Changes {
     pub(super) assistants: Vec<Arc<CreateAssistant>>,
     pub(super) assistant_updates: Vec<Arc<UpdateAssistant>>,
     pub(super) assistant_deletions: Vec<AssistantId>,
+    /// What is restored, each with the number of its thread.
+    pub(super) restorations: Vec<(i64, Arc<Restoration>)>,
     pub(super) sweep: Option<Sweep>,
     pub(super) probe: bool,
 }
@@ -300,6 +310,7 @@ impl Changes {
             && self.assistants.is_empty()
             && self.assistant_updates.is_empty()
             && self.assistant_deletions.is_empty()
+            && self.restorations.is_empty()
             && self.sweep.is_none()
             && !self.probe
     }

@@ -15,15 +15,16 @@ use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::ports::{
-    Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
+    Append, NewThread, Opened, Opening, Pending, RequestKey, Restore, Restored, Save, Start, Started, Store,
+    ThreadChange,
 };
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
 use super::Location;
 use super::batch::{
-    AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW,
-    SaveRun, StartRun, Sweep, UpdateAssistant, UpdateThread,
+    AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, Name, OpenRun, Operation,
+    REPLAY_WINDOW, Restoration, SaveRun, StartRun, Sweep, UpdateAssistant, UpdateThread,
 };
 use super::chunk;
 use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
@@ -40,6 +41,7 @@ mod ownership;
 mod presence;
 mod query;
 mod readers;
+mod restore;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -116,7 +118,11 @@ impl Store for Sqlite {
                     return Ok(Opened::Replayed(Box::new(self.run(&run).await?)));
                 }
                 Answer::Stale => is_new = false,
-                Answer::Done | Answer::Behind(_) | Answer::Appended(_) | Answer::Swept(_) => {
+                Answer::Done
+                | Answer::Behind(_)
+                | Answer::Appended(_)
+                | Answer::Swept(_)
+                | Answer::Taken(_) => {
                     return Ok(Opened::Started(history));
                 }
             }
@@ -139,7 +145,11 @@ impl Store for Sqlite {
             match self.writer.write(Operation::Start(Arc::new(start))).await? {
                 Answer::Behind(run) => return Ok(Started::Behind(run)),
                 Answer::Stale => {}
-                Answer::Done | Answer::Replayed(_) | Answer::Appended(_) | Answer::Swept(_) => {
+                Answer::Done
+                | Answer::Replayed(_)
+                | Answer::Appended(_)
+                | Answer::Swept(_)
+                | Answer::Taken(_) => {
                     return Ok(Started::Now(history));
                 }
             }
@@ -374,6 +384,14 @@ impl Store for Sqlite {
         let assistant = assistant.clone();
         let delete = Operation::DeleteAssistant { assistant, version };
         self.writer.write(delete).await.map(drop)
+    }
+
+    async fn restore(&self, restore: &Restore) -> Result<Restored, Error> {
+        let restoration = Operation::Restore(Arc::new(Restoration::new(restore)?));
+        match self.writer.write(restoration).await? {
+            Answer::Taken(Name { kind, id }) => Ok(Restored::Taken { kind, id }),
+            _ => Ok(Restored::Added),
+        }
     }
 
     async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error> {

@@ -18,7 +18,7 @@ use crate::run::message::Content;
 use crate::run::page::Listed;
 use crate::run::ports::{
     Append, Finish, Letter, ModelEvent, ModelRequest, ModelStatus, ModelStream, NewThread, Opened, Pending,
-    Save, ServerStatus, Start, Started, ThreadChange, Topic,
+    Restore, Restored, Save, ServerStatus, Start, Started, ThreadChange, Topic,
 };
 use crate::run::record::ThreadRecord;
 
@@ -293,6 +293,10 @@ impl Store for World {
     }
 
     async fn delete_assistant(&self, _: &AssistantId, _: Option<u64>) -> Result<(), Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn restore(&self, _: &Restore) -> Result<Restored, Error> {
         unreachable!("the engine does not ask")
     }
 

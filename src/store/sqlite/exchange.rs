@@ -14,6 +14,7 @@ use crate::store::row::{self, EventRow, StepRow};
 
 use super::decode;
 use super::fault;
+use super::restore;
 use super::script::{Row, Script};
 
 /// Why a batch could not be read or written.
@@ -96,6 +97,7 @@ pub(super) async fn read(
     script.rows(RUNS, 1, &runs, |id, row| {
         row.add(id.as_str());
     });
+    restore::look_up(&mut script, operations);
     let mut facts = Facts::default();
     for row in script.run(connection).await? {
         add_fact(&mut facts, &row)?;
@@ -116,6 +118,7 @@ fn thread(operation: &Operation) -> Option<&ThreadId> {
         | Operation::CreateAssistant(_)
         | Operation::UpdateAssistant(_)
         | Operation::DeleteAssistant { .. }
+        | Operation::Restore(_)
         | Operation::Sweep(_)
         | Operation::Probe => None,
     }
@@ -152,7 +155,7 @@ fn request(operation: &Operation) -> Option<&RequestKey> {
 fn creates_thread(operation: &Operation) -> bool {
     match operation {
         Operation::Open(opening) => opening.creates_thread,
-        Operation::CreateThread(_) => true,
+        Operation::CreateThread(_) | Operation::Restore(_) => true,
         _ => false,
     }
 }
@@ -186,6 +189,9 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow) -> Result<(), Error> {
             facts.runs.insert(id, run);
         }
         "number" => facts.next_number = decode::column(row, "number")?,
+        "taken" => {
+            facts.taken.extend(restore::taken(row)?);
+        }
         _ => {
             let subject: &str = decode::column(row, "subject")?;
             let request = Request {
@@ -325,6 +331,7 @@ pub(super) async fn write(
     script.rows(ASSISTANT_DELETIONS, 1, &changes.assistant_deletions, |id, row| {
         row.add(id.as_str());
     });
+    restore::insert(&mut script, &changes.restorations);
     if let Some(sweep) = changes.sweep {
         script.sweep(sweep);
     }
@@ -367,7 +374,7 @@ fn update(update: &RunUpdate, row: &mut Row) {
 }
 
 /// What a run's row has in common when it is inserted and when it is updated: fourteen columns.
-fn progress(record: &RunRecord, row: &mut Row) {
+pub(super) fn progress(record: &RunRecord, row: &mut Row) {
     row.add(record.id.as_str())
         .add(record.state.name())
         .add(record.state.detail())
