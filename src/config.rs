@@ -86,6 +86,16 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
     })
 }
 
+impl StoreSection {
+    /// Where state is kept, from the merged settings.
+    ///
+    /// # Errors
+    /// No directory is named, and the platform has none.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Error> {
+        store(settings)
+    }
+}
+
 fn store(settings: &Settings) -> Result<StoreSection, Error> {
     match settings.get(&table::DATA_DIR) {
         Some(path) if path == Path::new(IN_MEMORY) => Ok(StoreSection::Memory),
