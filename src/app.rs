@@ -35,10 +35,10 @@ use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
 use crate::run::engine::{Engine, Ports, Settings};
-use crate::run::ports::{Connection, Model};
+use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
 use crate::simulator::{Script, Simulator};
-use crate::{mcp, model, store};
+use crate::{mcp, model, run, store};
 
 /// How long start-up waits for the first attempt at each MCP server. One that takes longer joins later.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
@@ -461,6 +461,26 @@ fn store_config(config: &config::StoreSection) -> store::Config {
         config::StoreSection::Memory => store::Location::Memory,
     };
     store::Config { location }
+}
+
+/// Opens the store without the service, also beside one that runs on it; one that is not there is created, or
+/// else missed.
+///
+/// # Errors
+/// [`StartError::Store`].
+pub async fn open_store(config: &config::StoreSection, creates: bool) -> Result<Arc<dyn Store>, StartError> {
+    let config = store_config(config);
+    if let (store::Location::File(path), false) = (&config.location, creates)
+        && !path.exists()
+    {
+        let missing = format!("there is none at {}", path.display());
+        return Err(StartError::Store(run::error::Error::new(
+            run::error::Reason::StoreUnavailable,
+            missing,
+        )));
+    }
+    let opened = store::open(&config).await.map_err(StartError::Store)?;
+    Ok(opened.store)
 }
 
 fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {

@@ -6,8 +6,10 @@ mod client;
 mod completions;
 mod config;
 mod error;
+mod export;
 mod flags;
 mod health;
+mod import;
 mod openapi;
 mod prompts;
 mod proto_json;
@@ -28,7 +30,9 @@ pub use chat::ChatArguments;
 pub use completions::CompletionsArguments;
 pub use config::ConfigArguments;
 pub use error::Error;
+pub use export::ExportArguments;
 pub use health::HealthArguments;
+pub use import::ImportArguments;
 pub use prompts::PromptsArguments;
 pub use resources::ResourcesArguments;
 pub use service::{McpServerArguments, SimulateArguments};
@@ -42,6 +46,8 @@ Examples:
   assistd chat 'What is 12 * 34?'          … one message, one answer
   assistd tools                            the tools that it has
   assistd call calculate '{\"expression\":\"12*34\"}'
+  assistd export --output threads.jsonl    everything in the store, as a file
+  assistd import threads.jsonl             … and back, or from OpenAI's Assistants API
   assistd config                           every setting, and where it comes from
 
 Exit codes:
@@ -80,6 +86,10 @@ pub enum Command {
     Prompts(PromptsArguments),
     /// Ask a running service how it is; exit 0 when it can work
     Health(HealthArguments),
+    /// Write threads and assistants from the store as JSON lines
+    Export(ExportArguments),
+    /// Read threads and assistants into the store: what `export` wrote, or what OpenAI's Assistants API returned
+    Import(ImportArguments),
     /// Run the built-in MCP server, with `echo` and `calculate`
     McpServer(McpServerArguments),
     /// Run the built-in stand-in for an OpenAI-compatible API
@@ -140,6 +150,8 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::Resources(arguments) => resources::run(settings, arguments).await,
         Command::Prompts(arguments) => prompts::run(settings, arguments).await,
         Command::Health(arguments) => health::run(settings, &arguments).await,
+        Command::Export(arguments) => export::run(settings, &arguments).await,
+        Command::Import(arguments) => import::run(settings, &arguments).await,
         Command::Config(arguments) => config::run(settings, &arguments),
         Command::Openapi => openapi::run(),
         Command::Completions(arguments) => completions::run(&arguments),

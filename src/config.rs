@@ -87,6 +87,16 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
     })
 }
 
+impl StoreSection {
+    /// Where state is kept, from the merged settings.
+    ///
+    /// # Errors
+    /// No directory is named, and the platform has none.
+    pub fn from_settings(settings: &Settings) -> Result<Self, Error> {
+        store(settings)
+    }
+}
+
 fn store(settings: &Settings) -> Result<StoreSection, Error> {
     if let Some(store) = settings.get(&table::STORE) {
         return Ok(match store {

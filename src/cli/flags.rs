@@ -7,11 +7,12 @@ use crate::config::key::{Entry, Flag, Scope};
 use crate::config::table::KEYS;
 
 /// The subcommands that take the flags of a scope, beside those of [`Scope::Every`]. Without a subcommand
-/// the service runs, so the flags of [`Scope::Service`] stand at the top too.
+/// the service runs, so the flags of [`Scope::Service`] and [`Scope::Store`] stand at the top too.
 const fn subcommands(scope: Scope) -> &'static [&'static str] {
     match scope {
         Scope::Every => &[],
         Scope::Service => &["serve", "config"],
+        Scope::Store => &["serve", "export", "import", "config"],
         Scope::Client => &["chat", "tools", "call", "health", "config"],
     }
 }

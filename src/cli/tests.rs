@@ -19,8 +19,10 @@ fn the_grammar_holds_together() {
 
 #[test]
 fn flags_are_keys_wherever_they_stand() {
-    let cases: [(&str, &[(&str, &str)]); 7] = [
+    let cases: [(&str, &[(&str, &str)]); 9] = [
         ("", &[]),
+        ("export --data-dir d", &[("data_dir", "d")]),
+        ("--data-dir d import f", &[("data_dir", "d")]),
         ("--listen [::1]:9", &[("listen", "[::1]:9")]),
         (
             "serve --listen [::1]:9 --no-simulator",
@@ -102,7 +104,7 @@ fn help_shows_every_flag_with_its_variable() {
     let top = parse("--help").unwrap_err().to_string();
     for entry in KEYS {
         let scope = entry.about().flag.as_ref().map(|flag| flag.scope);
-        if scope == Some(Scope::Service) {
+        if matches!(scope, Some(Scope::Service | Scope::Store)) {
             assert!(top.contains(entry.about().env), "{}", entry.about().env);
         }
     }

@@ -81,7 +81,7 @@ pub static DATA_DIR: Key<PathBuf> = Key {
     about: About {
         name: "data_dir",
         env: "ASSISTD_DATA_DIR",
-        flag: flag("data-dir", Scope::Service),
+        flag: flag("data-dir", Scope::Store),
         default: Fallback::Platform("`assistd` in the platform's data directory", platform_data_dir),
         help: "Where threads, messages and runs are kept, created when missing. `:memory:` keeps them until the process ends",
     },

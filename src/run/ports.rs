@@ -15,10 +15,12 @@ use super::message::{Message, ToolOutput, Usage};
 
 mod library;
 mod ownership;
+mod restore;
 mod store;
 
 pub use library::Library;
 pub use ownership::{Letter, News, Ownership, Topic};
+pub use restore::{Restore, Restored, WholeRun, WholeThread};
 pub use store::{
     Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
 };

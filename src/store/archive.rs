@@ -13,14 +13,15 @@ use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::ports::{
-    Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
+    Append, NewThread, Opened, Opening, Pending, RequestKey, Restore, Restored, Save, Start, Started, Store,
+    ThreadChange,
 };
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
 use super::batch::{
-    AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, OpenRun, Operation, REPLAY_WINDOW,
-    SaveRun, StartRun, Sweep, UpdateAssistant, UpdateThread,
+    AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, Name, OpenRun, Operation,
+    REPLAY_WINDOW, Restoration, SaveRun, StartRun, Sweep, UpdateAssistant, UpdateThread,
 };
 use super::chunk;
 use super::query::{Queries, Readers};
@@ -80,9 +81,7 @@ impl<R: Readers> Store for Archive<R> {
                     return Ok(Opened::Replayed(Box::new(self.run(&run).await?)));
                 }
                 Answer::Stale => is_new = false,
-                Answer::Done | Answer::Behind(_) | Answer::Appended(_) | Answer::Swept(_) => {
-                    return Ok(Opened::Started(history));
-                }
+                _ => return Ok(Opened::Started(history)),
             }
         }
         Err(changes_too_quickly())
@@ -103,9 +102,7 @@ impl<R: Readers> Store for Archive<R> {
             match self.writer.write(Operation::Start(Arc::new(start))).await? {
                 Answer::Behind(run) => return Ok(Started::Behind(run)),
                 Answer::Stale => {}
-                Answer::Done | Answer::Replayed(_) | Answer::Appended(_) | Answer::Swept(_) => {
-                    return Ok(Started::Now(history));
-                }
+                _ => return Ok(Started::Now(history)),
             }
         }
         Err(changes_too_quickly())
@@ -339,6 +336,14 @@ impl<R: Readers> Store for Archive<R> {
         let assistant = assistant.clone();
         let delete = Operation::DeleteAssistant { assistant, version };
         self.writer.write(delete).await.map(drop)
+    }
+
+    async fn restore(&self, restore: &Restore) -> Result<Restored, Error> {
+        let restoration = Operation::Restore(Arc::new(Restoration::new(restore)?));
+        match self.writer.write(restoration).await? {
+            Answer::Taken(Name { kind, id }) => Ok(Restored::Taken { kind, id }),
+            _ => Ok(Restored::Added),
+        }
     }
 
     async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error> {

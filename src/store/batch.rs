@@ -5,8 +5,9 @@
 //! other.
 
 mod plan;
+mod restore;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ use crate::run::record::{RunRecord, State, ThreadRecord};
 use super::row::{self, EventRow, MessageRow, RunRow, StepRow};
 
 pub(super) use plan::{REPLAY_WINDOW, plan};
+pub(super) use restore::{KINDS, Name, Restoration, RestoredThread};
 
 /// The position before the first message.
 pub(super) const NOWHERE: i64 = -1;
@@ -51,6 +53,8 @@ pub(super) enum Operation {
         assistant: AssistantId,
         version: Option<u64>,
     },
+    /// Puts something back as it was.
+    Restore(Arc<Restoration>),
     /// Deletes what is past retention.
     Sweep(Sweep),
     /// Writes nothing of meaning, to see whether writing works.
@@ -72,6 +76,7 @@ impl Operation {
             | Self::CreateAssistant(_)
             | Self::UpdateAssistant(_)
             | Self::DeleteAssistant { .. }
+            | Self::Restore(_)
             | Self::Sweep(_)
             | Self::Probe => None,
         }
@@ -107,11 +112,20 @@ impl Operation {
         }
     }
 
+    /// The names of what it restores.
+    pub(super) fn names(&self) -> Vec<Name> {
+        match self {
+            Self::Restore(restoration) => restoration.names(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it may add a thread.
     pub(super) fn creates_thread(&self) -> bool {
         match self {
             Self::Open(opening) => opening.creates_thread,
             Self::CreateThread(_) => true,
+            Self::Restore(restoration) => matches!(**restoration, Restoration::Thread(_)),
             _ => false,
         }
     }
@@ -240,6 +254,8 @@ pub(super) enum Answer {
     Appended(Vec<RunId>),
     /// So many things are gone.
     Swept(u64),
+    /// Something of this name is there already: nothing is written.
+    Taken(Name),
 }
 
 /// What the database knows of everything that a batch names.
@@ -254,6 +270,8 @@ pub(super) struct Facts {
     pub(super) requests: HashMap<String, Request>,
     /// The runs that are written.
     pub(super) runs: HashMap<RunId, Run>,
+    /// Those of the names in what is to be restored that are there already.
+    pub(super) taken: HashSet<Name>,
 }
 
 /// A run, as far as writes need to know it.
@@ -303,6 +321,8 @@ pub(super) struct Changes {
     pub(super) assistants: Vec<Arc<CreateAssistant>>,
     pub(super) assistant_updates: Vec<Arc<UpdateAssistant>>,
     pub(super) assistant_deletions: Vec<AssistantId>,
+    /// What is restored, each with the number of its thread if it is one.
+    pub(super) restorations: Vec<(i64, Arc<Restoration>)>,
     pub(super) sweep: Option<Sweep>,
     pub(super) probe: bool,
 }
@@ -361,6 +381,7 @@ impl Changes {
             && self.assistants.is_empty()
             && self.assistant_updates.is_empty()
             && self.assistant_deletions.is_empty()
+            && self.restorations.is_empty()
             && self.sweep.is_none()
             && !self.probe
     }

@@ -21,6 +21,7 @@ mod fault;
 mod lock;
 mod ownership;
 mod readers;
+mod restore;
 mod sheet;
 
 /// Connects to the database and brings its schema up to date; see [`open`](super::open).

@@ -22,6 +22,7 @@ mod fault;
 mod ownership;
 mod presence;
 mod readers;
+mod restore;
 mod script;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod actions;
+mod archive;
 mod assistants;
 mod chat;
 mod coding;

@@ -23,7 +23,13 @@ use tokio::task::JoinSet;
 
 pub mod place;
 mod postgres;
+mod restore;
 mod sqlite;
+
+use restore::{
+    a_long_thread_is_put_back_in_one_step, a_thread_is_put_back_whole, an_assistant_is_put_back,
+    what_is_there_is_not_written_over,
+};
 
 /// Runs every case on every kind of store.
 macro_rules! contract {
@@ -88,6 +94,10 @@ contract! {
     queued_runs_start_one_after_the_other,
     a_queue_is_bounded_and_can_be_left,
     assistants_are_kept_changed_listed_and_deleted,
+    a_thread_is_put_back_whole,
+    what_is_there_is_not_written_over,
+    an_assistant_is_put_back,
+    a_long_thread_is_put_back_in_one_step,
 }
 
 /// A time with microseconds, which is as fine as a store keeps it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// A room, the rooms that it may import beside itself, and the foreign crates that live only there.
-const ROOMS: [(&str, &[&str], &[&str]); 10] = [
+const ROOMS: [(&str, &[&str], &[&str]); 11] = [
     ("run", &[], &[]),
     (
         "api",
@@ -20,12 +20,13 @@ const ROOMS: [(&str, &[&str], &[&str]); 10] = [
     ("model", &["run"], &["async_openai"]),
     ("mcp", &["run"], &["rmcp", "process_wrap"]),
     ("store", &["run"], &["sqlx"]),
+    ("archive", &["run"], &["serde_path_to_error"]),
     ("simulator", &[], &[]),
     ("config", &[], &["dotenvy", "etcetera", "toml"]),
     ("telemetry", &["config"], &["tracing_subscriber"]),
     (
         "cli",
-        &["api", "app", "config", "mcp", "simulator", "telemetry"],
+        &["api", "app", "archive", "config", "mcp", "simulator", "telemetry"],
         &["clap_complete", "rustyline"],
     ),
     (

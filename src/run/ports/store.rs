@@ -16,6 +16,8 @@ use crate::run::page::{Listed, Page};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
+use super::{Restore, Restored};
+
 /// Threads, their messages, and runs with their steps and events.
 ///
 /// Every method may fail with `STORE_UNAVAILABLE`; only the other errors are named.
@@ -213,6 +215,16 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `ASSISTANT_NOT_FOUND`; `ETAG_MISMATCH`.
     async fn delete_assistant(&self, assistant: &AssistantId, version: Option<u64>) -> Result<(), Error>;
+
+    /// Puts something back as it was, in one durable step.
+    ///
+    /// MUST keep every name, version, time and order, MUST write all of it or nothing, and MUST NOT change what
+    /// is there: when any name of a thread, message, run or assistant in it is taken, nothing is written. The
+    /// runs have no events, as if they were past retention.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn restore(&self, restore: &Restore) -> Result<Restored, Error>;
 
     /// Deletes the events of some runs that ended before this time, and some request ids that are too old to
     /// count; says of how many. Zero: there are no more.

@@ -40,9 +40,9 @@ pub(in crate::store) fn plan(
     (plan.changes, answers)
 }
 
-struct Plan {
-    facts: Facts,
-    changes: Changes,
+pub(super) struct Plan {
+    pub(super) facts: Facts,
+    pub(super) changes: Changes,
 }
 
 impl Plan {
@@ -59,6 +59,7 @@ impl Plan {
             Operation::CreateAssistant(create) => self.create_assistant(create),
             Operation::UpdateAssistant(update) => self.update_assistant(update),
             Operation::DeleteAssistant { assistant, version } => self.delete_assistant(assistant, *version),
+            Operation::Restore(restoration) => Ok(self.restore(restoration)),
             Operation::Sweep(sweep) => {
                 self.changes.sweep = Some(*sweep);
                 Ok(Answer::Swept(0))

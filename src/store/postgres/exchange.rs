@@ -12,8 +12,8 @@ use crate::store::decode::{self, Columns};
 use crate::store::row;
 
 use super::desk::Setback;
-use super::lock;
 use super::sheet::Sheet;
+use super::{lock, restore};
 
 const FACTS: &str = "SELECT 'thread' AS fact, t.id, t.number, t.version, \
          (SELECT max(position) FROM messages WHERE thread = t.number) AS last_position, \
@@ -53,6 +53,7 @@ pub(super) async fn read(connection: &mut PgConnection, operations: &[Operation]
             add_fact(&mut facts, &row)?;
         }
     }
+    restore::look_up(&mut facts, connection, operations).await?;
     let assistants: Vec<_> = operations.iter().filter_map(Operation::assistant).collect();
     if !assistants.is_empty() {
         let mut sheet = Sheet::default();
@@ -86,13 +87,15 @@ fn add_fact(facts: &mut Facts, row: &impl Columns) -> Result<(), Error> {
     Ok(())
 }
 
-/// The columns that [`progress`] fills, in its order.
+/// The columns that [`progress`] fills, in its order: fourteen.
 macro_rules! progress_columns {
     () => {
         "id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, expire_time, \
          end_time, pending, waited, waits_since"
     };
 }
+
+pub(super) use progress_columns;
 
 /// Everything that runs bring, in one statement. Its parts all see what was there before it, and act in no
 /// order; keys and references are checked when all are done. Its row is the name of the transaction, by which one
@@ -210,6 +213,7 @@ pub(super) async fn write(
         sheet.column(&changes.deletions, |number| *number);
         sheet.query(DELETIONS, connection).await?;
     }
+    restore::insert(connection, &changes.restorations, owner).await?;
     let swept = match changes.sweep {
         Some(limits) => sweep(connection, limits).await?,
         None => 0,
@@ -345,7 +349,7 @@ fn sheet(changes: &Changes, owner: &str) -> Sheet {
 }
 
 /// What a run's row has in common when it is inserted and when it is updated.
-fn progress<R>(
+pub(super) fn progress<R>(
     sheet: &mut Sheet,
     rows: &[R],
     record: impl Fn(&R) -> &RunRecord,
@@ -387,6 +391,6 @@ fn last_of_each<'r, R, K: Eq + std::hash::Hash>(rows: &'r [R], key: impl Fn(&'r 
 }
 
 /// A text that is not JSON as PostgreSQL takes it: without NUL, which its texts cannot hold.
-fn storable(text: &str) -> String {
+pub(super) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -7,11 +7,13 @@ use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::ports::RequestKey;
 use crate::run::record::RunRecord;
 use crate::store::batch::{
-    Changes, Facts, NewMessage, NewRequest, NewRun, NewThread, Operation, RunUpdate, Sweep, UpdateThread,
+    Changes, Facts, Name, NewMessage, NewRequest, NewRun, NewThread, Operation, RunUpdate, Sweep,
+    UpdateThread,
 };
 use crate::store::decode::{self, Columns};
 use crate::store::row::{self, EventRow, StepRow};
 
+use super::restore;
 use super::script::{Row, Script};
 
 /// Why a batch could not be read or written.
@@ -88,6 +90,7 @@ pub(super) async fn read(
     script.rows(RUNS, 1, &runs, |id, row| {
         row.add(id.as_str());
     });
+    restore::look_up(&mut script, operations);
     let mut facts = Facts::default();
     for row in script.run(connection).await? {
         add_fact(&mut facts, &row, new_threads)?;
@@ -104,6 +107,9 @@ fn add_fact(facts: &mut Facts, row: &SqliteRow, new_threads: usize) -> Result<()
         "assistant" => {
             let (id, version) = decode::assistant_fact(row)?;
             facts.assistants.insert(id, version);
+        }
+        "taken" => {
+            facts.taken.insert(Name::read(row)?);
         }
         "run" => {
             let (id, run) = decode::run_fact(row)?;
@@ -246,6 +252,7 @@ pub(super) async fn write(
     script.rows(ASSISTANT_DELETIONS, 1, &changes.assistant_deletions, |id, row| {
         row.add(id.as_str());
     });
+    restore::insert(&mut script, &changes.restorations, owner);
     if let Some(sweep) = changes.sweep {
         script.sweep(sweep);
     }
@@ -288,7 +295,7 @@ fn update(update: &RunUpdate, row: &mut Row) {
 }
 
 /// What a run's row has in common when it is inserted and when it is updated: fourteen columns.
-fn progress(record: &RunRecord, row: &mut Row) {
+pub(super) fn progress(record: &RunRecord, row: &mut Row) {
     row.add(record.id.as_str())
         .add(record.state.name())
         .add(record.state.detail())

@@ -14,8 +14,8 @@ use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::ports::{
-    Append, Letter, NewThread, News, Opened, Opening, Ownership, Pending, RequestKey, Save, Start, Started,
-    Store, ThreadChange, Topic,
+    Append, Letter, NewThread, News, Opened, Opening, Ownership, Pending, RequestKey, Restore, Restored,
+    Save, Start, Started, Store, ThreadChange, Topic,
 };
 use crate::run::record::{RunRecord, State, ThreadRecord};
 use crate::run::step::Step;
@@ -441,6 +441,10 @@ impl Store for Archive {
     }
 
     async fn delete_assistant(&self, _: &AssistantId, _: Option<u64>) -> Result<(), Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn restore(&self, _: &Restore) -> Result<Restored, Error> {
         unreachable!("the engine does not ask")
     }
 
