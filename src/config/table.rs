@@ -93,7 +93,7 @@ pub static STORE: Key<StoreSection> = Key {
     about: About {
         name: "store",
         env: "ASSISTD_STORE",
-        flag: flag("store", Scope::Service),
+        flag: flag("store", Scope::Store),
         default: Fallback::Unset("an SQLite file in `data_dir`"),
         help: "The database to use instead of a file in `data_dir`. A PostgreSQL password is better kept in the \
                environment, or in the file that `PGPASSFILE` names, than in a flag, where others see it",

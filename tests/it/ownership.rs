@@ -8,6 +8,7 @@ use assistd::run::id::{Mint, RunId, ThreadId};
 use assistd::run::ports::{Append, Letter, Topic};
 use assistd::run::record::{Outcome, RunRecord, State};
 use assistd::store::{Config, Location, Opened, open};
+use tokio::sync::watch;
 
 use crate::store::place::Postgres;
 use crate::store::{event, opening, save};
@@ -210,14 +211,23 @@ async fn what_is_written_elsewhere_is_told_at_once_where_the_store_can() {
         reserved_sequence: 10,
         fence: record.fence,
     };
-    // Once whoever listens does so, the next write is heard; until then it is heard that one may have missed some.
-    news.changed().await.unwrap();
-    news.mark_unchanged();
-    one.store.append(vec![append]).await.unwrap();
-    news.changed().await.unwrap();
+    // From when on this process listens is not known: what is written before is not told.
+    let mut tries = 0;
+    while !hears(&mut news).await {
+        one.store.append(vec![append.clone()]).await.unwrap();
+        tries += 1;
+        assert!(tries < 100, "it is never told");
+    }
     letters.mark_unchanged();
     one.ownership.post(&record.id, &Letter::Cancel).await.unwrap();
     letters.changed().await.unwrap();
+}
+
+/// Whether there is news within a moment.
+async fn hears(news: &mut watch::Receiver<()>) -> bool {
+    tokio::time::timeout(Duration::from_millis(100), news.changed())
+        .await
+        .is_ok_and(|changed| changed.is_ok())
 }
 
 #[tokio::test]

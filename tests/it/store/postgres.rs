@@ -285,7 +285,7 @@ async fn the_database_itself_holds_off_a_second_active_run() {
     started(&store, &opening(&thread(), true)).await;
     let columns = "thread, state, detail, message, active, snapshot, usage, last_sequence, reserved_sequence, \
                    create_time, start_time, expire_time, end_time, pending, waited, waits_since, first_position, \
-                   last_position, queued, has_events";
+                   last_position, queued, has_events, owner, fence";
     let copy = format!("INSERT INTO runs (id, {columns}) SELECT id || 'x', {columns} FROM runs");
     let error = place
         .stranger()
