@@ -52,7 +52,7 @@ def check_errors_have_the_contracts_form():
             (400, (*JSON, "-d", '{"message": 5}', f"{url}/v1/chat")),
             (404, (*JSON, "-d", '{"message": "x", "thread": "threads/t"}', f"{url}/v1/chat")),
             (413, (*JSON, "-d", "@-", f"{url}/v1/chat")),
-            (501, ("-X", "GET", f"{url}/v1/mcp/prompts")),
+            (404, ("-X", "GET", f"{url}/v1/mcp/prompts/none")),
             (504, (*JSON, "-H", "x-server-timeout: 0.000001", "-d", '{"message": "x"}', f"{url}/v1/chat")),
         ]
         for expected, request in cases:
