@@ -1225,10 +1225,13 @@ async fn queued_runs_start_one_after_the_other(store: Arc<dyn Store>) {
     );
     assert_eq!(store.run(&two).await.unwrap(), start(&second).record);
     assert_eq!(
-        reason(store.start_run(start(&second)).await),
-        Reason::RunNotFound,
-        "it is not queued any more"
+        store.start_run(start(&second)).await.unwrap(),
+        Started::Now(before.clone()),
+        "who did not hear of it may try again"
     );
+    let mut stranger = start(&second);
+    stranger.record.fence += 1;
+    assert_eq!(reason(store.start_run(stranger).await), Reason::RunInterrupted);
     assert_eq!(reason(store.queued_message(&two).await), Reason::RunNotFound);
     let expected: Vec<_> = before.into_iter().chain([said(&second)]).collect();
     assert_eq!(store.history(&thread).await.unwrap(), expected);

@@ -36,6 +36,8 @@ pub trait Store: Send + Sync {
     /// Starts a run that is queued, if its thread is free and no other is before it: adds the message that it was
     /// opened with to the end of the thread, and its events, in one durable step.
     ///
+    /// MUST be idempotent: as long as nothing of the run has followed, the same again is answered as it was first.
+    ///
     /// # Errors
     /// `RUN_NOT_FOUND` when it is not queued any more; `RUN_INTERRUPTED` when another process has taken it over.
     async fn start_run(&self, start: Start) -> Result<Started, Error>;
