@@ -331,11 +331,11 @@ async fn carry_out(
                 write_end(shared, live, &save).await.ok_or(Halt::Left)?;
                 continue;
             }
-            Effect::Save(save) => match write(shared, live, &save).await {
+            Effect::Save(save) => match work.beside(live, write(shared, live, &save)).await {
                 Ok(()) => continue,
                 Err(error) => (error, Effect::Save(save)),
             },
-            Effect::Emit(event) => match show(shared, live, &event).await {
+            Effect::Emit(event) => match work.beside(live, show(shared, live, &event)).await {
                 Ok(()) => continue,
                 Err(error) => (error, Effect::Emit(event)),
             },
@@ -539,6 +539,20 @@ impl Work {
             self.progress.0.clone(),
         );
         self.calls.push(call.boxed());
+    }
+
+    /// Waits for this. The work of a run that is called off meanwhile, or that is another process's now, ends at
+    /// once: the wait may be long when the store is away.
+    async fn beside<T>(&mut self, live: &LiveRun, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        tokio::select! {
+            biased;
+            waited = &mut wait => return waited,
+            () = live.cancel.cancelled() => {}
+            () = live.lost.cancelled() => {}
+        }
+        self.abort();
+        wait.await
     }
 
     /// Dropping a request or a call aborts it.

@@ -21,6 +21,7 @@ use crate::run::event::{Body, Progress};
 use crate::run::id::ActionId;
 use crate::run::message::Content;
 use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
+use crate::run::rules;
 use crate::run::state::RESERVE;
 
 /// What the model does in one turn.
@@ -462,6 +463,23 @@ async fn a_panic_ends_that_run_alone() {
         begin(&engine).await.finished().await.unwrap().response,
         "the next"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_ends_the_work_at_once_though_the_store_is_away() {
+    let (engine, world) = engine([calls(&["slow", "hang"])]);
+    let handle = begin(&engine).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    // One call is given up after a minute, which cannot be written; the other still moves.
+    tokio::time::sleep(Duration::from_millis(59_300)).await;
+    assert_eq!(world.going_on.load(Ordering::SeqCst), 1);
+    handle.live.cancel.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.going_on.load(Ordering::SeqCst), 0);
+    world.archive.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(outcome(&handle.finished().await.unwrap()), Outcome::Cancelled);
+    rules::check_answered(&world.written().messages).unwrap();
 }
 
 #[tokio::test(start_paused = true)]
