@@ -284,6 +284,37 @@ impl Run {
         run
     }
 
+    /// Ends a run whose task broke off, from the last step that was written. What was shown after it, up to this
+    /// sequence, is void; calls that are open are answered.
+    pub fn break_off(
+        beginning: Beginning,
+        shown: u64,
+        error: Error,
+        mint: Mint,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+    ) -> Run {
+        let written = beginning.record.last_sequence;
+        let steps = beginning.steps.clone();
+        let mut run = Run::new(beginning, shown.max(written), mint);
+        let mut entry = Entry::default();
+        if shown > written {
+            let first_void = written + 1;
+            entry.bodies.push(Body::TurnRestarted { first_void });
+        }
+        let outcome = Outcome::Failed(error);
+        match run.open_calls(&steps, now) {
+            Some((calls, recorded)) => {
+                entry.steps = recorded.steps;
+                entry.bodies.extend(recorded.bodies);
+                run.phase = Phase::Calling(calls);
+                run.stop(outcome, entry, now, out);
+            }
+            None => run.end(outcome, entry, now, out),
+        }
+        run
+    }
+
     /// The calls that the run has asked for last, if the history does not answer them.
     fn open_calls(&mut self, steps: &[Arc<Step>], now: SystemTime) -> Option<(Calls, Change)> {
         let run = &self.journal.record().id;

@@ -206,7 +206,7 @@ async fn to_the_end(
         Err(_) => {
             tracing::error!(run = %record.id, "a run panicked");
             let error = Error::internal("the run panicked");
-            fail(shared, live, record, error).await
+            break_off(shared, live, record, error).await
         }
     };
     let standing = match finished {
@@ -475,6 +475,33 @@ pub(super) async fn write_end(shared: &Shared, live: &LiveRun, save: &Save) -> O
             () = tokio::time::sleep(END_RETRY_DELAY) => {}
         }
     }
+}
+
+/// The end of a run whose task is gone, from what was written last. None when the next process is to do that.
+async fn break_off(shared: &Shared, live: &LiveRun, record: RunRecord, error: Error) -> Option<Finished> {
+    let beginning = match shared.last_written(&live.id).await? {
+        Ok(Inheritance::Begun(beginning)) => beginning,
+        Ok(Inheritance::Queued(queued)) => {
+            return queue::end(shared, live, queued.record, Outcome::Failed(error)).await;
+        }
+        Err(_) => return fail(shared, live, record, error).await,
+    };
+    if beginning.record.fence != live.fence {
+        live.lost.cancel();
+        return None;
+    }
+    if beginning.record.state.outcome().is_some() {
+        return shared.told(beginning.record).await.ok();
+    }
+    let shown = live.log.last_sequence();
+    let mut effects = Vec::new();
+    let run = Run::break_off(beginning, shown, error, Mint::System, clock::now(), &mut effects);
+    for effect in effects {
+        if let Effect::Save(save) = effect {
+            write_end(shared, live, &save).await?;
+        }
+    }
+    Some(finished(&run))
 }
 
 /// The end of a run that cannot be carried on: the thread is freed and the watchers are told. None when the next
