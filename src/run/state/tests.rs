@@ -1,3 +1,5 @@
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::UNIX_EPOCH;
 
