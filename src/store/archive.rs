@@ -198,10 +198,6 @@ impl<R: Readers> Store for Archive<R> {
         stored.into_iter().map(|event| event.event(&elsewhere)).collect()
     }
 
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        self.queries.active_runs().await
-    }
-
     async fn create_thread(&self, new: NewThread) -> Result<ThreadRecord, Error> {
         let create = CreateThread {
             metadata: row::json(&new.record.metadata)?,

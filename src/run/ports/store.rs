@@ -26,7 +26,8 @@ pub trait Store: Send + Sync {
     /// Opens a run on a thread: adds the run and what comes with it, in one durable step.
     ///
     /// MUST create the thread if the opening says so, MUST hold off a second active run on the thread, also one
-    /// of another process, unless the run is opened as queued, and MUST give back the first run again for a request id seen in the last 24 hours.
+    /// of another process, unless the run is opened as queued, and MUST give back the first run again for a
+    /// request id seen in the last 24 hours.
     ///
     /// # Errors
     /// `THREAD_NOT_FOUND`; `THREAD_BUSY` with metadata `run`; `REQUEST_ID_REUSED` when the id came with another
@@ -107,12 +108,6 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `RUN_NOT_FOUND`; `EVENTS_EXPIRED` when the run's events are not kept any more.
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, Error>;
-
-    /// The runs that are not over. At start-up: those whose process died.
-    ///
-    /// # Errors
-    /// None but `STORE_UNAVAILABLE`.
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error>;
 
     /// Adds a thread, or gives back the one that the request id has brought in the last 24 hours.
     ///

@@ -374,17 +374,6 @@ impl Store for Archive {
         .await
     }
 
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        self.read(|kept| {
-            let records = kept.runs.values().map(|volume| &volume.record);
-            Ok(records
-                .filter(|record| record.state.outcome().is_none())
-                .cloned()
-                .collect())
-        })
-        .await
-    }
-
     async fn pending_actions(&self, _: Page) -> Result<Listed<Pending>, Error> {
         unreachable!("the engine does not ask")
     }
