@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::catalogue::{Annotations, Tool};
+use super::catalogue::Annotations;
 use super::id::{ActionId, Mint};
 use super::message::{ToolCall, ToolOutput};
 
@@ -92,22 +92,23 @@ pub enum Resolution {
 }
 
 impl Action {
-    /// An action about this call of this tool.
+    /// An action about this call of a tool of this server. A tool that is gone has no schema.
     pub fn new(
         request: Request,
         call: &ToolCall,
-        tool: &Tool,
+        server: &str,
+        schema: Option<&Value>,
         mint: &mut Mint,
         create_time: SystemTime,
         expire_time: SystemTime,
     ) -> Self {
-        let description = tool.description();
+        let schema = schema.map(Value::to_string).unwrap_or_default();
         let mut digest = Sha256::new();
         for piece in [
-            description.server.as_str(),
-            &description.name,
-            &call.arguments,
-            &description.input_schema.to_string(),
+            server,
+            call.tool.as_str(),
+            call.arguments.as_str(),
+            schema.as_str(),
         ] {
             digest.update(piece.len().to_be_bytes());
             digest.update(piece);

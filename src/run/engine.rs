@@ -661,8 +661,9 @@ impl RunHandle {
     /// Waits for the end. A run ends by its execution limit and its limit on waiting, so this does too.
     ///
     /// # Errors
-    /// `STORE_UNAVAILABLE` when the end cannot be written, which is tried again; `SHUTTING_DOWN` when the run waits for people and this process does not; `INTERNAL` if the run's task is
-    /// gone without a word, which is a defect.
+    /// `STORE_UNAVAILABLE` when the end cannot be written, which is tried again; `SHUTTING_DOWN` when the run waits
+    /// for people and this process does not; `INTERNAL` if the run's task is gone without a word, which is a
+    /// defect.
     pub async fn finished(&self) -> Result<Finished, Error> {
         self.live.finished().await
     }

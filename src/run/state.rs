@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use self::calls::Calls;
+use self::calls::{Calls, Change, are_used_up};
 use self::journal::{Entry, Journal};
 use self::turn::Turn;
 use super::action::{Resolution, Submission};
@@ -262,29 +262,68 @@ impl Run {
         let steps = beginning.steps.clone();
         let mut run = Run::new(beginning, sequence, mint);
         let record = run.journal.record();
-        if record.usage.turns >= record.snapshot.limits.max_turns {
+        if are_used_up(&steps) {
+            run.landing = Some(IncompleteReason::MaxToolCalls);
+        } else if record.usage.turns >= record.snapshot.limits.max_turns {
             run.landing = Some(IncompleteReason::MaxTurns);
         }
-        let last = run.history.last();
-        let asked = last.filter(|message| {
-            message.run.as_ref() == Some(&record.id) && message.tool_calls().next().is_some()
-        });
         let mut entry = Entry {
             bodies: vec![Body::TurnRestarted { first_void }],
             ..Entry::default()
         };
-        let Some(message) = asked.cloned() else {
+        let Some((mut calls, recorded)) = run.open_calls(&steps, now) else {
             run.journal.commit(entry, now, out);
             run.ask(now, out);
             return run;
         };
-        let (calls, change) =
-            Calls::resumed(&message, &steps, &run.terms, &mut run.journal, &mut run.mint, now);
+        let change = calls.resume(recorded, &run.terms, &mut run.mint, now);
         entry.steps = change.steps;
         entry.bodies.extend(change.bodies);
         run.phase = Phase::Calling(calls);
         run.go_on_calling(entry, change.made, now, out);
         run
+    }
+
+    /// Ends a run whose task broke off, from the last step that was written. What was shown after it, up to this
+    /// sequence, is void; calls that are open are answered.
+    pub fn break_off(
+        beginning: Beginning,
+        shown: u64,
+        error: Error,
+        mint: Mint,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+    ) -> Run {
+        let written = beginning.record.last_sequence;
+        let steps = beginning.steps.clone();
+        let mut run = Run::new(beginning, shown.max(written), mint);
+        let mut entry = Entry::default();
+        if shown > written {
+            let first_void = written + 1;
+            entry.bodies.push(Body::TurnRestarted { first_void });
+        }
+        let outcome = Outcome::Failed(error);
+        match run.open_calls(&steps, now) {
+            Some((calls, recorded)) => {
+                entry.steps = recorded.steps;
+                entry.bodies.extend(recorded.bodies);
+                run.phase = Phase::Calling(calls);
+                run.stop(outcome, entry, now, out);
+            }
+            None => run.end(outcome, entry, now, out),
+        }
+        run
+    }
+
+    /// The calls that the run has asked for last, if the history does not answer them.
+    fn open_calls(&mut self, steps: &[Arc<Step>], now: SystemTime) -> Option<(Calls, Change)> {
+        let run = &self.journal.record().id;
+        let is_open = |message: &&Arc<Message>| {
+            message.run.as_ref() == Some(run) && message.tool_calls().next().is_some()
+        };
+        let message = self.history.last().filter(is_open)?;
+        let (journal, mint) = (&mut self.journal, &mut self.mint);
+        Some(Calls::recorded(message, steps, &self.terms, journal, mint, now))
     }
 
     fn new(beginning: Beginning, sequence: u64, mint: Mint) -> Run {

@@ -92,14 +92,19 @@ impl<R: Readers> Store for Archive<R> {
         let message = start.message.as_ref().map(MessageRow::new).transpose()?;
         let events = EventRow::new(&record.id, &start.events, &[])?;
         for _ in 0..ATTEMPT_LIMIT {
-            let (history, seen) = self.queries.history(&record.thread).await?;
-            let start = StartRun {
+            let (mut history, seen) = self.queries.history(&record.thread).await?;
+            let said = start.message.as_ref().map(|message| &message.id);
+            // The same may have been written before, and nobody have heard of it.
+            history.pop_if(|last| Some(&last.id) == said);
+            let last = history.last();
+            let write = StartRun {
+                is_followed: last.is_some_and(|last| last.run.as_ref() == Some(&record.id)),
                 record: Arc::clone(&record),
                 message: message.clone(),
                 events: events.clone(),
                 seen,
             };
-            match self.writer.write(Operation::Start(Arc::new(start))).await? {
+            match self.writer.write(Operation::Start(Arc::new(write))).await? {
                 Answer::Behind(run) => return Ok(Started::Behind(run)),
                 Answer::Stale => {}
                 _ => return Ok(Started::Now(history)),
@@ -191,10 +196,6 @@ impl<R: Readers> Store for Archive<R> {
             chunk::Elsewhere::new(self.queries.run(run).await?, Vec::new(), &[])
         };
         stored.into_iter().map(|event| event.event(&elsewhere)).collect()
-    }
-
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        self.queries.active_runs().await
     }
 
     async fn create_thread(&self, new: NewThread) -> Result<ThreadRecord, Error> {

@@ -151,6 +151,8 @@ pub(super) struct StartRun {
     pub(super) events: Option<EventRow>,
     /// The last position of the thread that the caller has read.
     pub(super) seen: i64,
+    /// The run has written something up to there itself.
+    pub(super) is_followed: bool,
 }
 
 /// A run to be written.

@@ -68,13 +68,6 @@ const RUNS: Section = Section {
     key: ("r.create_time", "r.number"),
 };
 
-const ACTIVE_RUNS: &str = concat!(
-    "SELECT ",
-    run_columns!(),
-    " FROM runs r JOIN threads t ON t.number = r.thread WHERE r.active OR r.queued IS NOT NULL \
-     ORDER BY r.create_time, r.number"
-);
-
 const ASSISTANT: &str = "SELECT id, profile, version, create_time, update_time FROM assistants WHERE id = $1";
 
 const ASSISTANTS: Section = Section {
@@ -315,10 +308,6 @@ impl<R: Readers> Queries<R> {
             "the events after that sequence are not kept any more",
         );
         Err(expired.with("oldest_sequence", last_sequence.to_string()))
-    }
-
-    pub(super) async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        all(&self.rows(ACTIVE_RUNS, Vec::new()).await?, decode::run)
     }
 
     pub(super) async fn thread(&self, thread: &ThreadId) -> Result<ThreadRecord, Error> {

@@ -140,12 +140,29 @@ impl Shared {
     /// What the run needs to go on; waits for the store as long as it takes. None when this process goes down
     /// meanwhile.
     pub(super) async fn inheritance(&self, record: &RunRecord) -> Option<Result<Inheritance, Error>> {
+        self.once_read(&record.id, || self.read_inheritance(record)).await
+    }
+
+    /// What was written last of a run of this process; waits for the store as [`inheritance`](Self::inheritance)
+    /// does.
+    pub(super) async fn last_written(&self, run: &RunId) -> Option<Result<Inheritance, Error>> {
+        let read = || async {
+            let record = self.ports.store.run(run).await?;
+            self.read_inheritance(&record).await
+        };
+        self.once_read(run, read).await
+    }
+
+    async fn once_read<F>(&self, run: &RunId, read: impl Fn() -> F) -> Option<Result<Inheritance, Error>>
+    where
+        F: Future<Output = Result<Inheritance, Error>>,
+    {
         loop {
-            let error = match self.read_inheritance(record).await {
+            let error = match read().await {
                 Err(error) if error.reason() == Reason::StoreUnavailable => error,
                 inheritance => return Some(inheritance),
             };
-            tracing::warn!(run = %record.id, %error, "a run cannot go on yet");
+            tracing::warn!(%run, %error, "a run cannot go on yet");
             tokio::select! {
                 () = self.draining.cancelled() => return None,
                 () = tokio::time::sleep(RETRY_INTERVAL) => {}

@@ -206,7 +206,7 @@ async fn to_the_end(
         Err(_) => {
             tracing::error!(run = %record.id, "a run panicked");
             let error = Error::internal("the run panicked");
-            fail(shared, live, record, error).await
+            break_off(shared, live, record, error).await
         }
     };
     let standing = match finished {
@@ -331,11 +331,11 @@ async fn carry_out(
                 write_end(shared, live, &save).await.ok_or(Halt::Left)?;
                 continue;
             }
-            Effect::Save(save) => match write(shared, live, &save).await {
+            Effect::Save(save) => match work.beside(live, write(shared, live, &save)).await {
                 Ok(()) => continue,
                 Err(error) => (error, Effect::Save(save)),
             },
-            Effect::Emit(event) => match show(shared, live, &event).await {
+            Effect::Emit(event) => match work.beside(live, show(shared, live, &event)).await {
                 Ok(()) => continue,
                 Err(error) => (error, Effect::Emit(event)),
             },
@@ -477,6 +477,33 @@ pub(super) async fn write_end(shared: &Shared, live: &LiveRun, save: &Save) -> O
     }
 }
 
+/// The end of a run whose task is gone, from what was written last. None when the next process is to do that.
+async fn break_off(shared: &Shared, live: &LiveRun, record: RunRecord, error: Error) -> Option<Finished> {
+    let beginning = match shared.last_written(&live.id).await? {
+        Ok(Inheritance::Begun(beginning)) => beginning,
+        Ok(Inheritance::Queued(queued)) => {
+            return queue::end(shared, live, queued.record, Outcome::Failed(error)).await;
+        }
+        Err(_) => return fail(shared, live, record, error).await,
+    };
+    if beginning.record.fence != live.fence {
+        live.lost.cancel();
+        return None;
+    }
+    if beginning.record.state.outcome().is_some() {
+        return shared.told(beginning.record).await.ok();
+    }
+    let shown = live.log.last_sequence();
+    let mut effects = Vec::new();
+    let run = Run::break_off(beginning, shown, error, Mint::System, clock::now(), &mut effects);
+    for effect in effects {
+        if let Effect::Save(save) = effect {
+            write_end(shared, live, &save).await?;
+        }
+    }
+    Some(finished(&run))
+}
+
 /// The end of a run that cannot be carried on: the thread is freed and the watchers are told. None when the next
 /// process is to do that.
 async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Error) -> Option<Finished> {
@@ -539,6 +566,20 @@ impl Work {
             self.progress.0.clone(),
         );
         self.calls.push(call.boxed());
+    }
+
+    /// Waits for this. The work of a run that is called off meanwhile, or that is another process's now, ends at
+    /// once: the wait may be long when the store is away.
+    async fn beside<T>(&mut self, live: &LiveRun, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        tokio::select! {
+            biased;
+            waited = &mut wait => return waited,
+            () = live.cancel.cancelled() => {}
+            () = live.lost.cancelled() => {}
+        }
+        self.abort();
+        wait.await
     }
 
     /// Dropping a request or a call aborts it.

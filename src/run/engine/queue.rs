@@ -92,7 +92,12 @@ async fn start(
 }
 
 /// Ends a run that never began. None when the next process is to do that.
-async fn end(shared: &Shared, live: &LiveRun, mut record: RunRecord, outcome: Outcome) -> Option<Finished> {
+pub(super) async fn end(
+    shared: &Shared,
+    live: &LiveRun,
+    mut record: RunRecord,
+    outcome: Outcome,
+) -> Option<Finished> {
     let events = ending_events(&mut record, outcome, clock::now());
     let record = Arc::new(record);
     let save = Save {

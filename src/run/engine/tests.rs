@@ -21,6 +21,7 @@ use crate::run::event::{Body, Progress};
 use crate::run::id::ActionId;
 use crate::run::message::Content;
 use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
+use crate::run::rules;
 use crate::run::state::RESERVE;
 
 /// What the model does in one turn.
@@ -28,6 +29,8 @@ enum Turn {
     Says(Vec<ModelEvent>),
     /// Says this and then nothing, for ever.
     Hangs(&'static str),
+    /// Says this and panics.
+    Panics(&'static str),
     BreaksOff,
 }
 
@@ -68,6 +71,11 @@ impl Model for World {
         Ok(match turn {
             Turn::Says(events) => futures::stream::iter(events.into_iter().map(Ok)).boxed(),
             Turn::BreaksOff => futures::stream::empty().boxed(),
+            Turn::Panics(said) => {
+                let said = futures::stream::iter([Ok(ModelEvent::TextDelta(said.into()))]);
+                said.chain(futures::stream::once(async { panic!("as asked") }))
+                    .boxed()
+            }
             Turn::Hangs(said) => {
                 let said = futures::stream::iter([Ok(ModelEvent::TextDelta(said.into()))]);
                 said.chain(futures::stream::pending().inspect(move |_: &Result<_, _>| {
@@ -462,6 +470,52 @@ async fn a_panic_ends_that_run_alone() {
         begin(&engine).await.finished().await.unwrap().response,
         "the next"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_leaves_no_call_unanswered_and_no_message_unfinished() {
+    let unfinished = "not finished: the run failed";
+    for (turns, expected) in [
+        (vec![calls(&["panic", "hang"])], vec![unfinished, unfinished]),
+        (vec![calls(&["risky", "panic"])], vec![unfinished, unfinished]),
+        (vec![calls(&["echo"]), calls(&["panic"])], vec!["", unfinished]),
+        (vec![Turn::Panics("half")], vec![]),
+        (vec![calls(&["echo"]), Turn::Panics("half")], vec![""]),
+    ] {
+        let turns_taken = u32::try_from(turns.len()).unwrap();
+        let (engine, world) = engine(turns);
+        let handle = begin(&engine).await;
+        let seen = events(handle.watch()).await;
+        let written = world.written();
+        rules::check_sequences(&seen).unwrap();
+        rules::check_events(&seen, &written.messages).unwrap();
+        rules::check_answered(&written.messages).unwrap();
+        assert_eq!(written.record.state.name(), "failed");
+        assert_eq!(outputs(&world), expected);
+        let steps = engine.shared.all_steps(handle.id()).await.unwrap();
+        assert!(steps.iter().all(|step| step.end_time.is_some()), "{steps:?}");
+        assert!(
+            written.record.usage.turns + 1 >= turns_taken,
+            "what was used counts"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_ends_the_work_at_once_though_the_store_is_away() {
+    let (engine, world) = engine([calls(&["slow", "hang"])]);
+    let handle = begin(&engine).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    // One call is given up after a minute, which cannot be written; the other still moves.
+    tokio::time::sleep(Duration::from_millis(59_300)).await;
+    assert_eq!(world.going_on.load(Ordering::SeqCst), 1);
+    handle.live.cancel.cancel();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.going_on.load(Ordering::SeqCst), 0);
+    world.archive.is_away.store(false, Ordering::SeqCst);
+    assert_eq!(outcome(&handle.finished().await.unwrap()), Outcome::Cancelled);
+    rules::check_answered(&world.written().messages).unwrap();
 }
 
 #[tokio::test(start_paused = true)]

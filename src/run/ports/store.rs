@@ -26,7 +26,8 @@ pub trait Store: Send + Sync {
     /// Opens a run on a thread: adds the run and what comes with it, in one durable step.
     ///
     /// MUST create the thread if the opening says so, MUST hold off a second active run on the thread, also one
-    /// of another process, unless the run is opened as queued, and MUST give back the first run again for a request id seen in the last 24 hours.
+    /// of another process, unless the run is opened as queued, and MUST give back the first run again for a
+    /// request id seen in the last 24 hours.
     ///
     /// # Errors
     /// `THREAD_NOT_FOUND`; `THREAD_BUSY` with metadata `run`; `REQUEST_ID_REUSED` when the id came with another
@@ -35,6 +36,8 @@ pub trait Store: Send + Sync {
 
     /// Starts a run that is queued, if its thread is free and no other is before it: adds the message that it was
     /// opened with to the end of the thread, and its events, in one durable step.
+    ///
+    /// MUST be idempotent: as long as nothing of the run has followed, the same again is answered as it was first.
     ///
     /// # Errors
     /// `RUN_NOT_FOUND` when it is not queued any more; `RUN_INTERRUPTED` when another process has taken it over.
@@ -105,12 +108,6 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// `RUN_NOT_FOUND`; `EVENTS_EXPIRED` when the run's events are not kept any more.
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, Error>;
-
-    /// The runs that are not over. At start-up: those whose process died.
-    ///
-    /// # Errors
-    /// None but `STORE_UNAVAILABLE`.
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error>;
 
     /// Adds a thread, or gives back the one that the request id has brought in the last 24 hours.
     ///

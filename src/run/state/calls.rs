@@ -15,6 +15,10 @@ use crate::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{CallOutput, Message, Part, Role, ToolCall, ToolOutput};
 use crate::run::step::{Step, StepState, Work};
 
+/// What a call beyond the limit is answered with. The ledger's word for it, too: a run that goes on after a crash
+/// finds there that its calls are used up.
+const USED_UP: &str = "not called: the run's tool calls are used up";
+
 #[derive(Debug)]
 pub(super) struct Calls {
     slots: Vec<Slot>,
@@ -65,7 +69,7 @@ impl Calls {
         let slots = message.tool_calls().enumerate().map(|(index, call)| {
             let mut slot = Slot::new(call, turn, &terms.catalogue, journal.place(), mint, now);
             let problem = if index >= allowed as usize {
-                Some("not called: the run's tool calls are used up".to_owned())
+                Some(USED_UP.to_owned())
             } else {
                 slot.prepare(terms, mint, now, &mut change.bodies).err()
             };
@@ -87,9 +91,8 @@ impl Calls {
         (calls, change)
     }
 
-    /// The calls of a turn that a dead process was at, as the ledger has them. One that may have had its effect
-    /// is made again only if that does no harm; about any other, somebody is to decide.
-    pub(super) fn resumed(
+    /// The calls of a turn as the ledger has them.
+    pub(super) fn recorded(
         message: &Message,
         steps: &[Arc<Step>],
         terms: &Terms,
@@ -100,30 +103,44 @@ impl Calls {
         let turn = journal.record().usage.turns;
         let mut change = Change::default();
         let slots = message.tool_calls().map(|call| {
-            let Some(step) = steps.iter().find(|step| is_of(step, &call.id)) else {
-                // The steps are written with their message; one that is not there was never begun.
-                let mut slot = Slot::new(call, turn, &terms.catalogue, journal.place(), mint, now);
-                let output = ToolOutput::failure("not called: the process died");
-                change
-                    .bodies
-                    .push(slot.fill(output, Duration::ZERO, StepState::Completed, now));
-                return slot;
-            };
-            let mut slot = Slot::of(call, step);
-            if let Err(text) = slot.resume(terms, mint, now, &mut change.bodies) {
-                let output = ToolOutput::failure(text);
-                change
-                    .bodies
-                    .push(slot.fill(output, Duration::ZERO, StepState::Completed, now));
+            if let Some(step) = steps.iter().find(|step| is_of(step, &call.id)) {
+                return Slot::of(call, step);
             }
+            // The steps are written with their message; one that is not there was never begun.
+            let mut slot = Slot::new(call, turn, &terms.catalogue, journal.place(), mint, now);
+            let output = ToolOutput::failure("not called: the process died");
+            let body = slot.fill(output, Duration::ZERO, StepState::Completed, now);
+            change.bodies.push(body);
+            change.steps.push(slot.step.clone());
             slot
         });
-        let mut calls = Self {
+        let calls = Self {
             slots: slots.collect(),
         };
-        change.made = calls.start(terms, now);
-        change.steps = calls.slots.iter().map(|slot| slot.step.clone()).collect();
         (calls, change)
+    }
+
+    /// Goes on with calls that a dead process was at. One that may have had its effect is made again only if that
+    /// does no harm; about any other, somebody is to decide.
+    pub(super) fn resume(
+        &mut self,
+        mut recorded: Change,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+    ) -> Change {
+        for slot in &mut self.slots {
+            if let Err(text) = slot.resume(terms, mint, now, &mut recorded.bodies) {
+                let output = ToolOutput::failure(text);
+                let body = slot.fill(output, Duration::ZERO, StepState::Completed, now);
+                recorded.bodies.push(body);
+            }
+        }
+        Change {
+            made: self.start(terms, now),
+            steps: self.slots.iter().map(|slot| slot.step.clone()).collect(),
+            bodies: recorded.bodies,
+        }
     }
 
     /// What is asked and not answered yet, the oldest first.
@@ -364,7 +381,7 @@ impl Slot {
             self.ready = Some((tool, arguments));
             return Ok(());
         };
-        self.ask(request, &tool, terms, mint, now, bodies);
+        self.ask(request, Some(&tool), terms, mint, now, bodies);
         Ok(())
     }
 
@@ -387,14 +404,17 @@ impl Slot {
     fn ask(
         &mut self,
         request: Request,
-        tool: &Tool,
+        tool: Option<&Tool>,
         terms: &Terms,
         mint: &mut Mint,
         now: SystemTime,
         bodies: &mut Vec<Body>,
     ) {
         let expires = now.checked_add(terms.waiting_limit).unwrap_or(now);
-        let asked = Arc::new(Action::new(request, &self.call, tool, mint, now, expires));
+        let schema = tool.map(|tool| &*tool.description().input_schema);
+        let server = self.server();
+        let asked = Action::new(request, &self.call, server, schema, mint, now, expires);
+        let asked = Arc::new(asked);
         bodies.push(Body::ActionRequired(Arc::clone(&asked)));
         self.step.state = StepState::Waiting;
         if let Work::ToolCall { action, answer, .. } = &mut self.step.work {
@@ -414,19 +434,33 @@ impl Slot {
         if self.output.is_some() || self.step.pending().is_some() {
             return Ok(());
         }
-        let (tool, arguments) = self.read(terms)?;
-        let annotations = tool.description().annotations;
-        let is_repeatable = annotations.read_only == Some(true) || annotations.idempotent == Some(true);
-        if self.step.state == StepState::Waiting || is_repeatable {
+        let read = self.read(terms);
+        if self.step.state == StepState::Waiting {
+            self.ready = Some(read?);
+            return Ok(());
+        }
+        if let Ok((tool, arguments)) = read
+            && is_repeatable(&tool)
+        {
             self.ready = Some((tool, arguments));
             return Ok(());
         }
+        // It may have had its effect, whatever has become of its tool since.
         let request = Request::UnknownOutcome {
-            server: tool.description().server.clone(),
+            server: self.server().to_owned(),
             call_time: self.step.start_time.unwrap_or(self.step.create_time),
         };
-        self.ask(request, &tool, terms, mint, now, bodies);
+        let tool = terms.catalogue.get(&self.call.tool);
+        self.ask(request, tool.map(Arc::as_ref), terms, mint, now, bodies);
         Ok(())
+    }
+
+    /// The server that has the tool, or had it.
+    fn server(&self) -> &str {
+        match &self.step.work {
+            Work::ToolCall { server, .. } => server,
+            Work::ModelTurn { .. } => "",
+        }
     }
 
     fn asks(&self, id: &ActionId) -> bool {
@@ -506,6 +540,23 @@ impl Slot {
 
 fn calls(effect: &Effect, id: &CallId) -> bool {
     matches!(effect, Effect::CallTool { call, .. } if call == id)
+}
+
+fn is_repeatable(tool: &Tool) -> bool {
+    let annotations = tool.description().annotations;
+    annotations.read_only == Some(true) || annotations.idempotent == Some(true)
+}
+
+/// Whether calls were refused because there were too many.
+pub(super) fn are_used_up(steps: &[Arc<Step>]) -> bool {
+    steps.iter().any(|step| match &step.work {
+        Work::ToolCall {
+            output: Some(output),
+            action: None,
+            ..
+        } => step.start_time.is_none() && output.is_error && output.text() == USED_UP,
+        _ => false,
+    })
 }
 
 fn is_of(step: &Step, id: &CallId) -> bool {

@@ -1,3 +1,5 @@
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::UNIX_EPOCH;
 
@@ -95,6 +97,11 @@ impl Stage {
 
     /// The process dies, and another goes on from what the store has.
     fn crash(&mut self) {
+        self.crash_onto(terms());
+    }
+
+    /// The process dies, and what another goes on with has changed.
+    fn crash_onto(&mut self, terms: Terms) {
         if self.run.is_over() {
             return;
         }
@@ -104,7 +111,7 @@ impl Stage {
             record: self.record.clone(),
             history: self.saved.clone(),
             steps: self.steps.values().cloned().collect(),
-            terms: terms(),
+            terms,
         };
         let mint = Mint::Sequential(u128::from(self.crashes) << 64);
         self.run = Run::resume(beginning, mint, NOW, &mut self.effects);
@@ -490,6 +497,88 @@ fn a_crash_during_calls_repeats_only_what_does_no_harm() {
     assert_eq!(outputs[3], "third");
     stage.say([text("done"), STOP]);
     assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+}
+
+#[test]
+fn the_last_turn_has_no_tools_after_a_crash_either() {
+    for crashes_while_calling in [true, false] {
+        let mut stage = Stage::new(Limits {
+            max_tool_calls: 1,
+            ..Limits::default()
+        });
+        let asked = ["look", "look"].into_iter().enumerate();
+        stage.say(asked.flat_map(|(index, tool)| call(index, tool, r#"{"text":"x"}"#)));
+        stage.say([STOP]);
+        if crashes_while_calling {
+            stage.crash();
+        }
+        stage.answer("seen");
+        stage.crash();
+        assert!(stage.requests.last().unwrap().tools.is_none());
+        stage.say([text("all I have"), STOP]);
+        assert_eq!(
+            stage.outcome(),
+            Some(&Outcome::Incomplete(IncompleteReason::MaxToolCalls))
+        );
+    }
+}
+
+#[test]
+fn what_a_run_has_used_counts_from_its_beginning() {
+    let mut stage = Stage::new(Limits {
+        max_turns: 2,
+        max_total_tokens: Some(25),
+        ..Limits::default()
+    });
+    for _ in 0..2 {
+        stage.say(call(0, "look", r#"{"text":"x"}"#));
+        stage.say([ModelEvent::Usage(usage(10)), STOP]);
+        stage.crash();
+        stage.answer("seen");
+        stage.crash();
+    }
+    let used = stage.record.usage;
+    assert_eq!((used.turns, used.tool_calls, used.input_tokens), (2, 2, 20));
+    assert!(
+        stage.requests.last().unwrap().tools.is_none(),
+        "the turns are used up"
+    );
+    stage.say([text("done"), ModelEvent::Usage(usage(10)), STOP]);
+    assert_eq!(
+        stage.outcome(),
+        Some(&Outcome::Incomplete(IncompleteReason::MaxTurns))
+    );
+    assert_eq!(stage.record.usage.total_tokens(), 30);
+}
+
+#[test]
+fn a_call_cut_off_whose_tool_is_gone_is_for_a_person_to_decide() {
+    let nothing_left = || Terms {
+        catalogue: Arc::new(Catalogue::new(2, [])),
+        ..terms()
+    };
+    let given = Answer::Output(says("I looked"));
+    let rejected = Answer::Reject("leave it".into());
+    for (tool, answer, expected) in [
+        ("echo", given.clone(), "I looked"),
+        ("look", given, "I looked"),
+        ("echo", rejected, "not called: the call was rejected: leave it"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, tool, r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        stage.crash_onto(nothing_left());
+        let [unknown] = <[_; 1]>::try_from(stage.pending()).expect("somebody is asked");
+        let crate::run::action::Request::UnknownOutcome { server, .. } = &unknown.request else {
+            panic!("{:?}", unknown.request)
+        };
+        assert_eq!(server, "builtin");
+        let refused = stage.decide(Answer::Approve(None)).unwrap_err();
+        assert_eq!(refused.reason(), Reason::ValidationFailed);
+        assert_eq!(stage.pending(), [unknown], "it is asked still");
+        stage.decide(answer).unwrap();
+        assert_eq!(output_text(&stage.saved[2].content[0]), expected);
+    }
 }
 
 #[test]

@@ -172,10 +172,18 @@ impl Plan {
         let record = &start.record;
         let gone = || Error::new(Reason::RunNotFound, "no such run is queued");
         let mut thread = self.facts.threads.get(&record.thread).cloned().ok_or_else(gone)?;
+        self.check_owned(record)?;
+        if self.has_just_started(start, &thread) {
+            if thread.last_position != start.seen {
+                return Ok(Answer::Stale);
+            }
+            self.changes.events.extend(start.events.clone());
+            self.update(record, None, None);
+            return Ok(Answer::Done);
+        }
         if !thread.queue.contains(&record.id) {
             return Err(gone());
         }
-        self.check_owned(record)?;
         let before = thread.active.as_ref().or(thread.queue.first());
         if let Some(before) = before.filter(|before| **before != record.id) {
             return Ok(Answer::Behind(before.clone()));
@@ -198,6 +206,16 @@ impl Plan {
         self.know(record);
         self.update(record, Some(position), Some(position));
         Ok(Answer::Done)
+    }
+
+    /// Whether the same was written before, for a caller that did not hear of it: the run is active, and nothing
+    /// that it did has followed.
+    fn has_just_started(&self, start: &StartRun, thread: &Thread) -> bool {
+        let record = &start.record;
+        let is_running = |run: &Run| run.state == State::Running;
+        thread.active.as_ref() == Some(&record.id)
+            && !start.is_followed
+            && self.facts.runs.get(&record.id).is_some_and(is_running)
     }
 
     fn save(&mut self, save: &SaveRun) -> Result<Answer, Error> {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::place::Postgres;
-use super::{chat, ended, finish, opening, reason, requested, said, save, started, thread, time};
+use super::{busy, chat, ended, finish, opening, reason, requested, said, save, started, thread, time};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_may_start_at_once_on_an_empty_database_and_write_to_it() {
@@ -113,7 +113,7 @@ async fn processes_that_write_to_the_same_threads_do_not_trip_over_one_another()
     for thread in &threads {
         assert_eq!(stores[1].history(thread).await.unwrap().len(), 2 + 3 * 5);
     }
-    assert_eq!(stores[2].active_runs().await.unwrap(), []);
+    assert_eq!(busy(&stores[2]).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,7 +170,7 @@ async fn what_was_acknowledged_is_there_though_connections_break_at_work() {
         assert_eq!(store.run(&record.id).await.unwrap(), record);
     }
     chat(&store, &opening(&thread(), true)).await;
-    assert_eq!(store.active_runs().await.unwrap(), []);
+    assert_eq!(busy(&store).await, []);
 }
 
 /// A way to the server that can be told to swallow the answer to the next commit.

@@ -179,6 +179,19 @@ impl Kept {
         self.check_owner(&record)?;
         let missing = || Error::new(Reason::RunNotFound, "no such run is queued");
         let shelf = self.threads.get_mut(&record.thread).ok_or_else(missing)?;
+        if shelf.active.as_ref() == Some(&record.id) {
+            let mut history = shelf.messages.clone();
+            history.pop_if(|last| start.message.as_ref().is_some_and(|said| said.id == last.id));
+            if history
+                .last()
+                .is_some_and(|last| last.run.as_ref() == Some(&record.id))
+            {
+                return Err(missing());
+            }
+            self.put(&record);
+            self.keep(&record.id, start.events);
+            return Ok(Started::Now(history));
+        }
         if !shelf.queue.contains(&record.id) {
             return Err(missing());
         }
@@ -293,9 +306,7 @@ impl Store for Archive {
     }
 
     async fn start_run(&self, start: Start) -> Result<Started, Error> {
-        self.wait().await;
-        self.check_there()?;
-        self.kept().start(start)
+        self.write(|kept| kept.start(start)).await?
     }
 
     async fn queued_message(&self, run: &RunId) -> Result<Option<Arc<Message>>, Error> {
@@ -359,17 +370,6 @@ impl Store for Archive {
         self.read(|kept| {
             let later = kept.run(run)?.events.range(after + 1..).take(EVENTS_AT_ONCE);
             Ok(later.map(|(_, event)| (**event).clone()).collect())
-        })
-        .await
-    }
-
-    async fn active_runs(&self) -> Result<Vec<RunRecord>, Error> {
-        self.read(|kept| {
-            let records = kept.runs.values().map(|volume| &volume.record);
-            Ok(records
-                .filter(|record| record.state.outcome().is_none())
-                .cloned()
-                .collect())
         })
         .await
     }

@@ -1,0 +1,319 @@
+//! What comes of everything that can happen, by where the run is.
+
+/// What happens, the effects in their order, and the state afterwards.
+pub(super) type Row = (&'static str, &'static str, &'static str);
+
+/// Nothing is asked.
+pub(super) const NOT_ASKED: &[Row] = &[
+    ("approve", "ACTION_NOT_PENDING", ""),
+    ("edit", "ACTION_NOT_PENDING", ""),
+    ("reject", "ACTION_NOT_PENDING", ""),
+    ("output", "ACTION_NOT_PENDING", ""),
+];
+
+/// No tool is at work.
+pub(super) const NOT_CALLING: &[Row] = &[("progress", "", ""), ("done", "", "")];
+
+/// The model is not asked.
+pub(super) const NOT_ASKING: &[Row] = &[
+    ("text", "", ""),
+    ("refusal", "", ""),
+    ("reasoning", "", ""),
+    ("call", "", ""),
+    ("arguments", "", ""),
+    ("usage", "", ""),
+    ("stop", "", ""),
+    ("length", "", ""),
+    ("filter", "", ""),
+];
+
+/// The model has said nothing yet: everything but how it stops.
+pub(super) const SILENT: &[Row] = &[
+    ("text", "+assistant 'b'", ""),
+    ("refusal", "+assistant", ""),
+    ("reasoning", "+assistant thinks", ""),
+    ("call", "+assistant calls:look", ""),
+    ("arguments", "", ""),
+    ("usage", "", ""),
+    ("length", "save(=incomplete)", "incomplete:max_tokens"),
+    ("filter", "save(=incomplete)", "incomplete:content_filter"),
+    ("model failed", "abort save(=failed)", "failed"),
+    ("cancel", "abort save(cancelling =cancelled)", "cancelled"),
+    ("deadline", "abort save(=incomplete)", "incomplete:deadline"),
+    ("expire", "abort save(=expired)", "expired"),
+    ("fail", "abort save(=failed)", "failed"),
+    ("save failed", "abort save(=failed)", "failed"),
+];
+
+/// It has said something.
+pub(super) const SPEAKING: &[Row] = &[
+    ("text", "'b'", ""),
+    ("refusal", "", ""),
+    ("reasoning", "thinks", ""),
+    ("call", "calls:look", ""),
+    ("arguments", "", ""),
+    ("usage", "", ""),
+    ("stop", "save(message =completed)", "completed"),
+    ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
+    ("filter", "save(partial =incomplete)", "incomplete:content_filter"),
+    ("model failed", "abort save(partial =failed)", "failed"),
+    ("cancel", "abort save(cancelling partial =cancelled)", "cancelled"),
+    (
+        "deadline",
+        "abort save(partial =incomplete)",
+        "incomplete:deadline",
+    ),
+    ("expire", "abort save(partial =expired)", "expired"),
+    ("fail", "abort save(partial =failed)", "failed"),
+    ("save failed", "abort save(partial =failed)", "failed"),
+];
+
+/// It has begun to ask for a call.
+pub(super) const WANTING: &[Row] = &[
+    ("text", "'b'", ""),
+    ("refusal", "", ""),
+    ("reasoning", "thinks", ""),
+    ("call", "calls:look", ""),
+    ("arguments", "{}", ""),
+    ("usage", "", ""),
+    ("stop", "save(message) call:echo", "running"),
+    (
+        "length",
+        "save([not called: no calls are left] partial =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "filter",
+        "save([not called: no calls are left] partial =incomplete)",
+        "incomplete:content_filter",
+    ),
+    (
+        "model failed",
+        "abort save([not finished: the run failed] partial =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling [not finished: the run was cancelled] partial =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save([not finished: the run ran out of time] partial =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save([not finished: the run ran out of time] partial =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save([not finished: the run failed] partial =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save([not finished: the run failed] partial =failed)",
+        "failed",
+    ),
+];
+
+/// The same, and its tokens are beyond the budget.
+pub(super) const SPENT: &[Row] = &[
+    ("text", "'b'", ""),
+    ("refusal", "", ""),
+    ("reasoning", "thinks", ""),
+    ("call", "calls:look", ""),
+    ("arguments", "{}", ""),
+    ("usage", "", ""),
+    (
+        "stop",
+        "save([not called: the token budget is used up] partial 11tok =incomplete)",
+        "incomplete:budget",
+    ),
+    (
+        "length",
+        "save([not called: no calls are left] partial 11tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "filter",
+        "save([not called: no calls are left] partial 11tok =incomplete)",
+        "incomplete:content_filter",
+    ),
+    (
+        "model failed",
+        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling [not finished: the run was cancelled] partial 11tok =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save([not finished: the run ran out of time] partial 11tok =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save([not finished: the run ran out of time] partial 11tok =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "failed",
+    ),
+];
+
+/// One tool is at work.
+pub(super) const CALLING: &[Row] = &[
+    ("progress", "progress", ""),
+    ("done", "save([x] +tool) ask", "running"),
+    (
+        "model failed",
+        "abort save([not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save([not finished: the run ran out of time] +tool =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save([not finished: the run ran out of time] +tool =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save([not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save([not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+];
+
+/// The only call of the only turn with tools is at work.
+pub(super) const CALLING_LAST: &[Row] = &[("done", "save([x] +tool) ask without tools", "running")];
+
+/// One tool is at work, somebody is asked about another.
+pub(super) const CALLING_AND_ASKED: &[Row] = &[
+    ("progress", "progress", ""),
+    ("done", "save([x] requires_action)", "requires_action"),
+    (
+        "model failed",
+        "abort save([not finished: the run failed] cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling [not finished: the run was cancelled] cancelled \
+         [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save([not finished: the run ran out of time] cancelled \
+         [not finished: the run ran out of time] +tool =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save([not finished: the run ran out of time] expired \
+         [not finished: the run ran out of time] +tool =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save([not finished: the run failed] cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save([not finished: the run failed] cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    ("approve", "save(approved) call:risky", "running"),
+    ("edit", "save(edited) call:risky", "running"),
+    (
+        "reject",
+        "save(rejected [not called: the call was rejected])",
+        "running",
+    ),
+    ("output", "save(answered [given])", "running"),
+];
+
+/// Somebody is asked, and nothing else goes on.
+pub(super) const WAITING: &[Row] = &[
+    (
+        "model failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save(cancelled [not finished: the run ran out of time] +tool =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save(expired [not finished: the run ran out of time] +tool =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    ("approve", "save(approved running) call:risky", "running"),
+    ("edit", "save(edited running) call:risky", "running"),
+    (
+        "reject",
+        "save(rejected [not called: the call was rejected] running +tool) ask",
+        "running",
+    ),
+    ("output", "save(answered [given] running +tool) ask", "running"),
+];
+
+/// It is over.
+pub(super) const OVER: &[Row] = &[
+    ("model failed", "", ""),
+    ("cancel", "", ""),
+    ("deadline", "", ""),
+    ("expire", "", ""),
+    ("fail", "", ""),
+    ("save failed", "", ""),
+];
+
+pub(super) const SILENT_STOP: &[Row] = &[("stop", "save(=completed)", "completed")];
+pub(super) const LANDED_STOP: &[Row] = &[("stop", "save(=incomplete)", "incomplete:max_turns")];
+pub(super) const CALLS_STOP: &[Row] = &[("stop", "save(=incomplete)", "incomplete:max_tool_calls")];
+
+pub(super) const ENDED: &[&[Row]] = &[OVER, NOT_ASKING, NOT_CALLING, NOT_ASKED];
