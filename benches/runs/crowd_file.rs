@@ -42,10 +42,10 @@ pub async fn fill(path: &Path, threads: u64) {
     let thread = "INSERT INTO threads (number, id, create_time, update_time) \
                   SELECT $1, $2, create_time + $1, create_time + $1 FROM template";
     let messages = "INSERT INTO messages (thread, position, id, role, content, run, incomplete, create_time) \
-         SELECT $1, number, printf('msg_%016x%016x', $1, number), CASE number % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, \
+         SELECT $1, numbers.number, printf('msg_%016x%016x', $1, numbers.number), CASE numbers.number % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, \
          json_array(json_object('text', printf('message %d: what is said in it is about as long as what people \
-say to one another when they talk of something', number))), \
-         CASE number % 2 WHEN 0 THEN printf('run_%016x%016x', $1, number) END, 0, create_time + $1 + number \
+say to one another when they talk of something', numbers.number))), \
+         CASE numbers.number % 2 WHEN 0 THEN printf('run_%016x%016x', $1, numbers.number) END, 0, create_time + $1 + numbers.number \
          FROM template, numbers ORDER BY numbers.number";
     let runs = format!(
         "INSERT INTO runs (id, thread, first_position, last_position, create_time, end_time, has_events, {COPIED}) \
