@@ -16,6 +16,8 @@ mod figures;
 mod load;
 #[path = "speed/process.rs"]
 mod process;
+#[path = "speed/stack.rs"]
+mod stack;
 #[path = "speed/subjects.rs"]
 mod subjects;
 
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use figures::{Figures, Goal};
 use load::{Load, median};
-use process::{Process, Stack};
+use stack::Stack;
 use subjects::Subjects;
 
 /// Requests at once where throughput is measured.
@@ -191,7 +193,7 @@ async fn start(figures: &mut Figures) {
     let mut times = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();
-        let service = Process::service_alone();
+        let (service, _files) = stack::service_alone();
         subjects::first_answer(&service).await;
         times.push(started.elapsed().as_secs_f64());
         tokio::time::sleep(Duration::from_millis(50)).await;

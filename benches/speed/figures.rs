@@ -4,7 +4,7 @@ use std::fmt;
 
 #[derive(Default)]
 pub struct Figures {
-    rows: Vec<(&'static str, f64, &'static str, Goal)>,
+    rows: Vec<(String, f64, &'static str, Goal)>,
 }
 
 #[derive(Clone, Copy)]
@@ -15,7 +15,8 @@ pub enum Goal {
 }
 
 impl Figures {
-    pub fn add(&mut self, name: &'static str, value: f64, unit: &'static str, goal: Goal) {
+    pub fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str, goal: Goal) {
+        let name = name.into();
         println!("{name}: {value:.3} {unit}");
         self.rows.push((name, value, unit, goal));
     }

@@ -1,100 +1,22 @@
 //! The processes under test, and what the kernel says of them.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
 
-use super::echo;
-
 /// The kernel's clock for CPU time, in ticks per second (`getconf CLK_TCK`, 100 on Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
-
-/// A model that begins to answer and goes no further.
-const HANGING: &str = r#"{"turns":[{"when":{"user":""},"answer":{"say":{"items":[{"text":["one ","two"]}],"faults":[{"hang":{"deltas":1}}]}}}]}"#;
-
-/// The service with all that it works with.
-pub struct Stack {
-    pub service: Process,
-    pub simulator: Process,
-    pub tools: Process,
-    pub echo: Process,
-    #[expect(dead_code, reason = "the folder lives as long as who uses it")]
-    files: tempfile::TempDir,
-}
 
 /// A process that ends with its handle, and the address that it said.
 pub struct Process {
     child: Child,
     pub url: String,
-    files: Option<tempfile::TempDir>,
-}
-
-impl Stack {
-    pub fn start() -> Self {
-        Self::with_model(|_| Vec::new())
-    }
-
-    pub fn start_hanging() -> Self {
-        Self::with_model(|files| {
-            let script = files.path().join("script.json");
-            fs::write(&script, HANGING).unwrap();
-            vec!["--script".to_owned(), script.to_string_lossy().into_owned()]
-        })
-    }
-
-    fn with_model(arguments: impl Fn(&tempfile::TempDir) -> Vec<String>) -> Self {
-        let files = tempfile::tempdir().unwrap();
-        let mut simulate = assistd();
-        simulate
-            .args(["simulate", "--listen", "127.0.0.1:0"])
-            .args(arguments(&files));
-        let simulator = Process::start(simulate, "base url ");
-        let mut serve_tools = assistd();
-        serve_tools.args(["mcp-server", "--listen", "127.0.0.1:0"]);
-        let tools = Process::start(serve_tools, "listening on ");
-        let config = files.path().join("mcp.json");
-        let servers = serde_json::json!({"mcpServers": {"tools": {"url": tools.url, "prefix": ""}}});
-        fs::File::create(&config)
-            .unwrap()
-            .write_all(servers.to_string().as_bytes())
-            .unwrap();
-        let mut serve = assistd();
-        serve
-            .env("OPENAI_BASE_URL", &simulator.url)
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
-            .arg("--data-dir")
-            .arg(files.path().join("data"))
-            .arg("--mcp-config")
-            .arg(&config);
-        let service = Process::start(serve, " on ");
-        let mut bare = Command::new(std::env::current_exe().unwrap());
-        bare.arg(echo::ARGUMENT);
-        Self {
-            service,
-            simulator,
-            tools,
-            echo: Process::start(bare, "listening on "),
-            files,
-        }
-    }
 }
 
 impl Process {
-    /// The service as a stranger starts it: with nothing configured.
-    pub fn service_alone() -> Self {
-        let files = tempfile::tempdir().unwrap();
-        let mut serve = assistd();
-        serve
-            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(files.path().join("data"));
-        let mut process = Self::start(serve, " on ");
-        process.files = Some(files);
-        process
-    }
-
     /// Starts a program, and waits until it says its address behind `before`.
-    fn start(mut command: Command, before: &str) -> Self {
+    pub fn start(mut command: Command, before: &str) -> Self {
         let mut child = command
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
@@ -108,11 +30,7 @@ impl Process {
         let url = said.expect("it says where it listens");
         // Whatever else it says must be read, or it would wait for a reader.
         thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            url,
-            files: None,
-        }
+        Self { child, url }
     }
 
     /// CPU time used so far, by user and system.
@@ -141,7 +59,8 @@ impl Drop for Process {
     }
 }
 
-fn assistd() -> Command {
+/// The program under test, with none of this machine's choices of a model.
+pub fn assistd() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assistd"));
     for name in [
         "OPENAI_API_KEY",

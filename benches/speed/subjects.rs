@@ -15,7 +15,8 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 use super::echo;
-use super::process::{Process, Stack};
+use super::process::Process;
+use super::stack::Stack;
 
 /// Clients of everything that is compared.
 pub struct Subjects {

@@ -193,7 +193,7 @@ impl<R: Readers> Store for Archive<R> {
             let steps = self.queries.all_run_steps(run).await?;
             chunk::Elsewhere::new(self.queries.run(run).await?, messages, &steps)
         } else {
-            chunk::Elsewhere::new(self.queries.run(run).await?, Vec::new(), &[])
+            chunk::Elsewhere::nothing(run)
         };
         stored.into_iter().map(|event| event.event(&elsewhere)).collect()
     }

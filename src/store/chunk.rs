@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::action::{Action, Resolution};
 use crate::run::error::Error;
 use crate::run::event::{Body, Event, Progress};
-use crate::run::id::{ActionId, CallId, MessageId};
+use crate::run::id::{ActionId, CallId, MessageId, RunId};
 use crate::run::message::{Message, ToolOutput, Usage};
 use crate::run::record::{RunRecord, State};
 use crate::run::step::{Step, Work};
@@ -57,12 +57,23 @@ enum StoredBody {
 /// What is stored elsewhere.
 #[derive(Debug)]
 pub(super) struct Elsewhere {
-    record: Arc<RunRecord>,
+    run: RunId,
+    record: Option<Arc<RunRecord>>,
     messages: HashMap<MessageId, Arc<Message>>,
     outputs: HashMap<CallId, (String, Arc<ToolOutput>, Duration)>,
 }
 
 impl Elsewhere {
+    /// Nothing yet of this run: enough for most events.
+    pub(super) fn nothing(run: &RunId) -> Self {
+        Self {
+            run: run.clone(),
+            record: None,
+            messages: HashMap::new(),
+            outputs: HashMap::new(),
+        }
+    }
+
     /// The run, its messages and its steps.
     pub(super) fn new(record: RunRecord, messages: Vec<Arc<Message>>, steps: &[Arc<Step>]) -> Self {
         let messages = messages.into_iter().map(|message| (message.id.clone(), message));
@@ -79,7 +90,8 @@ impl Elsewhere {
             _ => None,
         });
         Self {
-            record: Arc::new(record),
+            run: record.id.clone(),
+            record: Some(Arc::new(record)),
             messages: messages.collect(),
             outputs: outputs.collect(),
         }
@@ -106,11 +118,11 @@ impl Stored {
         self.0
     }
 
-    /// Whether it cannot be told without messages and steps.
+    /// Whether it cannot be told without the run, its messages and its steps.
     pub(super) fn needs_elsewhere(&self) -> bool {
         matches!(
             self.2,
-            StoredBody::Added(_) | StoredBody::Whole(_) | StoredBody::Output(_)
+            StoredBody::Added(_) | StoredBody::Whole(_) | StoredBody::Output(_) | StoredBody::Ended
         )
     }
 
@@ -126,7 +138,7 @@ impl Stored {
             Some(Event { sequence, time, body })
         })();
         told.ok_or_else(|| {
-            let run = &elsewhere.record.id;
+            let run = &elsewhere.run;
             Error::internal(format!("stored event {sequence} of run {run} cannot be told"))
         })
     }
@@ -179,7 +191,7 @@ impl Elsewhere {
             StoredBody::Asked(action) => Body::ActionRequired(action),
             StoredBody::Resolved(action, resolution) => Body::ActionResolved { action, resolution },
             StoredBody::Usage(usage) => Body::UsageUpdated(usage),
-            StoredBody::Ended => Body::Ended(Arc::clone(&self.record)),
+            StoredBody::Ended => Body::Ended(self.record.clone()?),
         })
     }
 }

@@ -93,20 +93,21 @@ const CHUNKS: &str = "\
 
 const KEPT_EVENTS: &str = "SELECT last_sequence, has_events FROM runs WHERE id = $1";
 
-/// The columns of a thread. What was added to it counts as a change of it.
+/// The columns of a thread. What was added to it counts as a change of it. The run that holds it and the first that
+/// waits for it are looked for apart: each has an index, and one question for both would read every run of the thread.
 macro_rules! thread_columns {
     () => {
         "SELECT t.id, t.title, t.metadata, t.version, t.create_time, (SELECT max(time) FROM ( \
          SELECT t.update_time AS time UNION ALL \
          SELECT (SELECT create_time FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1) UNION ALL \
          SELECT (SELECT max(create_time) FROM runs WHERE thread = t.number)) AS times) AS update_time, \
-         (SELECT id FROM runs WHERE thread = t.number AND (active OR queued IS NOT NULL) \
-         ORDER BY active DESC, number LIMIT 1) AS active_run, \
+         coalesce((SELECT id FROM runs WHERE thread = t.number AND active), \
+         (SELECT id FROM runs WHERE thread = t.number AND queued IS NOT NULL ORDER BY number LIMIT 1)) AS active_run, \
          t.create_time AS cursor_0, t.number AS cursor_1 FROM threads t"
     };
 }
 
-const THREAD: &str = concat!(thread_columns!(), " WHERE t.id = $1");
+pub(super) const THREAD: &str = concat!(thread_columns!(), " WHERE t.id = $1");
 
 const THREADS: Section = Section {
     select: concat!(thread_columns!(), " WHERE true"),

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use sqlx::Executor;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 
 use crate::run::id::{MessageId, Mint};
 use crate::run::message::{Part, Role, Usage};
@@ -23,6 +22,7 @@ use crate::run::page::{Order, Page};
 use crate::run::ports::{Opened, Opening, Save, Store};
 use crate::run::record::RunRecord;
 use crate::store::archive::Archive;
+use crate::store::query::THREAD;
 
 use super::{Location, Readers, connect, over};
 
@@ -327,4 +327,21 @@ async fn files_of_every_older_version_open_with_what_they_hold() {
             Opened::Started(Vec::new())
         );
     }
+}
+
+#[tokio::test]
+async fn a_thread_is_read_without_reading_all_its_runs() {
+    let place = Place::new();
+    let (_store, connection) = place.store().await;
+    let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {THREAD}"));
+    let query = sqlx::query(plan).bind("thread_1");
+    let rows = query.fetch_all(&mut *connection.lock().await).await.unwrap();
+    let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+    let runs: Vec<_> = steps.iter().filter(|step| step.contains(" runs ")).collect();
+    let expected = [
+        "SEARCH runs USING COVERING INDEX runs_in_time (thread=?)",
+        "SEARCH runs USING INDEX runs_active (thread=?)",
+        "SEARCH runs USING INDEX runs_queued (thread=?)",
+    ];
+    assert_eq!(runs, expected);
 }
