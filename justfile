@@ -14,7 +14,7 @@ test:
 # Formatting, lints, the contract, licences.
 lint:
     cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets -- -D warnings
     buf lint
     buf format -d --exit-code
     cargo deny check bans licenses sources
@@ -32,3 +32,4 @@ soak seed="1":
 # The figures of docs/benchmarks.md, on this machine.
 bench:
     cargo bench --bench speed
+    cargo bench -p assistd-doors --bench doors
