@@ -14,7 +14,7 @@ test:
 # Formatting, lints, the contract, licences.
 lint:
     cargo fmt --check
-    cargo clippy --all-targets -- -D warnings
+    cargo clippy --workspace --all-targets -- -D warnings
     buf lint
     buf format -d --exit-code
     cargo deny check bans licenses sources
@@ -33,3 +33,4 @@ soak seed="1":
 bench:
     cargo bench --bench speed
     cargo bench --bench runs
+    cargo bench -p assistd-doors --bench doors
