@@ -23,10 +23,11 @@ lint:
 ci:
     bash .ci/run
 
-# 200 deaths by `kill -9` at every step of a run; another seed, other moments.
+# 200 deaths by `kill -9` at every step of a run on each store; another seed, other moments.
 soak seed="1":
     cargo build
     cd tests/peers && CRASH_ROUNDS=200 CRASH_SEED={{seed}} python3 -c "import crashes; crashes.check_a_run_survives_kill_9_at_every_step()"
+    cd tests/peers && CRASH_ROUNDS=200 CRASH_SEED={{seed}} python3 -c "import crashes; crashes.check_another_process_goes_on_after_kill_9_at_every_step()"
     PROPTEST_CASES=5000 cargo test --lib whoever_dies
 
 # The figures of docs/benchmarks.md, on this machine. `ASSISTD_BENCH_FULL=1` fills the store with 10 million messages.

@@ -245,3 +245,32 @@ async fn a_lease_that_is_over_frees_what_it_held_and_can_be_had_again() {
     assert_eq!(claimed.len(), 1);
     assert_eq!(claimed[0].id, record.id);
 }
+
+#[tokio::test]
+async fn a_run_that_is_left_is_told_of_and_can_be_had_at_once() {
+    let Some(place) = Postgres::new().await else {
+        return;
+    };
+    let [one, other] = two(place.location()).await;
+    let (kept, left) = (opened(&one).await, opened(&one).await);
+    let mut news = other.news.listen(&Topic::Left);
+    // It is heard that one may have missed some until one listens.
+    news.changed().await.unwrap();
+    news.mark_unchanged();
+    other.ownership.leave(&kept.id).await.unwrap();
+    assert_eq!(
+        other.ownership.claim(10).await.unwrap(),
+        [],
+        "it is not its own to leave"
+    );
+    one.ownership.leave(&left.id).await.unwrap();
+    news.changed().await.unwrap();
+    let claimed = other.ownership.claim(10).await.unwrap();
+    let claimed: Vec<_> = claimed.iter().map(|record| &record.id).collect();
+    assert_eq!(claimed, [&left.id]);
+    news.mark_unchanged();
+    one.ownership.release().await.unwrap();
+    news.changed().await.unwrap();
+    let claimed = other.ownership.claim(10).await.unwrap();
+    assert_eq!(claimed[0].id, kept.id);
+}

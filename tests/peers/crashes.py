@@ -5,8 +5,9 @@ person approves, and a second turn. A watcher comes back behind what it has seen
 
 CRASH_ROUNDS    how many rounds (default: 8)
 CRASH_SEED      which ones (default: 1); printed with what goes wrong
-CRASH_STORE     the URL of a store that several processes share: then two of them run, the owner is killed, and the
-                other one goes on. Without it, the service starts again on the same directory.
+
+On SQLite the service starts again on the same directory. On PostgreSQL there are two processes from the start: the one
+that carries the run out is killed and the other one goes on, which has been watched, and asked, all the time.
 """
 
 import http.client
@@ -19,13 +20,14 @@ import threading
 import time
 import urllib.request
 
+from cluster import cluster
 from processes import with_model
 from service import ASSISTD, Service, get, kill, mcp_config, post, running, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "8"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))
-STORE = os.environ.get("CRASH_STORE")
+LEASE = "1s"
 
 # Those that are shown before they are written; a crash makes them void.
 FLEETING = ("textDelta", "reasoningDelta", "toolCallArgumentsDelta", "toolCallProgress", "toolCallStarted", "messageCreated")
@@ -39,6 +41,7 @@ def call(name, wait_ms):
 SCRIPT = {
     "pace": {"first_ms": 10, "token_ms": 6},
     "turns": [
+        {"when": {"user": "at length"}, "answer": {"say": {"items": [{"text": ["word "] * 1000}]}}},
         {"when": {"output": "done"}, "answer": {"say": {"items": [{"text": ["It ", "is ", "all ", "done."]}]}}},
         {"when": {"user": "go"}, "answer": {"say": {"items": [
             {"text": ["I ", "will ", "do ", "it."]}, call("look", 80), call("send", 60), call("sign", 40),
@@ -57,16 +60,21 @@ def model():
 class Place:
     """Where one run lives: its store, its tools, and the processes that serve it."""
 
-    def __init__(self, env):
+    def __init__(self, env, store=None, lease=LEASE):
         folder = tempfile.mkdtemp()
         self.counts = os.path.join(folder, "counts")
         open(self.counts, "w").close()
         command = {"command": sys.executable, "args": [os.path.join(HERE, "counting_tools.py"), self.counts]}
         config = mcp_config({"counting": command | {"tool_policies": {"sign": "ask"}}})
-        self.arguments = ["--mcp-config", config, *(("--store", STORE) if STORE else ("--data-dir", folder))]
-        self.env = env
+        self.arguments = ["--mcp-config", config, *(("--store", store) if store else ("--data-dir", folder))]
+        self.env = env | {"ASSISTD_RUN_LEASE": lease}
         self.service = self.start()
-        self.other = self.start() if STORE else None
+        # Where people watch and answer; the run's owner knows of them by the store alone.
+        self.other = self.start() if store else None
+
+    @property
+    def asked(self):
+        return self.other or self.service
 
     def start(self):
         service = Service(*self.arguments, env=self.env)
@@ -74,10 +82,10 @@ class Place:
         return service
 
     def crash(self):
-        """The process is gone; another one goes on."""
+        """The owner is gone; another process goes on, and where there are two, one starts again beside it."""
         kill(self.service.process.pid)
         self.service.process.wait()
-        self.service, self.other = (self.other, self.start()) if self.other else (self.start(), None)
+        self.service = self.start()
 
     def stop(self):
         for service in filter(None, (self.service, self.other)):
@@ -89,10 +97,10 @@ class Place:
 
 
 class Watcher:
-    """Reads a run's events to the end, and comes back when the connection breaks."""
+    """Reads a run's events to the end, and comes back when the connection breaks; where it is not to break, never."""
 
-    def __init__(self, place, run):
-        self.place, self.run = place, run
+    def __init__(self, place, run, service=None):
+        self.place, self.run, self.service = place, run, service
         self.seen, self.answered, self.problem = [], set(), None
         self.thread = threading.Thread(target=self.follow, daemon=True)
 
@@ -100,8 +108,11 @@ class Watcher:
         try:
             while not (self.seen and ended(self.seen[-1])):
                 try:
-                    self.read(self.place.service.url)
+                    self.read((self.service or self.place.service).url)
+                    assert ended(self.seen[-1]) or not self.service, f"broken off: {self.seen[-1]}"
                 except (OSError, http.client.HTTPException, ValueError):
+                    if self.service:
+                        raise
                     time.sleep(0.05)
         except BaseException as problem:
             self.problem = problem
@@ -141,7 +152,7 @@ def decide(watcher, place):
             word = {"approve": {}}
         answers = [{"actionId": action["id"], "digest": action["digest"], **word}]
         try:
-            status, answer = post(f"{place.service.url}/v1/{watcher.run}:submitActions", {"answers": answers})
+            status, answer = post(f"{place.asked.url}/v1/{watcher.run}:submitActions", {"answers": answers})
         except AssertionError:
             return  # It has died.
         if status == 200:
@@ -204,15 +215,16 @@ def check_told(watcher, replay, effects):
     assert effects.count("look") >= 1, effects
 
 
-def play(env, kill_when):
+def play(env, kill_when, store=None):
     """One run; `kill_when` waits for the moment at which the process is to die."""
-    place = Place(env)
+    place = Place(env, store)
+    watcher = None
     try:
         name = post(f"{place.service.url}/v1/threads", {})[1]["name"]
         post(f"{place.service.url}/v1/{name}/messages", {"content": [{"text": "go"}]})
         status, begun = post(f"{place.service.url}/v1/{name}/runs", {})
         assert status == 200, begun
-        watcher = Watcher(place, begun["name"])
+        watcher = Watcher(place, begun["name"], place.other)
         watcher.thread.start()
         kill_when(watcher, place)
         if kill_when is not never:
@@ -228,7 +240,7 @@ def play(env, kill_when):
         assert state == "RUN_STATE_COMPLETED", state
         return watcher.seen
     except BaseException:
-        print(place.service.said(), watcher.seen)
+        print(place.service.said(), place.asked.said(), watcher and watcher.seen)
         raise
     finally:
         place.stop()
@@ -260,11 +272,11 @@ def after_time(seconds):
     return wait
 
 
-def check_a_run_survives_kill_9_at_every_step():
+def check_deaths(store):
     chance = random.Random(SEED)
     with model() as program:
         env = with_model(program)
-        steps = len(play(env, never))
+        steps = len(play(env, never, store))
         # Every step comes in turn, from a place that the seed chooses; every fourth death is at any time.
         first = chance.randrange(steps)
         for index in range(ROUNDS):
@@ -272,7 +284,16 @@ def check_a_run_survives_kill_9_at_every_step():
             step = 1 + (first + index * stride) % (steps - 1)
             moment = after_time(chance.uniform(0, 0.8)) if index % 4 == 3 else after_event(step)
             try:
-                play(env, moment)
+                play(env, moment, store)
             except BaseException:
                 print(f"CRASH_SEED={SEED}, round {index}, after event {step} of {steps}, or at a time: {index % 4 == 3}")
                 raise
+
+
+def check_a_run_survives_kill_9_at_every_step():
+    check_deaths(None)
+
+
+def check_another_process_goes_on_after_kill_9_at_every_step():
+    with cluster() as server:
+        check_deaths(server.url)

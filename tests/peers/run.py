@@ -19,8 +19,8 @@ import traceback
 from service import ROOT
 
 MODULES = [
-    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "crashes", "disks", "watchers",
-    "web", "browser",
+    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "crashes", "together", "disks",
+    "watchers", "web", "browser",
 ]
 PATIENCE_SECONDS = 300
 

@@ -54,10 +54,13 @@ impl Engine {
         let mut renewals = tokio::time::interval(self.shared.settings.lease / RENEWALS);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut letters = ports.news.listen(&Topic::Letters);
+        let mut left = ports.news.listen(&Topic::Left);
         loop {
             tokio::select! {
                 () = stopped.cancelled() => break,
                 _ = renewals.tick() => self.renew().await,
+                // Without news, the next renewal looks.
+                Ok(()) = left.changed() => self.take_over_if_staying().await,
                 changed = letters.changed() => {
                     if changed.is_err() {
                         tokio::time::sleep(LETTERS_INTERVAL).await;
@@ -83,6 +86,10 @@ impl Engine {
             tracing::warn!(%error, "the lease could not be renewed: other processes may take runs over");
             return;
         }
+        self.take_over_if_staying().await;
+    }
+
+    async fn take_over_if_staying(&self) {
         if self.shared.draining.is_cancelled() {
             return;
         }

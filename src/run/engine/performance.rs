@@ -217,8 +217,12 @@ async fn to_the_end(
         }
         None => Standing::Left,
     };
+    let is_left = matches!(standing, Standing::Left);
     live.standing.send_replace(standing);
     shared.leave(live);
+    if is_left && let Err(error) = shared.ports.ownership.leave(&live.id).await {
+        tracing::warn!(run = %live.id, %error, "other processes will only see later that a run was left");
+    }
 }
 
 pub(super) async fn perform(

@@ -34,7 +34,16 @@ pub trait Ownership: Send + Sync {
     /// None but `STORE_UNAVAILABLE`.
     async fn claim(&self, limit: u32) -> Result<Vec<RunRecord>, Error>;
 
-    /// Says that this process is gone: others may take over what it has left.
+    /// Says that this process does not carry a run on, though it is still there: others may take it over at once, and
+    /// hear of it. Nothing changes for a run of another process.
+    ///
+    /// Nothing needs to be done where no other process can go on before this one is gone.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn leave(&self, run: &RunId) -> Result<(), Error>;
+
+    /// Says that this process is gone: others may take over what it has left, and hear of it.
     ///
     /// # Errors
     /// None but `STORE_UNAVAILABLE`.
@@ -79,4 +88,6 @@ pub enum Topic {
     Run(RunId),
     /// Letters for runs of this process.
     Letters,
+    /// Runs that their process has left.
+    Left,
 }

@@ -13,9 +13,10 @@ use crate::run::ports::Topic;
 
 use super::connect::CONNECT_TIMEOUT;
 
-/// Where it is told that something was written: a run's name, or that there are letters.
+/// Where it is told that something was written: a run's name, that there are letters, or that runs were left.
 const CHANNEL: &str = "assistd";
 const LETTERS: &str = "letters";
+const LEFT: &str = "left";
 
 /// How long to wait before connecting again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -112,6 +113,7 @@ async fn hear(mut listener: PgListener, ropes: &Ropes) -> sqlx::Error {
         match listener.try_recv().await {
             Ok(Some(notification)) => match notification.payload() {
                 LETTERS => ropes.ring(&Topic::Letters),
+                LEFT => ropes.ring(&Topic::Left),
                 run => {
                     if let Ok(run) = RunId::parse(run) {
                         ropes.ring(&Topic::Run(run));

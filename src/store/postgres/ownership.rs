@@ -24,7 +24,12 @@ const RENEW: &str = "WITH forgotten AS (DELETE FROM processes WHERE lease_end < 
      INSERT INTO processes (id, lease_end) VALUES ($1, now() + $2 * interval '1 microsecond') \
      ON CONFLICT (id) DO UPDATE SET lease_end = excluded.lease_end";
 
-const RELEASE: &str = "DELETE FROM processes WHERE id = $1";
+/// Nobody's name is empty.
+const LEAVE: &str = "WITH abandoned AS (UPDATE runs SET owner = '' WHERE owner = $1 AND id = $2 RETURNING number) \
+     SELECT number, pg_notify('assistd', 'left') FROM abandoned";
+
+const RELEASE: &str = "WITH gone AS (DELETE FROM processes WHERE id = $1 RETURNING id) \
+     SELECT id, pg_notify('assistd', 'left') FROM gone";
 
 /// Locks the threads as a batch does, so that no batch of the old owner is decided before and written after. What
 /// a batch has locked is left for the next time.
@@ -80,6 +85,11 @@ impl Ownership for Owners {
         values.push(Value::Number(limit.into()));
         let claimed = self.statement(CLAIM, values).await?;
         self.queries.claimed(&claimed).await
+    }
+
+    async fn leave(&self, run: &RunId) -> Result<(), Error> {
+        let values = named([&*self.owner, run.as_str()]);
+        self.statement(LEAVE, values).await.map(drop)
     }
 
     async fn release(&self) -> Result<(), Error> {

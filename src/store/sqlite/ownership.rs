@@ -113,6 +113,10 @@ impl Ownership for Owners {
         self.queries.claimed(&claimed).await
     }
 
+    async fn leave(&self, _: &RunId) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn release(&self) -> Result<(), Error> {
         self.presence.hide();
         Ok(())

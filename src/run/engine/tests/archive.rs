@@ -482,6 +482,11 @@ impl Ownership for Archive {
             .collect())
     }
 
+    async fn leave(&self, _: &RunId) -> Result<(), Error> {
+        self.is_owned.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
     async fn release(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -126,3 +126,27 @@ async fn a_letter_that_nobody_follows_is_not_taken_for_done() {
     assert_eq!(unheard.reason(), Reason::RunInterrupted);
     assert!(unheard.retry_delay().is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_goes_down_leaves_what_waits_before_it_is_gone() {
+    let (leaving, other, world) = two([calls(&["risky"]), Turn::Hangs("half"), says("done")]);
+    let waiting = begin(&leaving).await;
+    waiting.answered().await.unwrap();
+    let _at_work = begin(&leaving).await;
+    let grace = Duration::from_hours(1);
+    tokio::spawn({
+        let leaving = leaving.clone();
+        async move { leaving.drain(grace).await }
+    });
+    let is_left = async {
+        while world.archive.is_owned.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(1), is_left)
+        .await
+        .unwrap();
+    let _owning = owning(&other);
+    let record = other.cancel(waiting.thread(), waiting.id()).await.unwrap();
+    assert_eq!(record.state, State::Ended(Outcome::Cancelled));
+}
