@@ -1195,7 +1195,7 @@ async fn queued_runs_start_one_after_the_other(store: Arc<dyn Store>) {
     );
     let message = store.queued_message(&third.record.id).await.unwrap();
     assert_eq!(message, third.message);
-    assert_eq!(busy(&store).await, [first.record.id.clone()]);
+    assert_eq!(busy(&store).await, std::slice::from_ref(&first.record.id));
     let states = [State::Queued.name()];
     let waiting = store.runs(&thread, &states, page(9, Order::OldestFirst)).await;
     assert_eq!(

@@ -30,7 +30,7 @@ async fn a_file_that_is_opened_again_has_everything() {
     drop(store);
 
     let store = file(&directory).await;
-    assert_eq!(busy(&store).await, [second.record.id.clone()]);
+    assert_eq!(busy(&store).await, std::slice::from_ref(&second.record.id));
     let opened = store.open_run(requested("one", 1, time(5))).await.unwrap();
     assert_eq!(opened, Opened::Replayed(Box::new(second.record)));
     let next = opening(&first.record.thread, false);
