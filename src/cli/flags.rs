@@ -13,7 +13,15 @@ const fn subcommands(scope: Scope) -> &'static [&'static str] {
         Scope::Every => &[],
         Scope::Service => &["serve", "config"],
         Scope::Store => &["serve", "export", "import", "config"],
-        Scope::Client => &["chat", "tools", "call", "health", "config"],
+        Scope::Client => &[
+            "chat",
+            "tools",
+            "call",
+            "resources",
+            "prompts",
+            "health",
+            "config",
+        ],
     }
 }
 

@@ -57,10 +57,10 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// The policy of a tool: the strictest that was set, or else what its annotations suggest. MCP says that a
+    /// The policy of a tool: its own, or else its server's, or else what its annotations suggest. MCP says that a
     /// tool may destroy something unless it says that it does not (2025-11-25, `ToolAnnotations`).
     pub fn of(&self, tool: &str, annotations: Annotations) -> Policy {
-        let set = self.tools.get(tool).copied().max(self.all);
+        let set = self.tools.get(tool).copied().or(self.all);
         set.unwrap_or_else(|| {
             let is_harmless = annotations.read_only == Some(true) || annotations.destructive == Some(false);
             if self.asks_before_destruction && !is_harmless {

@@ -163,3 +163,19 @@ fn the_default_is_the_own_server_with_bare_names() {
     assert_eq!(process.args, ["mcp-server"]);
     assert!(process.env.is_empty());
 }
+
+#[test]
+fn what_is_said_of_a_tool_counts_instead_of_what_is_said_of_its_server() {
+    let config = parse(
+        r#"{"mcpServers": {
+            "careful": {"command": "x", "policy": "ask", "tool_policies": {"read": "allow", "wipe": "deny"}},
+            "plain": {"command": "x", "tool_policies": {"wipe": "deny"}}
+        }}"#,
+    );
+    let policies = |server: usize| {
+        let policies = &config.servers[server].policies;
+        ["read", "wipe", "other"].map(|tool| policies.of(tool, Annotations::default()))
+    };
+    assert_eq!(policies(0), [Policy::Allow, Policy::Deny, Policy::Ask]);
+    assert_eq!(policies(1), [Policy::Allow, Policy::Deny, Policy::Allow]);
+}
