@@ -58,9 +58,11 @@ pub struct Options {
     pub body_limit_bytes: usize,
     /// The `domain` of the `ErrorInfo` of errors that arise here: the service's name.
     pub error_domain: String,
-    /// How often an event stream that has nothing to say sends a comment, and how long a stream may take
-    /// to its first message before it is said to have begun.
+    /// How often an event stream that has nothing to say sends a comment.
     pub heartbeat: Duration,
+    /// How long a stream may take to its first message before it is said to have begun: until then, an error is an
+    /// answer of its own.
+    pub first_message_grace: Duration,
     /// How long a browser waits before it connects to an event stream again, in milliseconds.
     pub retry_ms: u32,
     /// What a plus sign in a query stands for.
@@ -73,6 +75,7 @@ impl Default for Options {
             body_limit_bytes: 4 * 1024 * 1024,
             error_domain: "localhost".to_owned(),
             heartbeat: Duration::from_secs(15),
+            first_message_grace: Duration::from_secs(1),
             retry_ms: 2_000,
             plus: Plus::Space,
         }

@@ -196,8 +196,9 @@ async fn requests_have_examples_that_fit_and_fields_say_how_they_behave() {
         assert_eq!(problems, Vec::<String>::new(), "{id}: {}", body["example"]);
     }
     assert!(bodies > 5 && operations.len() > 30);
-    for id in ["StreamChat", "WatchRun"] {
+    for (id, resumes) in [("StreamChat", false), ("WatchRun", true)] {
         let stream = operations.iter().find(|one| one["operationId"] == id).unwrap();
+        assert_eq!(stream["responses"]["204"].is_object(), resumes, "{id}");
         let content = stream["responses"]["200"]["content"].as_object().unwrap();
         let forms: Vec<&String> = content.keys().collect();
         assert_eq!(forms, ["text/event-stream", "application/x-ndjson"], "{id}");

@@ -546,6 +546,8 @@ async fn a_stream_over_http_resumes_after_the_last_event_that_was_seen() {
         let place = usize::try_from(seen).unwrap();
         assert_eq!((status, rest.as_slice()), (200, &all[place..]));
     }
+    let over = ids(&world, &path, all.last().copied()).await;
+    assert_eq!(over, (204, Vec::new()), "nothing follows the last event");
     let steps: Value = reqwest::get(world.url(&format!("/v1/{}/steps", run["name"].as_str().unwrap())))
         .await
         .unwrap()

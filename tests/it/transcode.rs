@@ -126,6 +126,11 @@ impl Shelf {
                 vec![event(1, "a"), event(2, "b\n"), trailers(&overloaded())]
             }
             "/shelf.v1.Shelf/Watch" if has("cut") => vec![event(1, "a")],
+            "/shelf.v1.Shelf/Watch" if has("nothing") => vec![trailers(&Status::ok(""))],
+            "/shelf.v1.Shelf/Watch" if has("silent") => {
+                hangs = true;
+                Vec::new()
+            }
             "/shelf.v1.Shelf/Watch" if has("hang") => {
                 hangs = true;
                 vec![event(1, "a")]
@@ -672,6 +677,39 @@ async fn the_last_event_id_becomes_the_cursor() {
         .headers_mut()
         .insert("last-event-id", HeaderValue::from_static("five"));
     assert_eq!(send(request).await.status(), 400);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_over_for_who_resumes_it_is_no_content() {
+    for accept in ["text/event-stream", "application/x-ndjson"] {
+        for (how, cursor, expected) in [
+            ("nothing", "5", 204),
+            ("nothing", "", 200),
+            ("well", "5", 200),
+            ("refuse-late", "5", 429),
+        ] {
+            let mut request = request(&format!("GET /v1/events?how={how}"), "");
+            let headers = request.headers_mut();
+            headers.insert("accept", HeaderValue::from_static(accept));
+            if !cursor.is_empty() {
+                headers.insert("last-event-id", HeaderValue::from_static(cursor));
+            }
+            let response = send(request).await;
+            assert_eq!(response.status(), expected, "{accept} {how} {cursor}");
+            let is_empty = text(response).await.is_empty();
+            assert!(is_empty || expected != 204, "{accept} {how} {cursor}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_begins_after_a_short_grace_and_for_head_at_once() {
+    for (method, seconds) in [("GET", 1), ("HEAD", 0)] {
+        let before = tokio::time::Instant::now();
+        let response = send(request(&format!("{method} /v1/events?how=silent"), "")).await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(before.elapsed().as_secs(), seconds, "{method}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

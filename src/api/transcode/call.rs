@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -52,11 +53,8 @@ where
     let (head, body) = request.into_parts();
     let mut segments = Vec::with_capacity(8);
     // HEAD is what GET would answer, without the body.
-    let method = if head.method == Method::HEAD {
-        &Method::GET
-    } else {
-        &head.method
-    };
+    let is_head = head.method == Method::HEAD;
+    let method = if is_head { &Method::GET } else { &head.method };
     let position = match shared.router.find(method, head.uri.path(), &mut segments) {
         Found::Route(position) => *position,
         Found::Nothing => return Err(shared.refusals.unknown_path()),
@@ -96,7 +94,20 @@ where
     }
     let messages = Messages::new(body);
     match form {
-        Some(form) => stream(shared, position, form, &answer.headers, messages).await,
+        Some(form) => {
+            let grace = if is_head {
+                Duration::ZERO
+            } else {
+                shared.options.first_message_grace
+            };
+            let opening = Opening {
+                position,
+                form,
+                grace,
+                is_resumed: request::is_resumed(&shared.schema, binding, &head.headers),
+            };
+            stream(shared, opening, &answer.headers, messages).await
+        }
         None => unary(shared, binding, &answer.headers, messages).await,
     }
 }
@@ -203,17 +214,35 @@ async fn unary(
     Ok(response)
 }
 
-async fn stream(
-    shared: &Arc<Shared>,
+/// What a streamed answer begins from.
+struct Opening {
+    /// The binding's position.
     position: usize,
     form: StreamForm,
+    /// How long to wait for the first message.
+    grace: Duration,
+    /// The client goes on after an event that it has seen.
+    is_resumed: bool,
+}
+
+async fn stream(
+    shared: &Arc<Shared>,
+    opening: Opening,
     head: &HeaderMap,
     mut messages: Messages,
 ) -> Result<Response<Body>, Refusal> {
+    let Opening {
+        position,
+        form,
+        grace,
+        is_resumed,
+    } = opening;
     // What goes wrong before the first message is an ordinary error. A call that has nothing to say
     // for a while has begun well, though, and its client should know.
-    let first = match tokio::time::timeout(shared.options.heartbeat, messages.next()).await {
+    let first = match tokio::time::timeout(grace, messages.next()).await {
         Ok(Some(first)) => Some(first?),
+        // A browser takes any other end for a break, and would ask for the rest for ever.
+        Ok(None) if is_resumed => return Ok(nothing_more(head)),
         Ok(None) | Err(_) => None,
     };
     let binding = &shared.bindings[position];
@@ -253,4 +282,14 @@ async fn stream(
         HeaderValue::from_static("nosniff"),
     );
     Ok(response)
+}
+
+/// 204: a stream that is gone on with is over.
+fn nothing_more(head: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers::copy_metadata(head, headers);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }

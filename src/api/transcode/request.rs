@@ -182,6 +182,11 @@ pub(super) fn resumes(schema: &Schema, binding: &Binding) -> bool {
     binding.rpc.server_streams && FieldPath::resolve(schema, binding.rpc.input, CURSOR_FIELD).is_ok()
 }
 
+/// Whether the client goes on after an event that it has seen.
+pub(super) fn is_resumed(schema: &Schema, binding: &Binding, headers: &HeaderMap) -> bool {
+    headers.contains_key(LAST_EVENT_ID) && resumes(schema, binding)
+}
+
 fn put_cursor(
     shared: &Shared,
     binding: &Binding,

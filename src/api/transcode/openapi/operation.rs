@@ -109,7 +109,7 @@ pub fn operation(
         "tags": [tag],
         "summary": summary.trim_end_matches('.'),
         "description": text,
-        "responses": responses(binding, method, schemas),
+        "responses": responses(shared, binding, method, schemas),
     });
     let parameters = parameters(shared, binding, method, schemas);
     if !parameters.is_empty() {
@@ -149,7 +149,7 @@ fn parameters(
         query.collect(&method.input(), "", &[]);
         parameters.extend(query.found);
     }
-    if binding.rpc.server_streams && resumes(&shared.schema, binding) {
+    if resumes(&shared.schema, binding) {
         parameters.push(json!({
             "name": "Last-Event-ID",
             "in": "header",
@@ -259,10 +259,15 @@ fn request_body(
     }))
 }
 
-fn responses(binding: &Binding, method: &MethodDescriptor, schemas: &mut Schemas<'_>) -> Value {
+fn responses(
+    shared: &Shared,
+    binding: &Binding,
+    method: &MethodDescriptor,
+    schemas: &mut Schemas<'_>,
+) -> Value {
     let mut responses = BTreeMap::new();
     responses.insert("200".to_owned(), success(binding, method, schemas));
-    if binding.rpc.server_streams {
+    if resumes(&shared.schema, binding) {
         let text = "Nothing follows the event that `Last-Event-ID` names: the stream is over.";
         responses.insert("204".to_owned(), json!({"description": text}));
     }
