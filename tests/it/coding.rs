@@ -117,6 +117,11 @@ async fn a_request_may_come_in_either_coding() {
         for coding in CODINGS {
             let broken = post(&world, path, coding, body.clone()).await;
             assert_eq!(broken.status(), 400, "{path} {coding}");
+            let told = broken.text().await.unwrap();
+            let is_plain = ["code:", "Custom", "InvalidData"]
+                .iter()
+                .all(|word| !told.contains(word));
+            assert!(is_plain, "what a decoder says of itself is for nobody: {told}");
             let mut cut = encode(coding, body.as_bytes());
             cut.truncate(cut.len() - 3);
             assert_eq!(

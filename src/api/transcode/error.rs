@@ -138,10 +138,11 @@ impl Refusals {
         )
     }
 
-    /// 400: the body did not arrive whole.
+    /// 400: the body did not arrive whole, or is not in the coding that it says. Why is the log's business.
     #[must_use]
-    pub fn unreadable(&self, error: &dyn std::fmt::Display) -> Refusal {
-        let message = format!("the body cannot be read: {error}");
+    pub fn unreadable(&self, cause: &dyn std::fmt::Display) -> Refusal {
+        tracing::debug!(%cause, "a request's body that cannot be read");
+        let message = "the body cannot be read: it broke off, or is not in the coding that it says";
         self.build(
             StatusCode::BAD_REQUEST,
             Code::InvalidArgument,
