@@ -8,7 +8,9 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use tonic::body::Body;
 use tower::util::MapRequest;
 use tower::{Layer, Service, ServiceExt};
-use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, Cors as Layered, CorsLayer};
+use tower_http::cors::{
+    AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, Cors as Layered, CorsLayer,
+};
 
 /// How long a browser may keep the answer to a preflight request.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -58,9 +60,13 @@ where
             .max_age(MAX_AGE);
         let layer = match origins {
             Origins::Any => layer.allow_origin(AllowOrigin::any()),
-            Origins::Listed(listed) => layer
-                .allow_origin(AllowOrigin::list(listed.iter().cloned()))
-                .allow_credentials(true),
+            Origins::Listed(listed) => {
+                let trusted = listed.clone();
+                let credentials = AllowCredentials::predicate(move |origin, _| trusted.contains(origin));
+                layer
+                    .allow_origin(AllowOrigin::list(listed.iter().cloned()))
+                    .allow_credentials(credentials)
+            }
         };
         Self(layer.layer(service.map_request(unmask as Unmasking)))
     }
