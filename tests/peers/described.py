@@ -56,7 +56,7 @@ def check_a_generated_client_works():
         messages = load("api.thread_service.list_messages").sync(thread, client=client)
         roles = [message.role.value for message in messages.messages]
         assert roles == ["ROLE_USER", "ROLE_ASSISTANT", "ROLE_TOOL", "ROLE_ASSISTANT"], roles
-        title = models.Thread(title="Found by a generated client", active_run="")
+        title = models.Thread(title="Found by a generated client")
         changed = load("api.thread_service.update_thread").sync(thread, client=client, body=title, update_mask="title")
         assert changed.title == "Found by a generated client"
         missing = load("api.thread_service.get_thread").sync("thread_0", client=client)

@@ -141,16 +141,14 @@ impl<'a> Schemas<'a> {
         for field in &fields {
             let mut schema = self.field(field);
             describe(&mut schema, self.comment(field.full_name()));
-            let is_read_only = self.behaves(field, OUTPUT_ONLY);
-            if is_read_only {
+            if self.behaves(field, OUTPUT_ONLY) {
                 schema["readOnly"] = json!(true);
             }
             if self.behaves(field, IMMUTABLE) || self.behaves(field, IDENTIFIER) {
                 schema["x-immutable"] = json!(true);
             }
             // Fields without presence are always printed; of what is sent too, only what must be.
-            let is_always_there = !field.supports_presence();
-            if self.is_required(field) || (is_always_there && (is_read_only || !is_in_requests)) {
+            if self.is_required(field) || !(field.supports_presence() || is_in_requests) {
                 required.push(field.json_name().to_owned());
             }
             properties.insert(field.json_name().to_owned(), schema);
