@@ -14,7 +14,7 @@ use crate::world::{self, PATIENCE, World};
 #[tokio::test]
 async fn requests_that_do_not_fit_are_told_which_field_and_why() {
     let world = World::new(Script::stand_in()).await;
-    let cases: [(Value, &str); 11] = [
+    let cases: [(Value, &str); 13] = [
         (json!({}), "message"),
         (json!({"message": ""}), "message"),
         (json!({"message": 5}), "message"),
@@ -22,12 +22,17 @@ async fn requests_that_do_not_fit_are_told_which_field_and_why() {
         (json!({"message": "x", "thread": "nonsense"}), "thread"),
         (json!({"message": "x", "thread": "threads/../x"}), "thread"),
         (json!({"message": "x", "requestId": "7"}), "request_id"),
+        (json!({"message": "x", "requestId": 7}), "request_id"),
         (
             json!({"message": "x", "limits": {"maxTurns": 0}}),
             "limits.max_turns",
         ),
         (
             json!({"message": "x", "limits": {"maxDuration": "-1s"}}),
+            "limits.max_duration",
+        ),
+        (
+            json!({"message": "x", "limits": {"maxDuration": "soon"}}),
             "limits.max_duration",
         ),
         (json!({"message": "x", "assistant": "me"}), "assistant"),

@@ -325,6 +325,10 @@ async fn what_is_not_as_it_should_be_is_refused_with_the_field() {
         ("GET /v1/books/%ff", "", "name"),
         ("GET /v1/by-author/Ann/many", "", "count"),
         ("POST /v1/books?count=1", "{}", "count"),
+        ("POST /v1/books?publishedAt=1&Nope=2", "{}", "published_at"),
+        ("GET /v1/books/b?publishedAt=now", "", "published_at"),
+        ("GET /v1/books/b?publishedAt=%zz", "", "published_at"),
+        ("POST /v1/books", r#"{"publishedAt":"now"}"#, "published_at"),
         ("POST /v1/books", r#"{"author":{"nam":"x"}}"#, "author.nam"),
         ("POST /v1/books", r#"{"tags":["a",1]}"#, "tags[1]"),
         ("POST /v1/books", r#"{"room":"a","box":1}"#, "box"),
@@ -676,7 +680,11 @@ async fn the_last_event_id_becomes_the_cursor() {
     request
         .headers_mut()
         .insert("last-event-id", HeaderValue::from_static("five"));
-    assert_eq!(send(request).await.status(), 400);
+    let response = send(request).await;
+    assert_eq!(response.status(), 400);
+    let json: Value = serde_json::from_str(&text(response).await).unwrap();
+    let violation = &json["error"]["details"][1]["fieldViolations"][0];
+    assert_eq!(violation["field"], "after_sequence", "{json}");
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ pub fn field(
     };
     decoder
         .field(field, out, DEPTH_LIMIT)
-        .map_err(|problem| problem.within(&*field.json_name))?;
+        .map_err(|problem| problem.within(&*field.name))?;
     decoder.reader.finish()
 }
 
@@ -160,18 +160,18 @@ impl Decoder<'_> {
             match plan.by_name(&name) {
                 Some((position, field)) => {
                     if !fields.first(position) {
-                        return Err(self.reader.problem("given twice").within(&*name));
+                        return Err(self.reader.problem("given twice").within(&*field.name));
                     }
                     let is_set = self
                         .field(field, out, depth)
-                        .map_err(|problem| problem.within(&*name))?;
+                        .map_err(|problem| problem.within(&*field.name))?;
                     if let Some(oneof) = field.oneof.filter(|_| is_set)
                         && !oneofs.first(usize::from(oneof))
                     {
                         return Err(self
                             .reader
                             .problem("another field of its oneof is set too")
-                            .within(&*name));
+                            .within(&*field.name));
                     }
                 }
                 None if in_any && name == "@type" => self.reader.skip(depth)?,

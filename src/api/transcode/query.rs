@@ -111,6 +111,24 @@ impl FieldPath {
     }
 }
 
+/// The name of a parameter with each field that it names in the spelling of the `.proto` file, as every violation has it.
+/// What is unknown stays as it is.
+#[must_use]
+pub fn proto_name(schema: &Schema, root: MessageId, name: &str) -> String {
+    let (path, key) = name.split_at(name.find('[').unwrap_or(name.len()));
+    let mut parent = Some(root);
+    let mut names = Vec::new();
+    for name in path.split('.') {
+        let field = parent.and_then(|parent| schema.message(parent).by_name(name));
+        names.push(field.map_or(name, |(_, field)| &*field.name));
+        parent = field.and_then(|(_, field)| match field.kind {
+            Kind::Message(id) => Some(id),
+            _ => None,
+        });
+    }
+    names.join(".") + key
+}
+
 /// A field's value with its tag; for a repeated field, one element. A default is written too: it
 /// replaces whatever the body had there.
 fn put_value(schema: &Schema, field: &Field, text: &str, out: &mut Vec<u8>) -> Result<(), Reason> {

@@ -159,7 +159,12 @@ fn put_query(
     let Some(query) = parts.query.filter(|query| !query.is_empty()) else {
         return Ok(());
     };
-    let refuse = |violations| shared.refusals.violations(violations);
+    let refuse = |mut violations: Vec<Violation>| {
+        for violation in &mut violations {
+            violation.field = query::proto_name(&shared.schema, binding.rpc.input, &violation.field);
+        }
+        shared.refusals.violations(violations)
+    };
     let pairs = query::pairs(query, shared.options.plus).map_err(|violation| refuse(vec![violation]))?;
     if binding.body == Payload::Whole {
         let only_body = "this method takes its fields from the body only";
@@ -204,9 +209,6 @@ fn put_cursor(
         return Ok(());
     };
     let text = id.to_str().unwrap_or_default();
-    path.put(&shared.schema, text, out).map_err(|reason| {
-        shared
-            .refusals
-            .violations(vec![violation("Last-Event-ID", &reason)])
-    })
+    path.put(&shared.schema, text, out)
+        .map_err(|reason| shared.refusals.violations(vec![violation(CURSOR_FIELD, &reason)]))
 }
