@@ -25,6 +25,10 @@ use super::request_id::RequestId;
 use super::transcode::Transcoder;
 use super::{deadline, status};
 
+/// The longest path with its query, in bytes. It is well below the limit of a head, where there is no door yet to say
+/// what is wrong.
+const TARGET_LIMIT_BYTES: usize = 16 * 1024;
+
 /// The contract's services, guarded: what every door but the legacy one leads to.
 pub type Contract = Guard<Routes>;
 
@@ -64,6 +68,10 @@ impl Front {
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
+        let target = request.uri().path_and_query();
+        if target.is_some_and(|target| target.as_str().len() > TARGET_LIMIT_BYTES) {
+            return self.http.uri_too_long(TARGET_LIMIT_BYTES);
+        }
         let media = Media::of(request.headers());
         if media.is_some() || is_rpc(request.uri().path()) {
             return self.call(media, request).await;

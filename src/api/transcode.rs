@@ -176,6 +176,12 @@ impl<S> Transcoder<S> {
         self.refused(self.shared.refusals.other_method(allow))
     }
 
+    /// 414 in the same form.
+    #[must_use]
+    pub fn uri_too_long(&self, limit_bytes: usize) -> Response<Body> {
+        self.refused(self.shared.refusals.uri_too_long(limit_bytes))
+    }
+
     /// 415 in the same form, for a body that no route of these is asked to read.
     #[must_use]
     pub fn unsupported_media_type(&self, message: &str) -> Response<Body> {

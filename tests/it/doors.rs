@@ -1,7 +1,7 @@
 //! The doors themselves: what is no conversation, and what does not fit.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use assistd::api::pb;
 use assistd::simulator::{Script, Turn};
@@ -283,8 +283,8 @@ async fn too_much_is_refused_on_every_door() {
 }
 
 /// Sends bytes, and reads what comes back until the connection is closed or nothing more comes.
-fn raw(world: &World, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(world.address).unwrap();
+fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
@@ -329,7 +329,7 @@ async fn broken_requests_get_an_answer_and_leave_the_service_alone() {
         (grpc_web(b"\x00\x00\x00\x00\x02\xff\xff"), "HTTP/1.1 200"),
     ];
     for (request, expected) in cases {
-        let answer = tokio::task::block_in_place(|| raw(&world, &request));
+        let answer = tokio::task::block_in_place(|| raw(world.address, &request));
         assert!(
             answer.starts_with(expected),
             "{}\n{answer}",
@@ -347,6 +347,46 @@ async fn broken_requests_get_an_answer_and_leave_the_service_alone() {
         .await
         .1;
     assert_eq!(answer["response"], "Mock reply to: still there?");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_target_that_is_too_long_is_an_error_like_any_other() {
+    let world = World::new(Script::stand_in()).await;
+    assistd::model::install_tls_provider();
+    let http_2 = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    for client in [reqwest::Client::new(), http_2] {
+        for path in ["/v1/", "/v1/threads?page_token=", "/assistant/", "/a.B/"] {
+            for (length, is_taken) in [(16_384, true), (16_385, false), (60_000, false)] {
+                let target = format!("{path}{}", "x".repeat(length - path.len()));
+                let request = client
+                    .get(world.url(&target))
+                    .header("origin", "https://app.example");
+                let response = request.send().await.unwrap();
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                assert_eq!(status != 414, is_taken, "{path} {length}");
+                if is_taken {
+                    continue;
+                }
+                assert!(!headers["x-request-id"].is_empty());
+                assert_eq!(headers["access-control-allow-origin"], "*");
+                let error: Value = response.json().await.unwrap();
+                assert_eq!(error["error"]["details"][0]["reason"], "URI_TOO_LONG", "{error}");
+            }
+        }
+    }
+    let large = format!(
+        "GET /healthz HTTP/1.1\r\nhost: x\r\nx-large: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let answer = tokio::task::spawn_blocking({
+        let address = world.address;
+        move || raw(address, large.as_bytes())
+    });
+    assert!(answer.await.unwrap().starts_with("HTTP/1.1 431"));
     world.stopped().await;
 }
 

@@ -138,6 +138,18 @@ impl Refusals {
         )
     }
 
+    /// 414: the path with its query is longer than the limit.
+    #[must_use]
+    pub fn uri_too_long(&self, limit_bytes: usize) -> Refusal {
+        let message = format!("the path and the query are longer than {limit_bytes} bytes");
+        self.build(
+            StatusCode::URI_TOO_LONG,
+            Code::InvalidArgument,
+            "URI_TOO_LONG",
+            message,
+        )
+    }
+
     /// 400: the body did not arrive whole, or is not in the coding that it says. Why is the log's business.
     #[must_use]
     pub fn unreadable(&self, cause: &dyn std::fmt::Display) -> Refusal {

@@ -107,20 +107,20 @@ async fn a_head_that_is_too_large_is_an_error_of_its_own() {
     let get =
         |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n");
     for (request, expected) in [
-        (get(&"/".repeat(64_000), ""), &["HTTP/1.1 404"][..]),
-        (get(&"/".repeat(70_000), ""), &["HTTP/1.1 414", "HTTP/1.1 431"]),
+        (get(&"/".repeat(64_000), ""), "HTTP/1.1 404"),
+        (get(&"/".repeat(70_000), ""), "HTTP/1.1 431"),
         (
             get("/v1/books/b", &format!("x-large: {}\r\n", "x".repeat(70_000))),
-            &["HTTP/1.1 431"],
+            "HTTP/1.1 431",
         ),
-        (get("/v1/books/b", ""), &["HTTP/1.1 200"]),
+        (get("/v1/books/b", ""), "HTTP/1.1 200"),
     ] {
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(request.as_bytes()).await.unwrap();
         let mut answer = [0; 12];
         client.read_exact(&mut answer).await.unwrap();
         let answer = std::str::from_utf8(&answer).unwrap();
-        assert!(expected.contains(&answer), "{answer} instead of {expected:?}");
+        assert_eq!(answer, expected);
     }
     stop.cancel();
     serving.await.unwrap();

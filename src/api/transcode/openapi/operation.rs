@@ -284,10 +284,11 @@ fn responses(
     json!(responses)
 }
 
-/// What a request can be answered before its method is called: 406, 413 and 415.
-const BEFORE_THE_CALL: [StatusCode; 3] = [
+/// What a request can be answered before its method is called: 406, 413, 414 and 415.
+const BEFORE_THE_CALL: [StatusCode; 4] = [
     StatusCode::NOT_ACCEPTABLE,
     StatusCode::PAYLOAD_TOO_LARGE,
+    StatusCode::URI_TOO_LONG,
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
 ];
 
