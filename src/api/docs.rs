@@ -37,7 +37,7 @@ impl Docs {
         }
     }
 
-    /// Answers a request for one of the two paths; none for any other.
+    /// Answers a GET or a HEAD for one of the two paths; none for any other.
     pub fn answer(&self, request: &Request<Body>) -> Option<Response<Body>> {
         let resource = match request.uri().path() {
             "/openapi.json" => &self.document,
@@ -78,11 +78,6 @@ impl Resource {
     }
 
     fn answer(&self, request: &Request<Body>) -> Response<Body> {
-        let is_head = match *request.method() {
-            Method::GET => false,
-            Method::HEAD => true,
-            _ => return other_method(),
-        };
         let is_known = self.is_known_by(request.headers());
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
@@ -94,7 +89,7 @@ impl Resource {
         }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         headers.insert(header::CONTENT_LENGTH, self.bytes.len().into());
-        if !is_head {
+        if request.method() != Method::HEAD {
             *response.body_mut() = Body::new(Full::new(self.bytes.clone()));
         }
         response
@@ -104,15 +99,6 @@ impl Resource {
 /// A tag without the mark of a weak one, which is all that this comparison leaves out.
 fn opaque(tag: &str) -> &str {
     tag.trim().trim_start_matches("W/")
-}
-
-fn other_method() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    response
 }
 
 /// The page's own script and style, this service, and nothing else.

@@ -93,10 +93,15 @@ impl Front {
     /// Answers what is HTTP and nothing else, by its path.
     async fn plain(self, request: Request<Body>) -> Response<Body> {
         match request.uri().path() {
-            "/healthz" => probe(&request, true),
+            "/healthz" | "/readyz" | "/openapi.json" | "/docs"
+                if !matches!(*request.method(), Method::GET | Method::HEAD) =>
+            {
+                self.not_called(request.method(), HeaderValue::from_static("GET, HEAD, OPTIONS"))
+            }
+            "/healthz" => probe(true),
             "/readyz" => {
                 let is_ready = !self.draining.is_cancelled() && self.handlers.store_trouble().await.is_none();
-                probe(&request, is_ready)
+                probe(is_ready)
             }
             path if path == "/v1" || path.starts_with("/v1/") => self.transcoded(request).await,
             _ => match self.docs.answer(&request) {
@@ -117,18 +122,22 @@ impl Front {
         }
     }
 
+    /// Answers a method that calls nothing: OPTIONS is told what is allowed, and any other is refused with it.
+    fn not_called(&self, method: &Method, allow: HeaderValue) -> Response<Body> {
+        if method != Method::OPTIONS {
+            return self.http.other_method(allow);
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(header::ALLOW, allow);
+        response
+    }
+
     /// Answers what is for an RPC by its own name, or says that it is gRPC, which only that can be.
     async fn call(self, media: Option<Media>, request: Request<Body>) -> Response<Body> {
         const ALLOW: HeaderValue = HeaderValue::from_static("OPTIONS, POST");
-        match *request.method() {
-            Method::POST => {}
-            Method::OPTIONS => {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                response.headers_mut().insert(header::ALLOW, ALLOW);
-                return response;
-            }
-            _ => return self.http.other_method(ALLOW),
+        if request.method() != Method::POST {
+            return self.not_called(request.method(), ALLOW);
         }
         match media {
             Some(media) if media.form == Form::Native && request.version() < Version::HTTP_2 => self
@@ -174,15 +183,8 @@ fn is_rpc(path: &str) -> bool {
     })
 }
 
-fn probe(request: &Request<Body>, is_well: bool) -> Response<Body> {
+fn probe(is_well: bool) -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response
-            .headers_mut()
-            .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-        return response;
-    }
     if !is_well {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }

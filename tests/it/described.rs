@@ -230,7 +230,7 @@ async fn the_document_is_cached_by_its_tag_and_the_page_needs_nobody_else() {
         let post = client.post(world.url(path)).send().await.unwrap();
         assert_eq!(
             (post.status().as_u16(), post.headers()["allow"].to_str().unwrap()),
-            (405, "GET, HEAD")
+            (405, "GET, HEAD, OPTIONS")
         );
     }
     world.stopped().await;

@@ -391,6 +391,29 @@ async fn a_target_that_is_too_long_is_an_error_like_any_other() {
 }
 
 #[tokio::test]
+async fn what_can_only_be_read_says_so() {
+    let world = World::new(Script::stand_in()).await;
+    let client = reqwest::Client::new();
+    for path in ["/healthz", "/readyz", "/openapi.json", "/docs"] {
+        for (method, status) in [("OPTIONS", 204), ("POST", 405), ("DELETE", 405)] {
+            let request = client.request(method.parse().unwrap(), world.url(path));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), status, "{method} {path}");
+            assert_eq!(
+                response.headers()["allow"],
+                "GET, HEAD, OPTIONS",
+                "{method} {path}"
+            );
+            if status == 405 {
+                let error: Value = response.json().await.unwrap();
+                assert_eq!(error["error"]["details"][0]["reason"], "METHOD_NOT_ALLOWED");
+            }
+        }
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
 async fn probes_answer() {
     let world = World::new(Script::stand_in()).await;
     for path in ["/healthz", "/readyz"] {
