@@ -1,7 +1,9 @@
 //! Whatever clients send: no panic, nothing taken that means something else to another implementation, and
 //! refusals that say why.
 //!
-//! Everywhere, each property is tried on a few cases. `ASSISTD_SEARCH_SECONDS` has each searched for that long.
+//! Everywhere, each property is tried on a few cases. `ASSISTD_SEARCH_SECONDS` has each searched for that long. That is
+//! instead of cargo-fuzz, which needs a nightly compiler and a second, instrumented build of every dependency: too dear
+//! on two cores.
 
 mod frames;
 mod messages;

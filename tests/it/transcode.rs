@@ -328,6 +328,8 @@ async fn what_is_not_as_it_should_be_is_refused_with_the_field() {
         ("POST /v1/books?publishedAt=1&Nope=2", "{}", "published_at"),
         ("GET /v1/books/b?publishedAt=now", "", "published_at"),
         ("GET /v1/books/b?publishedAt=%zz", "", "published_at"),
+        ("GET /v1/books/b?publishedAt.Nope=1", "", "published_at.Nope"),
+        ("GET /v1/books/b?stock[publishedAt]=x", "", "stock[publishedAt]"),
         ("POST /v1/books", r#"{"publishedAt":"now"}"#, "published_at"),
         ("POST /v1/books", r#"{"author":{"nam":"x"}}"#, "author.nam"),
         ("POST /v1/books", r#"{"tags":["a",1]}"#, "tags[1]"),
