@@ -120,6 +120,15 @@ impl Handlers {
     /// `VALIDATION_FAILED`, `RUN_NOT_FOUND`, `ACTION_NOT_PENDING`, `STORE_UNAVAILABLE`.
     pub async fn submit_actions(&self, request: pb::SubmitActionsRequest) -> Result<pb::Run, Error> {
         let (thread, run) = name::parse_run("name", &request.name)?;
+        if request
+            .answers
+            .iter()
+            .any(|answer| convert::action::call_of(answer).is_some())
+        {
+            let record = self.engine.run(&thread, &run).await;
+            let record = record.map_err(|error| of_run(error, &thread, &run))?;
+            convert::action::check_calls(&record.pending, &request.answers)?;
+        }
         let submissions = convert::action::submissions(request.answers)?;
         let submitted = self.engine.submit(&thread, &run, submissions).await;
         submitted.map_err(|error| of_run(error, &thread, &run))?;
