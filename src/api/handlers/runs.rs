@@ -78,7 +78,12 @@ impl Handlers {
         let states: Vec<&'static str> = states
             .map(|(index, &state)| convert::run::state_name(&format!("states[{index}]"), state))
             .collect::<Result<_, _>>()?;
-        let question = Question::new(&["ListRuns", &request.parent, &request.order_by, &states.join(",")]);
+        let question = Question::new(&[
+            "ListRuns",
+            &request.parent,
+            page::spelled(order),
+            &states.join(","),
+        ]);
         let page = question.page(request.page_size, &request.page_token, order)?;
         let listed = self.store().runs(&thread, &states, page).await;
         let listed = listed.map_err(|error| named(error, &thread))?;
