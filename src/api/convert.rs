@@ -4,6 +4,7 @@ pub mod action;
 pub mod assistant;
 pub mod event;
 pub mod library;
+pub mod media;
 pub mod message;
 pub mod name;
 pub mod page;

@@ -232,12 +232,22 @@ async fn a_client_carries_out_its_own_functions() {
         (&json!("locate"), &json!("Bonn"))
     );
     let run = waiting["run"].as_str().unwrap();
-    let answers = json!({"answers": [{
-        "actionId": action["id"],
-        "digest": action["digest"],
-        "output": {"toolCallId": call["id"], "content": [{"text": "50.7 N, 7.1 E"}]},
-    }]});
-    let (status, answered) = world.post(&format!("/v1/{run}:submitActions"), &answers).await;
+    let answers = |call: &serde_json::Value| {
+        json!({"answers": [{
+            "actionId": action["id"],
+            "digest": action["digest"],
+            "output": {"toolCallId": call, "content": [{"text": "50.7 N, 7.1 E"}]},
+        }]})
+    };
+    let submit = format!("/v1/{run}:submitActions");
+    let (status, refused) = world.post(&submit, &answers(&json!("call_of_another"))).await;
+    let violation = &refused["error"]["details"][1]["fieldViolations"][0]["field"];
+    assert_eq!(
+        (status, violation),
+        (400, &json!("answers[0].output.tool_call_id")),
+        "{refused}"
+    );
+    let (status, answered) = world.post(&submit, &answers(&call["id"])).await;
     assert_eq!(status, 200, "{answered}");
     let (text, _) = ended(&world, run).await;
     assert_eq!(text, "found");

@@ -1,5 +1,7 @@
 //! What runs wait for, and the answers to it.
 
+use std::sync::Arc;
+
 use super::message::{call_to_pb, output_from_pb};
 use super::tool::annotations;
 use super::{name, structure, timestamp};
@@ -88,6 +90,43 @@ pub fn submissions(answers: Vec<pb::ActionAnswer>) -> Result<Vec<Submission>, Er
         Ok(submissions)
     } else {
         Err(Error::invalid_fields(violations))
+    }
+}
+
+/// Checks that an output is that of the call which its action is about, if it says which call it is of. An action
+/// that is not there is not judged.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming every output of another call.
+pub fn check_calls(pending: &[Arc<Action>], answers: &[pb::ActionAnswer]) -> Result<(), Error> {
+    let violations: Vec<Violation> = answers
+        .iter()
+        .enumerate()
+        .filter_map(|(index, answer)| {
+            let call = call_of(answer)?;
+            let action = pending
+                .iter()
+                .find(|action| action.id.as_str() == answer.action_id)?;
+            (action.call.id.as_str() != call).then(|| Violation {
+                field: format!("answers[{index}].output.tool_call_id"),
+                description: format!("must be that of the action's call, {}", action.call.id),
+            })
+        })
+        .collect();
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::invalid_fields(violations))
+    }
+}
+
+/// The call that an answer says it is the output of.
+pub fn call_of(answer: &pb::ActionAnswer) -> Option<&str> {
+    match &answer.answer {
+        Some(action_answer::Answer::Output(output)) if !output.tool_call_id.is_empty() => {
+            Some(&output.tool_call_id)
+        }
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{duration, name, structure, timestamp};
+use super::{duration, media, name, structure, timestamp};
 use crate::api::pb;
 use crate::run::error::Error;
 use crate::run::id::{RunId, ThreadId};
@@ -82,11 +82,11 @@ pub fn output_to_pb(
 /// A call's output that a caller gives.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` naming the field for content that is not set.
+/// `VALIDATION_FAILED` naming the field for content that is not set, or media without data or type.
 pub fn output_from_pb(field: &str, output: pb::ToolOutput) -> Result<ToolOutput, Error> {
     let content = output.content.into_iter().enumerate().map(|(index, content)| {
         let field = format!("{field}.content[{index}]");
-        content_from_pb(content).ok_or_else(|| Error::invalid(field, "must not be empty"))
+        content_from_pb(&field, content)
     });
     Ok(ToolOutput {
         content: content.collect::<Result<_, _>>()?,
@@ -97,17 +97,18 @@ pub fn output_from_pb(field: &str, output: pb::ToolOutput) -> Result<ToolOutput,
     })
 }
 
-fn content_from_pb(content: pb::ToolContent) -> Option<Content> {
+fn content_from_pb(field: &str, content: pb::ToolContent) -> Result<Content, Error> {
     use pb::tool_content::Content as Pb;
-    Some(match content.content? {
+    let is_empty = || Error::invalid(field, "must not be empty");
+    Ok(match content.content.ok_or_else(is_empty)? {
         Pb::Text(text) => Content::Text(text),
-        Pb::Image(media) => Content::Image {
-            data: STANDARD.encode(media.data),
-            mime_type: media.mime_type,
+        Pb::Image(image) => Content::Image {
+            data: media::data(&format!("{field}.image"), &image.data, &image.mime_type)?,
+            mime_type: image.mime_type,
         },
-        Pb::Audio(media) => Content::Audio {
-            data: STANDARD.encode(media.data),
-            mime_type: media.mime_type,
+        Pb::Audio(audio) => Content::Audio {
+            data: media::data(&format!("{field}.audio"), &audio.data, &audio.mime_type)?,
+            mime_type: audio.mime_type,
         },
         Pb::ResourceLink(link) => Content::ResourceLink {
             uri: link.uri,
@@ -117,7 +118,7 @@ fn content_from_pb(content: pb::ToolContent) -> Option<Content> {
         Pb::Resource(resource) => Content::Resource(ResourceContents {
             uri: resource.uri,
             mime_type: resource.mime_type,
-            body: match resource.contents? {
+            body: match resource.contents.ok_or_else(is_empty)? {
                 pb::resource_contents::Contents::Text(text) => ResourceBody::Text(text),
                 pb::resource_contents::Contents::Blob(blob) => ResourceBody::Base64(STANDARD.encode(blob)),
             },
@@ -173,10 +174,11 @@ pub fn contents_to_pb(contents: &ResourceContents) -> pb::ResourceContents {
 /// A part that a caller says: text, an image, a file or a resource, which is still to be read.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` naming the field for any other part, or one without its source.
+/// `VALIDATION_FAILED` naming the field for any other part, and for one without its source, an address that is no
+/// `https:` URL, or data without a media type.
 pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
     use pb::content_part::Part as Pb;
-    let media = |source, mime_type, name| Media {
+    let attached = |source, mime_type, name| Media {
         source,
         mime_type,
         name,
@@ -188,8 +190,11 @@ pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
         Some(Pb::Text(text)) => Ok(Part::Text(text)),
         Some(Pb::Image(image)) => {
             let source = match image.source {
-                Some(pb::image_part::Source::Url(url)) => MediaSource::Url(url),
-                Some(pb::image_part::Source::Data(data)) => MediaSource::Base64(STANDARD.encode(data)),
+                Some(pb::image_part::Source::Url(url)) => media::address(&format!("{field}.image"), url)?,
+                Some(pb::image_part::Source::Data(data)) => {
+                    let data = media::data(&format!("{field}.image"), &data, &image.mime_type)?;
+                    MediaSource::Base64(data)
+                }
                 None => {
                     return Err(Error::invalid(
                         format!("{field}.image"),
@@ -197,15 +202,18 @@ pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
                     ));
                 }
             };
-            Ok(Part::Image(media(source, image.mime_type, String::new())))
+            Ok(Part::Image(attached(source, image.mime_type, String::new())))
         }
         Some(Pb::File(file)) => {
             let source = match file.source {
-                Some(pb::file_part::Source::Url(url)) => MediaSource::Url(url),
-                Some(pb::file_part::Source::Data(data)) => MediaSource::Base64(STANDARD.encode(data)),
+                Some(pb::file_part::Source::Url(url)) => media::address(&format!("{field}.file"), url)?,
+                Some(pb::file_part::Source::Data(data)) => {
+                    let data = media::data(&format!("{field}.file"), &data, &file.mime_type)?;
+                    MediaSource::Base64(data)
+                }
                 None => return Err(Error::invalid(format!("{field}.file"), "must have a url or data")),
             };
-            Ok(Part::File(media(source, file.mime_type, file.name)))
+            Ok(Part::File(attached(source, file.mime_type, file.name)))
         }
         Some(Pb::Resource(pb::ResourcePart { server, uri, .. })) => {
             Error::if_empty([

@@ -1,7 +1,7 @@
 //! Lists, page by page (AIP-158): sizes, orders and page tokens.
 //!
-//! A token holds a place in the list and a digest of the question that it belongs to, so that one is good for
-//! its own list only.
+//! A token holds a place in the list and a digest of that place and the question that it belongs to, so that one is
+//! good for its own list only, and only as it was given.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,14 +20,12 @@ const DIGEST_BYTES: usize = 8;
 const HALF_BYTES: usize = 8;
 
 /// What a list is asked, but for the place in it: the RPC's name and every parameter.
-pub struct Question([u8; DIGEST_BYTES]);
+pub struct Question([u8; 32]);
 
 impl Question {
     /// The question of these pieces.
     pub fn new(pieces: &[&str]) -> Self {
-        let mut short = [0; DIGEST_BYTES];
-        short.copy_from_slice(&digest(pieces)[..DIGEST_BYTES]);
-        Self(short)
+        Self(digest(pieces))
     }
 
     /// The part of the list that is asked for.
@@ -84,14 +82,30 @@ impl Question {
             return String::new();
         };
         let halves = [first.to_be_bytes(), second.to_be_bytes()].concat();
-        URL_SAFE_NO_PAD.encode([self.0.as_slice(), &halves].concat())
+        URL_SAFE_NO_PAD.encode([self.seal(&halves).as_slice(), &halves].concat())
     }
 
     fn place(&self, token: &str) -> Option<Cursor> {
         let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (first, second) = bytes.strip_prefix(&self.0)?.split_at_checked(HALF_BYTES)?;
+        let (seal, halves) = bytes.split_at_checked(DIGEST_BYTES)?;
+        let (first, second) = halves.split_at_checked(HALF_BYTES)?;
+        if seal != self.seal(halves) {
+            return None;
+        }
         let half = |bytes: &[u8]| bytes.try_into().ok().map(i64::from_be_bytes);
         Some(Cursor(half(first)?, half(second)?))
+    }
+
+    /// What tells the token of this place from any other text.
+    fn seal(&self, halves: &[u8]) -> [u8; DIGEST_BYTES] {
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(halves)
+            .finalize()
+            .into();
+        let mut seal = [0; DIGEST_BYTES];
+        seal.copy_from_slice(&digest[..DIGEST_BYTES]);
+        seal
     }
 }
 
@@ -120,6 +134,14 @@ fn limit(page_size: i32, otherwise: u32) -> Result<u32, Error> {
         Ok(0) => Ok(otherwise),
         Ok(size) => Ok(size.min(SIZE_LIMIT)),
         Err(_) => Err(Error::invalid("page_size", "must not be negative")),
+    }
+}
+
+/// An order as `order_by` spells it in full: what a question says of it, however it was asked.
+pub fn spelled(order: Order) -> &'static str {
+    match order {
+        Order::OldestFirst => "create_time",
+        Order::NewestFirst => "create_time desc",
     }
 }
 
@@ -165,6 +187,19 @@ mod tests {
         ] {
             let error = question.page(1, token, Order::OldestFirst).unwrap_err();
             assert_eq!(error.reason(), Reason::PageTokenInvalid, "{token}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_only_as_it_was_given() {
+        let question = Question::new(&["ListThreads"]);
+        let token = question.token(Some(Cursor(7, 8)));
+        for at in 0..token.len() {
+            let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
+            let mut changed = token.clone();
+            changed.replace_range(at..=at, other);
+            let error = question.page(1, &changed, Order::OldestFirst).unwrap_err();
+            assert_eq!(error.reason(), Reason::PageTokenInvalid, "{changed}");
         }
     }
 
@@ -222,6 +257,9 @@ mod tests {
         ];
         for (order_by, expected) in cases {
             assert_eq!(order(order_by, Order::NewestFirst).ok(), expected, "{order_by}");
+        }
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            assert_eq!(super::order(spelled(order), Order::OldestFirst).unwrap(), order);
         }
     }
 }

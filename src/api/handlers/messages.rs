@@ -62,7 +62,7 @@ impl Handlers {
     ) -> Result<pb::ListMessagesResponse, Error> {
         let thread = name::parse_thread("parent", &request.parent)?;
         let order = page::order(&request.order_by, Order::OldestFirst)?;
-        let question = Question::new(&["ListMessages", &request.parent, &request.order_by]);
+        let question = Question::new(&["ListMessages", &request.parent, page::spelled(order)]);
         let page = question.page(request.page_size, &request.page_token, order)?;
         let listed = self.store().messages(&thread, page).await;
         let listed = listed.map_err(|error| named(error, &thread))?;

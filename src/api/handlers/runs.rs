@@ -78,7 +78,12 @@ impl Handlers {
         let states: Vec<&'static str> = states
             .map(|(index, &state)| convert::run::state_name(&format!("states[{index}]"), state))
             .collect::<Result<_, _>>()?;
-        let question = Question::new(&["ListRuns", &request.parent, &request.order_by, &states.join(",")]);
+        let question = Question::new(&[
+            "ListRuns",
+            &request.parent,
+            page::spelled(order),
+            &states.join(","),
+        ]);
         let page = question.page(request.page_size, &request.page_token, order)?;
         let listed = self.store().runs(&thread, &states, page).await;
         let listed = listed.map_err(|error| named(error, &thread))?;
@@ -120,6 +125,15 @@ impl Handlers {
     /// `VALIDATION_FAILED`, `RUN_NOT_FOUND`, `ACTION_NOT_PENDING`, `STORE_UNAVAILABLE`.
     pub async fn submit_actions(&self, request: pb::SubmitActionsRequest) -> Result<pb::Run, Error> {
         let (thread, run) = name::parse_run("name", &request.name)?;
+        if request
+            .answers
+            .iter()
+            .any(|answer| convert::action::call_of(answer).is_some())
+        {
+            let record = self.engine.run(&thread, &run).await;
+            let record = record.map_err(|error| of_run(error, &thread, &run))?;
+            convert::action::check_calls(&record.pending, &request.answers)?;
+        }
         let submissions = convert::action::submissions(request.answers)?;
         let submitted = self.engine.submit(&thread, &run, submissions).await;
         submitted.map_err(|error| of_run(error, &thread, &run))?;

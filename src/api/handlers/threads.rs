@@ -66,7 +66,7 @@ impl Handlers {
         request: pb::ListThreadsRequest,
     ) -> Result<pb::ListThreadsResponse, Error> {
         let order = page::order(&request.order_by, Order::NewestFirst)?;
-        let question = Question::new(&["ListThreads", &request.order_by]);
+        let question = Question::new(&["ListThreads", page::spelled(order)]);
         let page = question.page(request.page_size, &request.page_token, order)?;
         let listed = self.store().threads(page).await?;
         Ok(pb::ListThreadsResponse {

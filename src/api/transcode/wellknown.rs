@@ -184,13 +184,18 @@ pub enum MaskSpelling {
     Any,
 }
 
+/// The mask that asks for a full replacement (AIP-134). It stands alone.
+const EVERYTHING: &str = "*";
+
 /// The paths of a mask in snake case.
 ///
 /// # Errors
 /// When a path has a character that is not of a field path.
 pub fn parse_mask(text: &str, spelling: MaskSpelling) -> Result<Vec<String>, Reason> {
-    if text.is_empty() {
-        return Ok(Vec::new());
+    match text {
+        "" => return Ok(Vec::new()),
+        EVERYTHING => return Ok(vec![EVERYTHING.to_owned()]),
+        _ => {}
     }
     text.split(',').map(|path| snake(path, spelling)).collect()
 }
@@ -216,6 +221,10 @@ fn snake(path: &str, spelling: MaskSpelling) -> Result<String, Reason> {
 /// # Errors
 /// When reading it again would give another path.
 pub fn put_mask_path(out: &mut Vec<u8>, path: &str) -> Result<(), Reason> {
+    if path == EVERYTHING {
+        out.extend_from_slice(EVERYTHING.as_bytes());
+        return Ok(());
+    }
     let mut after_underscore = false;
     for byte in path.bytes() {
         match (byte, after_underscore) {
@@ -291,7 +300,13 @@ mod tests {
         );
         assert_eq!(parse_mask("foo_bar", MaskSpelling::Any).unwrap(), ["foo_bar"]);
         assert!(parse_mask("foo_bar", MaskSpelling::Json).is_err());
-        assert!(parse_mask("a,,b", MaskSpelling::Json).is_err());
+        assert_eq!(parse_mask("*", MaskSpelling::Json).unwrap(), ["*"]);
+        let mut everything = Vec::new();
+        put_mask_path(&mut everything, "*").unwrap();
+        assert_eq!(everything, b"*");
+        for text in ["a,,b", "a,*", "a.*", "**"] {
+            assert!(parse_mask(text, MaskSpelling::Json).is_err(), "{text}");
+        }
         for path in ["fooBar", "foo__bar", "foo_3_bar", "foo_"] {
             assert!(put_mask_path(&mut Vec::new(), path).is_err(), "{path}");
         }
