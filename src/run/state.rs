@@ -32,6 +32,9 @@ use super::step::{Step, StepState};
 pub use self::calls::{check_answer, not_pending};
 pub use self::journal::RESERVE;
 
+/// What the calls of a run that has no tokens left are answered with.
+const OUT_OF_TOKENS: &str = "not called: the run's tokens are used up";
+
 /// A run, from its first model request to its end.
 #[derive(Debug)]
 pub struct Run {
@@ -451,9 +454,13 @@ impl Run {
             return;
         };
         match event {
-            ModelEvent::Usage(usage) => turn.usage = usage,
-            ModelEvent::Finished(finish) => self.finish_turn(finish, now, out),
+            ModelEvent::Usage(usage) => turn.report(usage),
+            ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
             event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
+        }
+        if self.journal.is_beyond_tokens(turn.tokens()) {
+            let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
+            self.stop(outcome, Entry::default(), now, out);
         }
     }
 
@@ -499,7 +506,7 @@ impl Run {
             instructions: record.snapshot.instructions.clone(),
             messages: self.history.clone(),
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
-            max_output_tokens: record.snapshot.limits.max_output_tokens,
+            max_output_tokens: self.journal.output_tokens_left(),
         }));
         self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
     }
@@ -551,7 +558,7 @@ impl Run {
         let message = turn.with_calls(now);
         let bodies = vec![Body::MessageCompleted(Arc::clone(&message))];
         let mut entry = self.turn_entry(Some(Arc::clone(&message)), bodies, StepState::Completed, now);
-        if self.journal.is_over_token_budget() {
+        if self.journal.are_tokens_used_up() {
             return self.give_up_calls(entry, now, out);
         }
         self.history.push(Arc::clone(&message));
@@ -586,7 +593,7 @@ impl Run {
         let Phase::Asking(turn) = &mut self.phase else {
             return;
         };
-        let (message, mut bodies) = turn.close(false, "not called: the token budget is used up", now);
+        let (message, mut bodies) = turn.close(false, OUT_OF_TOKENS, now);
         // The first body tells of the message with its calls, which is not kept.
         bodies.extend(entry.bodies.into_iter().skip(1));
         let entry = Entry {
@@ -594,7 +601,7 @@ impl Run {
             steps: entry.steps,
             bodies,
         };
-        self.end(Outcome::Incomplete(IncompleteReason::Budget), entry, now, out);
+        self.end(Outcome::Incomplete(IncompleteReason::MaxTokens), entry, now, out);
     }
 
     /// Writes what the calls have brought; then makes more of them or, when all are answered, tells the model.
@@ -625,6 +632,7 @@ impl Run {
         let note = match &outcome {
             Outcome::Cancelled => "not finished: the run was cancelled",
             Outcome::Failed(_) => "not finished: the run failed",
+            Outcome::Incomplete(IncompleteReason::MaxTokens) => OUT_OF_TOKENS,
             _ => "not finished: the run ran out of time",
         };
         let state = match &outcome {

@@ -71,6 +71,9 @@ names!(STATES, state_name, State, {
     State::Ended(Outcome::Expired) => "expired",
 });
 
+/// States that only a run from elsewhere is in: nobody has a budget with this service yet.
+const NOT_OF_RUNS: &[&str] = &["incomplete:budget"];
+
 /// Where a run can be.
 struct Place {
     name: &'static str,
@@ -120,7 +123,7 @@ fn places() -> Vec<Place> {
         asking("wanting", Limits::default, |stage| ask_for(stage, &["echo"]), &[WANTING, NOT_CALLING, NOT_ASKED]),
         asking("spent", ten_tokens, |stage| {
             ask_for(stage, &["echo"]);
-            stage.say([ModelEvent::Usage(usage(11))]);
+            stage.say([ModelEvent::Usage(usage(10)), text("abc")]);
         }, &[SPENT, NOT_CALLING, NOT_ASKED]),
         asking("last turn", one_turn, |stage| {
             ask_for(stage, &["echo"]);
@@ -303,6 +306,7 @@ fn the_table_has_a_row_for_everything() {
         }
     }
     states.extend(QUEUE.iter().map(|_| state_name(&State::Queued)));
+    states.extend(NOT_OF_RUNS);
     assert_eq!(phases, PHASES.iter().copied().collect());
     assert_eq!(states, STATES.iter().copied().collect());
 }

@@ -119,57 +119,73 @@ pub(super) const WANTING: &[Row] = &[
     ),
 ];
 
-/// The same, and its tokens are beyond the budget.
+/// The same, its tokens are used up, and one more byte is one token too many.
 pub(super) const SPENT: &[Row] = &[
-    ("text", "'b'", ""),
-    ("refusal", "", ""),
-    ("reasoning", "thinks", ""),
+    (
+        "text",
+        "'b' abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "refusal",
+        "abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "reasoning",
+        "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
     ("call", "calls:look", ""),
-    ("arguments", "{}", ""),
+    (
+        "arguments",
+        "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
     ("usage", "", ""),
     (
         "stop",
-        "save([not called: the token budget is used up] partial 11tok =incomplete)",
-        "incomplete:budget",
+        "save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
     ),
     (
         "length",
-        "save([not called: no calls are left] partial 11tok =incomplete)",
+        "save([not called: no calls are left] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial 11tok =incomplete)",
+        "save([not called: no calls are left] partial 10tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
         "model failed",
-        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "abort save([not finished: the run failed] partial 10tok =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not finished: the run was cancelled] partial 11tok =cancelled)",
+        "abort save(cancelling [not finished: the run was cancelled] partial 10tok =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not finished: the run ran out of time] partial 11tok =incomplete)",
+        "abort save([not finished: the run ran out of time] partial 10tok =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not finished: the run ran out of time] partial 11tok =expired)",
+        "abort save([not finished: the run ran out of time] partial 10tok =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "abort save([not finished: the run failed] partial 10tok =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "abort save([not finished: the run failed] partial 10tok =failed)",
         "failed",
     ),
 ];
