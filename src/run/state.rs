@@ -32,8 +32,8 @@ use super::step::{Step, StepState};
 pub use self::calls::{check_answer, not_pending};
 pub use self::journal::RESERVE;
 
-/// What the calls of a run that has no tokens left are answered with.
-const OUT_OF_TOKENS: &str = "not called: the run's tokens are used up";
+/// Why calls of a run are not made that has no tokens left.
+const OUT_OF_TOKENS: &str = "the run's tokens are used up";
 
 /// A run, from its first model request to its end.
 #[derive(Debug)]
@@ -264,11 +264,8 @@ impl Run {
         let (first_void, sequence) = (record.last_sequence + 1, record.reserved_sequence);
         let steps = beginning.steps.clone();
         let mut run = Run::new(beginning, sequence, mint);
-        let record = run.journal.record();
-        if are_used_up(&steps) {
-            run.landing = Some(IncompleteReason::MaxToolCalls);
-        } else if record.usage.turns >= record.snapshot.limits.max_turns {
-            run.landing = Some(IncompleteReason::MaxTurns);
+        if run.journal.record().usage.turns > 0 {
+            run.landing = run.limit_met(are_used_up(&steps));
         }
         let mut entry = Entry {
             bodies: vec![Body::TurnRestarted { first_void }],
@@ -525,7 +522,7 @@ impl Run {
             (Finish::Stop, None) => Outcome::Completed,
         };
         let is_whole = finish == Finish::Stop;
-        let (message, bodies) = turn.close(is_whole, "not called: no calls are left", now);
+        let (message, bodies) = turn.close(is_whole, "no calls are left", now);
         let entry = self.turn_entry(message, bodies, StepState::Completed, now);
         self.end(outcome, entry, now, out);
     }
@@ -567,7 +564,6 @@ impl Run {
             usage,
             ..
         } = self.journal.record();
-        let (max_turns, turns) = (limits.max_turns, usage.turns);
         let allowed = limits.max_tool_calls.saturating_sub(usage.tool_calls);
         let (calls, change) = Calls::new(
             &message,
@@ -577,15 +573,27 @@ impl Run {
             &mut self.mint,
             now,
         );
-        if calls.exceeded(allowed) {
-            self.landing = Some(IncompleteReason::MaxToolCalls);
-        } else if turns >= max_turns {
-            self.landing = Some(IncompleteReason::MaxTurns);
-        }
+        self.landing = self.limit_met(calls.exceeded(allowed));
         entry.steps.extend(change.steps);
         entry.bodies.extend(change.bodies);
         self.phase = Phase::Calling(calls);
         self.go_on_calling(entry, change.made, now, out);
+    }
+
+    /// The limit after whose calls only one turn without tools is left, if it is met; `has_refused` calls beyond it.
+    fn limit_met(&self, has_refused: bool) -> Option<IncompleteReason> {
+        let RunRecord {
+            snapshot: Snapshot { limits, .. },
+            usage,
+            ..
+        } = self.journal.record();
+        if has_refused || usage.tool_calls >= limits.max_tool_calls {
+            Some(IncompleteReason::MaxToolCalls)
+        } else if usage.turns >= limits.max_turns {
+            Some(IncompleteReason::MaxTurns)
+        } else {
+            None
+        }
     }
 
     /// The tokens are used up: what was said is kept, what was to be called is not.
@@ -629,11 +637,11 @@ impl Run {
     /// first.
     fn stop(&mut self, outcome: Outcome, mut entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
         out.push(Effect::Abort);
-        let note = match &outcome {
-            Outcome::Cancelled => "not finished: the run was cancelled",
-            Outcome::Failed(_) => "not finished: the run failed",
+        let why = match &outcome {
+            Outcome::Cancelled => "the run was cancelled",
+            Outcome::Failed(_) => "the run failed",
             Outcome::Incomplete(IncompleteReason::MaxTokens) => OUT_OF_TOKENS,
-            _ => "not finished: the run ran out of time",
+            _ => "the run ran out of time",
         };
         let state = match &outcome {
             Outcome::Failed(error) => StepState::Failed {
@@ -644,7 +652,7 @@ impl Run {
         };
         match &mut self.phase {
             Phase::Asking(turn) => {
-                let (message, bodies) = turn.close(false, note, now);
+                let (message, bodies) = turn.close(false, why, now);
                 let closing = self.turn_entry(message, bodies, state, now);
                 entry.messages.extend(closing.messages);
                 entry.steps.extend(closing.steps);
@@ -655,7 +663,7 @@ impl Run {
                     Outcome::Expired => Resolution::Expired,
                     _ => Resolution::Cancelled,
                 };
-                let change = calls.give_up(note, resolution, now);
+                let change = calls.give_up(why, resolution, now);
                 let message = calls.message(&self.journal.record().id, &mut self.mint, now);
                 entry.steps.extend(change.steps);
                 entry.bodies.extend(change.bodies);

@@ -477,7 +477,10 @@ async fn a_panic_leaves_no_call_unanswered_and_no_message_unfinished() {
     let unfinished = "not finished: the run failed";
     for (turns, expected) in [
         (vec![calls(&["panic", "hang"])], vec![unfinished, unfinished]),
-        (vec![calls(&["risky", "panic"])], vec![unfinished, unfinished]),
+        (
+            vec![calls(&["risky", "panic"])],
+            vec!["not called: the run failed", unfinished],
+        ),
         (vec![calls(&["echo"]), calls(&["panic"])], vec!["", unfinished]),
         (vec![Turn::Panics("half")], vec![]),
         (vec![calls(&["echo"]), Turn::Panics("half")], vec![""]),

@@ -237,8 +237,8 @@ impl Calls {
         })
     }
 
-    /// Answers every open call with the note, and says how what is still asked came to its end.
-    pub(super) fn give_up(&mut self, note: &str, resolution: Resolution, now: SystemTime) -> Change {
+    /// Answers every open call with the reason, and says how what is still asked came to its end.
+    pub(super) fn give_up(&mut self, why: &str, resolution: Resolution, now: SystemTime) -> Change {
         let mut change = Change::default();
         for slot in self.slots.iter_mut().filter(|slot| slot.output.is_none()) {
             if let Some(action) = slot.step.pending() {
@@ -247,7 +247,11 @@ impl Calls {
                     resolution,
                 });
             }
-            let output = ToolOutput::failure(note);
+            let what = match slot.step.start_time {
+                Some(_) => "not finished",
+                None => "not called",
+            };
+            let output = ToolOutput::failure(format!("{what}: {why}"));
             change
                 .bodies
                 .push(slot.fill(output, Duration::ZERO, StepState::Cancelled, now));

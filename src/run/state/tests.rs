@@ -598,9 +598,10 @@ fn a_crash_during_calls_repeats_only_what_does_no_harm() {
 
 #[test]
 fn the_last_turn_has_no_tools_after_a_crash_either() {
-    for crashes_while_calling in [true, false] {
+    // More than may be called, or just as many.
+    for (crashes_while_calling, max_tool_calls) in [(true, 1), (false, 1), (true, 2), (false, 2)] {
         let mut stage = Stage::new(Limits {
-            max_tool_calls: 1,
+            max_tool_calls,
             ..Limits::default()
         });
         let asked = ["look", "look"].into_iter().enumerate();
@@ -609,7 +610,9 @@ fn the_last_turn_has_no_tools_after_a_crash_either() {
         if crashes_while_calling {
             stage.crash();
         }
-        stage.answer("seen");
+        for _ in 0..max_tool_calls {
+            stage.answer("seen");
+        }
         stage.crash();
         assert!(stage.requests.last().unwrap().tools.is_none());
         stage.say([text("all I have"), STOP]);

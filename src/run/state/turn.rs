@@ -186,12 +186,12 @@ impl Turn {
         self.message_of(self.content.clone(), false, now)
     }
 
-    /// Closes the message without its calls, which will not be made: each is answered with the note.
+    /// Closes the message without its calls, which will not be made: each is answered with the reason.
     /// There is a message to keep only if the model said anything else.
     pub(super) fn close(
         &mut self,
         is_whole: bool,
-        note: &str,
+        why: &str,
         now: SystemTime,
     ) -> (Option<Arc<Message>>, Vec<Body>) {
         let mut bodies = Vec::new();
@@ -201,7 +201,7 @@ impl Turn {
                 Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {
                     call: call.id,
                     tool: call.tool,
-                    output: Arc::new(ToolOutput::failure(note)),
+                    output: Arc::new(ToolOutput::failure(format!("not called: {why}"))),
                     duration: Duration::ZERO,
                 }),
                 part => said.push(part),

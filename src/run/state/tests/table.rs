@@ -98,6 +98,13 @@ fn no_calls() -> Limits {
     }
 }
 
+fn one_call() -> Limits {
+    Limits {
+        max_tool_calls: 1,
+        ..Limits::default()
+    }
+}
+
 fn ten_tokens() -> Limits {
     Limits {
         max_total_tokens: Some(10),
@@ -139,6 +146,10 @@ fn places() -> Vec<Place> {
             stage.say([STOP]);
         }, "running", &[CALLING, NOT_ASKING, NOT_ASKED]),
         calling("calling for the last time", one_turn, |stage| {
+            ask_for(stage, &["echo"]);
+            stage.say([STOP]);
+        }, "running", &[CALLING_LAST, CALLING, NOT_ASKING, NOT_ASKED]),
+        calling("calling the only one", one_call, |stage| {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
         }, "running", &[CALLING_LAST, CALLING, NOT_ASKING, NOT_ASKED]),
