@@ -21,7 +21,7 @@ use self::journal::{Entry, Journal};
 use self::turn::Turn;
 use super::action::{Resolution, Submission};
 use super::catalogue::{Catalogue, Tool};
-use super::error::{Error, Reason};
+use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
@@ -390,10 +390,10 @@ impl Run {
         out: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let Phase::Calling(calls) = &mut self.phase else {
-            return Err(Error::new(
-                Reason::ActionNotPending,
-                "the run does not wait for an answer",
-            ));
+            return match submissions.first() {
+                Some(first) => Err(not_pending(&first.action)),
+                None => Ok(()),
+            };
         };
         let change = calls.submit(submissions, &self.terms, now)?;
         if change.steps.is_empty() {

@@ -625,10 +625,17 @@ async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
     next.submit(thread, run, vec![submission.clone()]).await.unwrap();
     let other = Submission {
         answer: Answer::Reject(String::new()),
-        ..submission
+        ..submission.clone()
     };
-    let late = next.submit(thread, run, vec![other]).await.unwrap_err();
-    assert_eq!(late.reason(), Reason::ActionNotPending);
+    let unseen = Submission {
+        digest: "0".repeat(64),
+        ..submission.clone()
+    };
+    for late in [other, unseen] {
+        let late = next.submit(thread, run, vec![late]).await.unwrap_err();
+        assert_eq!(late.reason(), Reason::ActionNotPending);
+        assert_eq!(late.metadata(), [("action", submission.action.to_string())]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

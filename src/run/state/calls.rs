@@ -472,7 +472,14 @@ impl Slot {
     }
 
     fn is_answered_by(&self, submission: &Submission) -> bool {
-        matches!(&self.step.work, Work::ToolCall { answer: Some(answer), .. } if *answer == submission.answer)
+        match &self.step.work {
+            Work::ToolCall {
+                action: Some(action),
+                answer: Some(answer),
+                ..
+            } => submission.is_about(action) && *answer == submission.answer,
+            _ => false,
+        }
     }
 
     /// Whether the answer fits what is asked: with what is to be called, if anything.
@@ -573,7 +580,7 @@ type Ready = Option<(Arc<Tool>, Map<String, Value>)>;
 /// Whether the answer, the one of this index, fits the action: with what is to be called, if anything.
 fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) -> Result<Ready, Error> {
     let field = |name: &str| format!("answers[{index}].{name}");
-    if !submission.digest.is_empty() && submission.digest != action.digest {
+    if !submission.is_about(action) {
         return Err(not_pending(&submission.action));
     }
     match &submission.answer {

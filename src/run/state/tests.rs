@@ -720,7 +720,16 @@ fn a_run_waits_for_people_and_for_its_client() {
     let edited = Answer::Approve(Some(Map::from_iter([("text".to_owned(), json!("y"))])));
     let approval = submission(&risky, edited);
     stage.submit(vec![approval.clone()]).unwrap();
-    stage.submit(vec![approval]).unwrap();
+    stage.submit(vec![approval.clone()]).unwrap();
+    let unseen = Submission {
+        digest: "0".repeat(64),
+        ..approval
+    };
+    assert_eq!(
+        stage.submit(vec![unseen]).unwrap_err().reason(),
+        Reason::ActionNotPending,
+        "the same answer to something else"
+    );
     let other = submission(&risky, Answer::Reject(String::new()));
     assert_eq!(
         stage.submit(vec![other]).unwrap_err().reason(),
