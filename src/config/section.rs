@@ -151,7 +151,7 @@ pub struct RunLimits {
     pub max_turns: u32,
     /// Tool calls, over all turns.
     pub max_tool_calls: u32,
-    /// Tokens written in one turn.
+    /// Tokens written, over all turns.
     pub max_output_tokens: Option<u64>,
     /// Tokens read and written, over all turns.
     pub max_total_tokens: Option<u64>,

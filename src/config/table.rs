@@ -310,14 +310,15 @@ pub static RUN_MAX_TOOL_CALLS: Key<u32> = Key {
     form: form::COUNT,
 };
 
-/// Tokens that a turn may write.
+/// Tokens that a run may write.
 pub static RUN_MAX_OUTPUT_TOKENS: Key<u64> = Key {
     about: About {
         name: "run.max_output_tokens",
         env: "ASSISTD_RUN_MAX_OUTPUT_TOKENS",
         flag: None,
         default: Fallback::Unset("no limit but the model's"),
-        help: "Tokens that the model may write in one turn",
+        help: "Tokens that the model may write in one run, over all its turns, reasoning included; until the provider has \
+               counted them, 4 bytes count as one token",
     },
     form: form::AMOUNT,
 };
@@ -329,7 +330,8 @@ pub static RUN_MAX_TOTAL_TOKENS: Key<u64> = Key {
         env: "ASSISTD_RUN_MAX_TOTAL_TOKENS",
         flag: None,
         default: Fallback::Unset("no limit"),
-        help: "Tokens that one run may read and write, over all its turns",
+        help: "Tokens that one run may read and write, over all its turns; until the provider has counted them, 4 bytes \
+               that the model writes count as one token",
     },
     form: form::AMOUNT,
 };

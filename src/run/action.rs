@@ -128,6 +128,13 @@ impl Action {
     }
 }
 
+impl Submission {
+    /// Whether it answers this action, as it was shown.
+    pub fn is_about(&self, action: &Action) -> bool {
+        self.action == action.id && (self.digest.is_empty() || self.digest == action.digest)
+    }
+}
+
 impl Answer {
     /// How it ends its action.
     pub fn resolution(&self) -> Resolution {

@@ -36,7 +36,7 @@ use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::page::{Order, Page};
 use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Toolbox};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
-use super::state::{Run, Terms};
+use super::state::{Run, Terms, not_pending};
 use super::step::{Step, Work};
 
 pub use self::watch::Watch;
@@ -365,17 +365,18 @@ impl Engine {
     ) -> Result<(), Error> {
         let record = self.run(thread, run).await?;
         let submissions = self.unanswered(run, submissions).await?;
-        if submissions.is_empty() {
+        let Some(first) = submissions.first() else {
             return Ok(());
-        }
+        };
+        let refused = not_pending(&first.action);
         let Some(live) = self.shared.live(run) else {
             return match record.state.outcome() {
-                Some(_) => Err(Error::new(Reason::ActionNotPending, "the run is over")),
+                Some(_) => Err(refused),
                 None => self.shared.answer_elsewhere(&record, submissions).await,
             };
         };
         if record.state == State::Queued {
-            return Err(Error::new(Reason::ActionNotPending, "the run has not begun"));
+            return Err(refused);
         }
         let (reply, is_durable) = oneshot::channel();
         let command = Command { submissions, reply };
@@ -387,7 +388,7 @@ impl Engine {
             biased;
             Some(answered) = answered => answered,
             error = live.broken_off() => Err(error),
-            _ = live.finished() => Err(Error::new(Reason::ActionNotPending, "the run is over")),
+            _ = live.finished() => Err(refused),
         }
     }
 
@@ -563,7 +564,7 @@ fn has_answer(step: &Step, submission: &Submission) -> bool {
     else {
         return false;
     };
-    action.id == submission.action && *answer == submission.answer
+    submission.is_about(action) && *answer == submission.answer
 }
 
 fn check_reached(after: u64, last_sequence: u64) -> Result<(), Error> {

@@ -101,7 +101,7 @@ pub struct Limits {
     pub max_turns: u32,
     /// Tool calls, over all turns.
     pub max_tool_calls: u32,
-    /// Tokens written in one turn, as the provider counts them.
+    /// Tokens written, over all turns.
     pub max_output_tokens: Option<u64>,
     /// Tokens read and written, over all turns.
     pub max_total_tokens: Option<u64>,
@@ -188,13 +188,13 @@ pub enum IncompleteReason {
     MaxTurns,
     /// [`Limits::max_tool_calls`].
     MaxToolCalls,
-    /// The model's own bound on its output, or [`Limits::max_output_tokens`].
+    /// The model's own bound on its output, [`Limits::max_output_tokens`] or [`Limits::max_total_tokens`].
     MaxTokens,
     /// [`Limits::max_duration`].
     Deadline,
     /// The provider's content filter.
     ContentFilter,
-    /// [`Limits::max_total_tokens`].
+    /// What the caller may spend with this service.
     Budget,
 }
 

@@ -21,7 +21,7 @@ use self::journal::{Entry, Journal};
 use self::turn::Turn;
 use super::action::{Resolution, Submission};
 use super::catalogue::{Catalogue, Tool};
-use super::error::{Error, Reason};
+use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
@@ -31,6 +31,9 @@ use super::step::{Step, StepState};
 
 pub use self::calls::{check_answer, not_pending};
 pub use self::journal::RESERVE;
+
+/// Why calls of a run are not made that has no tokens left.
+const OUT_OF_TOKENS: &str = "the run's tokens are used up";
 
 /// A run, from its first model request to its end.
 #[derive(Debug)]
@@ -261,11 +264,8 @@ impl Run {
         let (first_void, sequence) = (record.last_sequence + 1, record.reserved_sequence);
         let steps = beginning.steps.clone();
         let mut run = Run::new(beginning, sequence, mint);
-        let record = run.journal.record();
-        if are_used_up(&steps) {
-            run.landing = Some(IncompleteReason::MaxToolCalls);
-        } else if record.usage.turns >= record.snapshot.limits.max_turns {
-            run.landing = Some(IncompleteReason::MaxTurns);
+        if run.journal.record().usage.turns > 0 {
+            run.landing = run.limit_met(are_used_up(&steps));
         }
         let mut entry = Entry {
             bodies: vec![Body::TurnRestarted { first_void }],
@@ -390,10 +390,10 @@ impl Run {
         out: &mut Vec<Effect>,
     ) -> Result<(), Error> {
         let Phase::Calling(calls) = &mut self.phase else {
-            return Err(Error::new(
-                Reason::ActionNotPending,
-                "the run does not wait for an answer",
-            ));
+            return match submissions.first() {
+                Some(first) => Err(not_pending(&first.action)),
+                None => Ok(()),
+            };
         };
         let change = calls.submit(submissions, &self.terms, now)?;
         if change.steps.is_empty() {
@@ -451,9 +451,13 @@ impl Run {
             return;
         };
         match event {
-            ModelEvent::Usage(usage) => turn.usage = usage,
-            ModelEvent::Finished(finish) => self.finish_turn(finish, now, out),
+            ModelEvent::Usage(usage) => turn.report(usage),
+            ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
             event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
+        }
+        if self.journal.is_beyond_tokens(turn.tokens()) {
+            let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
+            self.stop(outcome, Entry::default(), now, out);
         }
     }
 
@@ -499,7 +503,7 @@ impl Run {
             instructions: record.snapshot.instructions.clone(),
             messages: self.history.clone(),
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
-            max_output_tokens: record.snapshot.limits.max_output_tokens,
+            max_output_tokens: self.journal.output_tokens_left(),
         }));
         self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
     }
@@ -518,7 +522,7 @@ impl Run {
             (Finish::Stop, None) => Outcome::Completed,
         };
         let is_whole = finish == Finish::Stop;
-        let (message, bodies) = turn.close(is_whole, "not called: no calls are left", now);
+        let (message, bodies) = turn.close(is_whole, "no calls are left", now);
         let entry = self.turn_entry(message, bodies, StepState::Completed, now);
         self.end(outcome, entry, now, out);
     }
@@ -551,7 +555,7 @@ impl Run {
         let message = turn.with_calls(now);
         let bodies = vec![Body::MessageCompleted(Arc::clone(&message))];
         let mut entry = self.turn_entry(Some(Arc::clone(&message)), bodies, StepState::Completed, now);
-        if self.journal.is_over_token_budget() {
+        if self.journal.are_tokens_used_up() {
             return self.give_up_calls(entry, now, out);
         }
         self.history.push(Arc::clone(&message));
@@ -560,7 +564,6 @@ impl Run {
             usage,
             ..
         } = self.journal.record();
-        let (max_turns, turns) = (limits.max_turns, usage.turns);
         let allowed = limits.max_tool_calls.saturating_sub(usage.tool_calls);
         let (calls, change) = Calls::new(
             &message,
@@ -570,15 +573,27 @@ impl Run {
             &mut self.mint,
             now,
         );
-        if calls.exceeded(allowed) {
-            self.landing = Some(IncompleteReason::MaxToolCalls);
-        } else if turns >= max_turns {
-            self.landing = Some(IncompleteReason::MaxTurns);
-        }
+        self.landing = self.limit_met(calls.exceeded(allowed));
         entry.steps.extend(change.steps);
         entry.bodies.extend(change.bodies);
         self.phase = Phase::Calling(calls);
         self.go_on_calling(entry, change.made, now, out);
+    }
+
+    /// The limit after whose calls only one turn without tools is left, if it is met; `has_refused` calls beyond it.
+    fn limit_met(&self, has_refused: bool) -> Option<IncompleteReason> {
+        let RunRecord {
+            snapshot: Snapshot { limits, .. },
+            usage,
+            ..
+        } = self.journal.record();
+        if has_refused || usage.tool_calls >= limits.max_tool_calls {
+            Some(IncompleteReason::MaxToolCalls)
+        } else if usage.turns >= limits.max_turns {
+            Some(IncompleteReason::MaxTurns)
+        } else {
+            None
+        }
     }
 
     /// The tokens are used up: what was said is kept, what was to be called is not.
@@ -586,7 +601,7 @@ impl Run {
         let Phase::Asking(turn) = &mut self.phase else {
             return;
         };
-        let (message, mut bodies) = turn.close(false, "not called: the token budget is used up", now);
+        let (message, mut bodies) = turn.close(false, OUT_OF_TOKENS, now);
         // The first body tells of the message with its calls, which is not kept.
         bodies.extend(entry.bodies.into_iter().skip(1));
         let entry = Entry {
@@ -594,7 +609,7 @@ impl Run {
             steps: entry.steps,
             bodies,
         };
-        self.end(Outcome::Incomplete(IncompleteReason::Budget), entry, now, out);
+        self.end(Outcome::Incomplete(IncompleteReason::MaxTokens), entry, now, out);
     }
 
     /// Writes what the calls have brought; then makes more of them or, when all are answered, tells the model.
@@ -622,10 +637,11 @@ impl Run {
     /// first.
     fn stop(&mut self, outcome: Outcome, mut entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
         out.push(Effect::Abort);
-        let note = match &outcome {
-            Outcome::Cancelled => "not finished: the run was cancelled",
-            Outcome::Failed(_) => "not finished: the run failed",
-            _ => "not finished: the run ran out of time",
+        let why = match &outcome {
+            Outcome::Cancelled => "the run was cancelled",
+            Outcome::Failed(_) => "the run failed",
+            Outcome::Incomplete(IncompleteReason::MaxTokens) => OUT_OF_TOKENS,
+            _ => "the run ran out of time",
         };
         let state = match &outcome {
             Outcome::Failed(error) => StepState::Failed {
@@ -636,7 +652,7 @@ impl Run {
         };
         match &mut self.phase {
             Phase::Asking(turn) => {
-                let (message, bodies) = turn.close(false, note, now);
+                let (message, bodies) = turn.close(false, why, now);
                 let closing = self.turn_entry(message, bodies, state, now);
                 entry.messages.extend(closing.messages);
                 entry.steps.extend(closing.steps);
@@ -647,7 +663,7 @@ impl Run {
                     Outcome::Expired => Resolution::Expired,
                     _ => Resolution::Cancelled,
                 };
-                let change = calls.give_up(note, resolution, now);
+                let change = calls.give_up(why, resolution, now);
                 let message = calls.message(&self.journal.record().id, &mut self.mint, now);
                 entry.steps.extend(change.steps);
                 entry.bodies.extend(change.bodies);

@@ -99,7 +99,6 @@ pub(super) fn usage(usage: Option<Usage>) -> message::Usage {
 
 fn incomplete_reason(details: Option<&Details>) -> IncompleteReason {
     match details.and_then(|details| details.reason.as_deref()) {
-        Some("max_prompt_tokens") => IncompleteReason::Budget,
         Some("content_filter") => IncompleteReason::ContentFilter,
         _ => IncompleteReason::MaxTokens,
     }

@@ -147,7 +147,7 @@ fn runs_end_as_they_ended_or_have_expired_since() {
                     ("RATE_LIMITED", "slow down")
                 );
             }
-            State::Ended(Outcome::Incomplete(reason)) => assert_eq!(*reason, IncompleteReason::Budget),
+            State::Ended(Outcome::Incomplete(reason)) => assert_eq!(*reason, IncompleteReason::MaxTokens),
             _ => {}
         }
     }

@@ -477,7 +477,10 @@ async fn a_panic_leaves_no_call_unanswered_and_no_message_unfinished() {
     let unfinished = "not finished: the run failed";
     for (turns, expected) in [
         (vec![calls(&["panic", "hang"])], vec![unfinished, unfinished]),
-        (vec![calls(&["risky", "panic"])], vec![unfinished, unfinished]),
+        (
+            vec![calls(&["risky", "panic"])],
+            vec!["not called: the run failed", unfinished],
+        ),
         (vec![calls(&["echo"]), calls(&["panic"])], vec!["", unfinished]),
         (vec![Turn::Panics("half")], vec![]),
         (vec![calls(&["echo"]), Turn::Panics("half")], vec![""]),
@@ -622,10 +625,17 @@ async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
     next.submit(thread, run, vec![submission.clone()]).await.unwrap();
     let other = Submission {
         answer: Answer::Reject(String::new()),
-        ..submission
+        ..submission.clone()
     };
-    let late = next.submit(thread, run, vec![other]).await.unwrap_err();
-    assert_eq!(late.reason(), Reason::ActionNotPending);
+    let unseen = Submission {
+        digest: "0".repeat(64),
+        ..submission.clone()
+    };
+    for late in [other, unseen] {
+        let late = next.submit(thread, run, vec![late]).await.unwrap_err();
+        assert_eq!(late.reason(), Reason::ActionNotPending);
+        assert_eq!(late.metadata(), [("action", submission.action.to_string())]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -237,8 +237,8 @@ impl Calls {
         })
     }
 
-    /// Answers every open call with the note, and says how what is still asked came to its end.
-    pub(super) fn give_up(&mut self, note: &str, resolution: Resolution, now: SystemTime) -> Change {
+    /// Answers every open call with the reason, and says how what is still asked came to its end.
+    pub(super) fn give_up(&mut self, why: &str, resolution: Resolution, now: SystemTime) -> Change {
         let mut change = Change::default();
         for slot in self.slots.iter_mut().filter(|slot| slot.output.is_none()) {
             if let Some(action) = slot.step.pending() {
@@ -247,7 +247,11 @@ impl Calls {
                     resolution,
                 });
             }
-            let output = ToolOutput::failure(note);
+            let what = match slot.step.start_time {
+                Some(_) => "not finished",
+                None => "not called",
+            };
+            let output = ToolOutput::failure(format!("{what}: {why}"));
             change
                 .bodies
                 .push(slot.fill(output, Duration::ZERO, StepState::Cancelled, now));
@@ -468,7 +472,14 @@ impl Slot {
     }
 
     fn is_answered_by(&self, submission: &Submission) -> bool {
-        matches!(&self.step.work, Work::ToolCall { answer: Some(answer), .. } if *answer == submission.answer)
+        match &self.step.work {
+            Work::ToolCall {
+                action: Some(action),
+                answer: Some(answer),
+                ..
+            } => submission.is_about(action) && *answer == submission.answer,
+            _ => false,
+        }
     }
 
     /// Whether the answer fits what is asked: with what is to be called, if anything.
@@ -569,7 +580,7 @@ type Ready = Option<(Arc<Tool>, Map<String, Value>)>;
 /// Whether the answer, the one of this index, fits the action: with what is to be called, if anything.
 fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) -> Result<Ready, Error> {
     let field = |name: &str| format!("answers[{index}].{name}");
-    if !submission.digest.is_empty() && submission.digest != action.digest {
+    if !submission.is_about(action) {
         return Err(not_pending(&submission.action));
     }
     match &submission.answer {

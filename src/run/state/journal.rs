@@ -116,9 +116,29 @@ impl Journal {
         }
     }
 
-    pub(super) fn is_over_token_budget(&self) -> bool {
-        let budget = self.record.snapshot.limits.max_total_tokens;
-        budget.is_some_and(|budget| self.record.usage.total_tokens() > budget)
+    /// Whether the run is beyond its tokens, with these of the turn that goes on.
+    pub(super) fn is_beyond_tokens(&self, turn: Usage) -> bool {
+        self.tokens(turn).any(|(used, limit)| used > limit)
+    }
+
+    /// Whether no tokens are left for another turn.
+    pub(super) fn are_tokens_used_up(&self) -> bool {
+        self.tokens(Usage::default()).any(|(used, limit)| used >= limit)
+    }
+
+    /// The tokens that the run may still write; none for no limit.
+    pub(super) fn output_tokens_left(&self) -> Option<u64> {
+        let limit = self.record.snapshot.limits.max_output_tokens?;
+        Some(limit.saturating_sub(self.record.usage.output_tokens))
+    }
+
+    /// What the run has used together with this turn, with each limit that there is.
+    fn tokens(&self, turn: Usage) -> impl Iterator<Item = (u64, u64)> {
+        let used = self.record.usage.plus(turn);
+        let limits = self.record.snapshot.limits;
+        let total = limits.max_total_tokens.map(|limit| (used.total_tokens(), limit));
+        let output = limits.max_output_tokens.map(|limit| (used.output_tokens, limit));
+        total.into_iter().chain(output)
     }
 
     /// Writes, then shows: nobody hears of what is not durable.

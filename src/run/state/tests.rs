@@ -308,6 +308,8 @@ fn says(text: &str) -> ToolOutput {
 
 const STOP: ModelEvent = ModelEvent::Finished(Finish::Stop);
 
+const OUT_OF_TOKENS: Outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
+
 #[test]
 fn a_run_answers() {
     let mut stage = Stage::new(Limits::default());
@@ -440,11 +442,106 @@ fn the_token_budget_ends_a_run_before_its_calls() {
     });
     stage.say(call(0, "echo", r#"{"text":"x"}"#));
     stage.say([ModelEvent::Usage(usage(11)), STOP]);
+    assert_eq!(stage.outcome(), Some(&OUT_OF_TOKENS));
+    assert!(stage.open.is_empty());
+}
+
+#[test]
+fn a_token_limit_ends_a_run_while_the_model_writes() {
+    let output = |tokens| Usage {
+        output_tokens: tokens,
+        ..Usage::default()
+    };
+    let eight = "eight by";
+    let total = Limits {
+        max_total_tokens: Some(10),
+        ..Limits::default()
+    };
+    let written = Limits {
+        max_output_tokens: Some(10),
+        ..Limits::default()
+    };
+    for (limits, events) in [
+        // What is written counts before the provider has counted it.
+        (total, vec![text(&eight.repeat(5)), text("and more")]),
+        (written, vec![text(&eight.repeat(5)), text("and more")]),
+        (written, vec![ModelEvent::ReasoningDelta(eight.repeat(6))]),
+        (
+            written,
+            call(0, "echo", &format!("{{\"text\":\"{}\"}}", eight.repeat(6))).into(),
+        ),
+        // The provider's own count stands in its place, however large the estimate was.
+        (
+            written,
+            vec![
+                text(&eight.repeat(5)),
+                ModelEvent::Usage(output(2)),
+                text(&eight.repeat(4)),
+                text("more"),
+            ],
+        ),
+        (total, vec![text("a"), ModelEvent::Usage(usage(11))]),
+        (written, vec![text("a"), ModelEvent::Usage(output(11))]),
+    ] {
+        let mut stage = Stage::new(limits);
+        let (last, earlier) = events.split_last().unwrap();
+        stage.say(earlier.to_vec());
+        assert_eq!(stage.outcome(), None, "before {last:?}");
+        stage.say([last.clone()]);
+        assert_eq!(stage.outcome(), Some(&OUT_OF_TOKENS), "after {last:?}");
+        assert!(stage.saved[1..].iter().all(|message| message.incomplete));
+        rules::check_events(&stage.events, &stage.saved).unwrap();
+    }
+}
+
+#[test]
+fn an_answer_within_its_tokens_is_whole() {
+    let limits = Limits {
+        max_output_tokens: Some(10),
+        ..Limits::default()
+    };
+    let mut stage = Stage::new(limits);
+    let exactly = Usage {
+        output_tokens: 10,
+        ..Usage::default()
+    };
+    stage.say([text(&"word".repeat(10)), ModelEvent::Usage(exactly), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+}
+
+#[test]
+fn what_a_run_may_write_is_one_limit_for_all_its_turns() {
+    let written = |tokens| {
+        ModelEvent::Usage(Usage {
+            output_tokens: tokens,
+            ..Usage::default()
+        })
+    };
+    let mut stage = Stage::new(Limits {
+        max_output_tokens: Some(50),
+        ..Limits::default()
+    });
+    for tokens in [20, 10, 20] {
+        stage.say(call(0, "look", r#"{"text":"x"}"#));
+        stage.say([written(tokens), STOP]);
+        stage.answer("seen");
+        stage.crash();
+    }
+    let asked: Vec<_> = stage
+        .requests
+        .iter()
+        .map(|request| request.max_output_tokens)
+        .collect();
+    assert_eq!(
+        asked,
+        [50, 30, 30, 20, 20].map(Some),
+        "after each crash, once more"
+    );
     assert_eq!(
         stage.outcome(),
-        Some(&Outcome::Incomplete(IncompleteReason::Budget))
+        Some(&OUT_OF_TOKENS),
+        "nothing is left to ask for"
     );
-    assert!(stage.open.is_empty());
 }
 
 #[test]
@@ -501,9 +598,10 @@ fn a_crash_during_calls_repeats_only_what_does_no_harm() {
 
 #[test]
 fn the_last_turn_has_no_tools_after_a_crash_either() {
-    for crashes_while_calling in [true, false] {
+    // More than may be called, or just as many.
+    for (crashes_while_calling, max_tool_calls) in [(true, 1), (false, 1), (true, 2), (false, 2)] {
         let mut stage = Stage::new(Limits {
-            max_tool_calls: 1,
+            max_tool_calls,
             ..Limits::default()
         });
         let asked = ["look", "look"].into_iter().enumerate();
@@ -512,7 +610,9 @@ fn the_last_turn_has_no_tools_after_a_crash_either() {
         if crashes_while_calling {
             stage.crash();
         }
-        stage.answer("seen");
+        for _ in 0..max_tool_calls {
+            stage.answer("seen");
+        }
         stage.crash();
         assert!(stage.requests.last().unwrap().tools.is_none());
         stage.say([text("all I have"), STOP]);
@@ -543,11 +643,8 @@ fn what_a_run_has_used_counts_from_its_beginning() {
         stage.requests.last().unwrap().tools.is_none(),
         "the turns are used up"
     );
-    stage.say([text("done"), ModelEvent::Usage(usage(10)), STOP]);
-    assert_eq!(
-        stage.outcome(),
-        Some(&Outcome::Incomplete(IncompleteReason::MaxTurns))
-    );
+    stage.say([text("done"), ModelEvent::Usage(usage(10))]);
+    assert_eq!(stage.outcome(), Some(&OUT_OF_TOKENS));
     assert_eq!(stage.record.usage.total_tokens(), 30);
 }
 
@@ -623,7 +720,16 @@ fn a_run_waits_for_people_and_for_its_client() {
     let edited = Answer::Approve(Some(Map::from_iter([("text".to_owned(), json!("y"))])));
     let approval = submission(&risky, edited);
     stage.submit(vec![approval.clone()]).unwrap();
-    stage.submit(vec![approval]).unwrap();
+    stage.submit(vec![approval.clone()]).unwrap();
+    let unseen = Submission {
+        digest: "0".repeat(64),
+        ..approval
+    };
+    assert_eq!(
+        stage.submit(vec![unseen]).unwrap_err().reason(),
+        Reason::ActionNotPending,
+        "the same answer to something else"
+    );
     let other = submission(&risky, Answer::Reject(String::new()));
     assert_eq!(
         stage.submit(vec![other]).unwrap_err().reason(),
@@ -891,8 +997,15 @@ proptest! {
         max_turns in 1..4u32,
         max_tool_calls in 0..4u32,
         max_total_tokens in prop::option::of(0..20u64),
+        max_output_tokens in prop::option::of(1..9u64),
     ) {
-        let limits = Limits { max_turns, max_tool_calls, max_total_tokens, ..Limits::default() };
+        let limits = Limits {
+            max_turns,
+            max_tool_calls,
+            max_total_tokens,
+            max_output_tokens,
+            ..Limits::default()
+        };
         let mut stage = Stage::new(limits);
         for step in moves {
             play(&mut stage, step);

@@ -11,6 +11,9 @@ use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
 use crate::run::ports::ModelEvent;
 use crate::run::step::{Step, StepState, Work};
 
+/// How many bytes of text, reasoning or arguments count as one token until the provider has counted them.
+const BYTES_OF_A_TOKEN: u64 = 4;
+
 #[derive(Debug)]
 pub(super) struct Turn {
     run: RunId,
@@ -21,6 +24,8 @@ pub(super) struct Turn {
     calls: Vec<(usize, usize)>,
     /// The tokens that the provider has reported for this turn.
     pub(super) usage: Usage,
+    /// Bytes written since that report.
+    unreported: u64,
     started: SystemTime,
 }
 
@@ -34,6 +39,7 @@ impl Turn {
             content: Vec::new(),
             calls: Vec::new(),
             usage: Usage::default(),
+            unreported: 0,
             started: now,
         }
     }
@@ -68,6 +74,21 @@ impl Turn {
         !self.calls.is_empty()
     }
 
+    /// Takes the provider's count, which stands in place of every estimate and earlier count.
+    pub(super) fn report(&mut self, usage: Usage) {
+        self.usage = usage;
+        self.unreported = 0;
+    }
+
+    /// The tokens of the turn so far: those that the provider has reported, and an estimate of what was written
+    /// since, because most providers report only at the end.
+    pub(super) fn tokens(&self) -> Usage {
+        self.usage.plus(Usage {
+            output_tokens: self.unreported / BYTES_OF_A_TOKEN,
+            ..Usage::default()
+        })
+    }
+
     /// Adds a piece of the message and tells the watchers.
     pub(super) fn say(
         &mut self,
@@ -77,6 +98,7 @@ impl Turn {
         now: SystemTime,
         out: &mut Vec<Effect>,
     ) {
+        self.unreported += written(&event);
         let body = match event {
             ModelEvent::TextDelta(text) if !text.is_empty() => self.add_text(text),
             ModelEvent::RefusalDelta(text) if !text.is_empty() => {
@@ -164,12 +186,12 @@ impl Turn {
         self.message_of(self.content.clone(), false, now)
     }
 
-    /// Closes the message without its calls, which will not be made: each is answered with the note.
+    /// Closes the message without its calls, which will not be made: each is answered with the reason.
     /// There is a message to keep only if the model said anything else.
     pub(super) fn close(
         &mut self,
         is_whole: bool,
-        note: &str,
+        why: &str,
         now: SystemTime,
     ) -> (Option<Arc<Message>>, Vec<Body>) {
         let mut bodies = Vec::new();
@@ -179,7 +201,7 @@ impl Turn {
                 Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {
                     call: call.id,
                     tool: call.tool,
-                    output: Arc::new(ToolOutput::failure(note)),
+                    output: Arc::new(ToolOutput::failure(format!("not called: {why}"))),
                     duration: Duration::ZERO,
                 }),
                 part => said.push(part),
@@ -203,5 +225,16 @@ impl Turn {
             create_time: now,
             metadata: Default::default(),
         })
+    }
+}
+
+/// The bytes that the model has written with this.
+fn written(event: &ModelEvent) -> u64 {
+    match event {
+        ModelEvent::TextDelta(text)
+        | ModelEvent::RefusalDelta(text)
+        | ModelEvent::ReasoningDelta(text)
+        | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len() as u64,
+        ModelEvent::ToolCallStarted { .. } | ModelEvent::Usage(_) | ModelEvent::Finished(_) => 0,
     }
 }

@@ -71,6 +71,9 @@ names!(STATES, state_name, State, {
     State::Ended(Outcome::Expired) => "expired",
 });
 
+/// States that only a run from elsewhere is in: nobody has a budget with this service yet.
+const NOT_OF_RUNS: &[&str] = &["incomplete:budget"];
+
 /// Where a run can be.
 struct Place {
     name: &'static str,
@@ -91,6 +94,13 @@ fn one_turn() -> Limits {
 fn no_calls() -> Limits {
     Limits {
         max_tool_calls: 0,
+        ..Limits::default()
+    }
+}
+
+fn one_call() -> Limits {
+    Limits {
+        max_tool_calls: 1,
         ..Limits::default()
     }
 }
@@ -120,7 +130,7 @@ fn places() -> Vec<Place> {
         asking("wanting", Limits::default, |stage| ask_for(stage, &["echo"]), &[WANTING, NOT_CALLING, NOT_ASKED]),
         asking("spent", ten_tokens, |stage| {
             ask_for(stage, &["echo"]);
-            stage.say([ModelEvent::Usage(usage(11))]);
+            stage.say([ModelEvent::Usage(usage(10)), text("abc")]);
         }, &[SPENT, NOT_CALLING, NOT_ASKED]),
         asking("last turn", one_turn, |stage| {
             ask_for(stage, &["echo"]);
@@ -136,6 +146,10 @@ fn places() -> Vec<Place> {
             stage.say([STOP]);
         }, "running", &[CALLING, NOT_ASKING, NOT_ASKED]),
         calling("calling for the last time", one_turn, |stage| {
+            ask_for(stage, &["echo"]);
+            stage.say([STOP]);
+        }, "running", &[CALLING_LAST, CALLING, NOT_ASKING, NOT_ASKED]),
+        calling("calling the only one", one_call, |stage| {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
         }, "running", &[CALLING_LAST, CALLING, NOT_ASKING, NOT_ASKED]),
@@ -303,6 +317,7 @@ fn the_table_has_a_row_for_everything() {
         }
     }
     states.extend(QUEUE.iter().map(|_| state_name(&State::Queued)));
+    states.extend(NOT_OF_RUNS);
     assert_eq!(phases, PHASES.iter().copied().collect());
     assert_eq!(states, STATES.iter().copied().collect());
 }

@@ -89,87 +89,103 @@ pub(super) const WANTING: &[Row] = &[
     ),
     (
         "model failed",
-        "abort save([not finished: the run failed] partial =failed)",
+        "abort save([not called: the run failed] partial =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not finished: the run was cancelled] partial =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not finished: the run ran out of time] partial =incomplete)",
+        "abort save([not called: the run ran out of time] partial =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not finished: the run ran out of time] partial =expired)",
+        "abort save([not called: the run ran out of time] partial =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not finished: the run failed] partial =failed)",
+        "abort save([not called: the run failed] partial =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not finished: the run failed] partial =failed)",
+        "abort save([not called: the run failed] partial =failed)",
         "failed",
     ),
 ];
 
-/// The same, and its tokens are beyond the budget.
+/// The same, its tokens are used up, and one more byte is one token too many.
 pub(super) const SPENT: &[Row] = &[
-    ("text", "'b'", ""),
-    ("refusal", "", ""),
-    ("reasoning", "thinks", ""),
+    (
+        "text",
+        "'b' abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "refusal",
+        "abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "reasoning",
+        "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
     ("call", "calls:look", ""),
-    ("arguments", "{}", ""),
+    (
+        "arguments",
+        "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
     ("usage", "", ""),
     (
         "stop",
-        "save([not called: the token budget is used up] partial 11tok =incomplete)",
-        "incomplete:budget",
+        "save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
     ),
     (
         "length",
-        "save([not called: no calls are left] partial 11tok =incomplete)",
+        "save([not called: no calls are left] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial 11tok =incomplete)",
+        "save([not called: no calls are left] partial 10tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
         "model failed",
-        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not finished: the run was cancelled] partial 11tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not finished: the run ran out of time] partial 11tok =incomplete)",
+        "abort save([not called: the run ran out of time] partial 10tok =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not finished: the run ran out of time] partial 11tok =expired)",
+        "abort save([not called: the run ran out of time] partial 10tok =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not finished: the run failed] partial 11tok =failed)",
+        "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
 ];
@@ -210,7 +226,7 @@ pub(super) const CALLING: &[Row] = &[
     ),
 ];
 
-/// The only call of the only turn with tools is at work.
+/// The only call of the only turn with tools is at work, or the only call that may be made.
 pub(super) const CALLING_LAST: &[Row] = &[("done", "save([x] +tool) ask without tools", "running")];
 
 /// One tool is at work, somebody is asked about another.
@@ -219,35 +235,35 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("done", "save([x] requires_action)", "requires_action"),
     (
         "model failed",
-        "abort save([not finished: the run failed] cancelled [not finished: the run failed] +tool =failed)",
+        "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
     (
         "cancel",
         "abort save(cancelling [not finished: the run was cancelled] cancelled \
-         [not finished: the run was cancelled] +tool =cancelled)",
+         [not called: the run was cancelled] +tool =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
         "abort save([not finished: the run ran out of time] cancelled \
-         [not finished: the run ran out of time] +tool =incomplete)",
+         [not called: the run ran out of time] +tool =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
         "abort save([not finished: the run ran out of time] expired \
-         [not finished: the run ran out of time] +tool =expired)",
+         [not called: the run ran out of time] +tool =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not finished: the run failed] cancelled [not finished: the run failed] +tool =failed)",
+        "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not finished: the run failed] cancelled [not finished: the run failed] +tool =failed)",
+        "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
     ("approve", "save(approved) call:risky", "running"),
@@ -264,32 +280,32 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
 pub(super) const WAITING: &[Row] = &[
     (
         "model failed",
-        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "abort save(cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "abort save(cancelling cancelled [not called: the run was cancelled] +tool =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save(cancelled [not finished: the run ran out of time] +tool =incomplete)",
+        "abort save(cancelled [not called: the run ran out of time] +tool =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save(expired [not finished: the run ran out of time] +tool =expired)",
+        "abort save(expired [not called: the run ran out of time] +tool =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "abort save(cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "abort save(cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
     ("approve", "save(approved running) call:risky", "running"),
