@@ -52,6 +52,7 @@ pub async fn run(settings: &Settings, arguments: ChatArguments) -> Result<(), Er
         prompt: asks.then(Prompt::open).transpose()?,
         thread: arguments.thread.map(full_name).unwrap_or_default(),
         is_under_way: false,
+        run: String::new(),
         model: arguments.model.unwrap_or_default(),
         printer: Printer::new(io::stdout(), io::stderr(), style)?,
     };
@@ -83,6 +84,8 @@ struct Conversation {
     thread: String,
     /// Whether the service has the thread: an event of it has come.
     is_under_way: bool,
+    /// The run of the last event; empty until there is one.
+    run: String,
     model: String,
     printer: Printer<Stdout, Stderr>,
 }
@@ -91,7 +94,7 @@ impl Conversation {
     /// One message after the other, until there are no more or the second Ctrl-C in a row. What goes wrong
     /// with one message is said, and for a person the next may be better; a script ends there.
     async fn go_on(&mut self) -> Result<(), Error> {
-        let is_interactive = self.prompt.as_ref().is_some_and(Prompt::is_interactive);
+        let is_interactive = self.is_interactive();
         let result = loop {
             let Some(message) = self.line("> ").await? else {
                 break Ok(());
@@ -112,20 +115,36 @@ impl Conversation {
         result
     }
 
-    /// One message and its answer. To drop the stream is to cancel the run.
+    fn is_interactive(&self) -> bool {
+        self.prompt.as_ref().is_some_and(Prompt::is_interactive)
+    }
+
+    /// One message and its answer. A person who goes away cancels the run; without a person it is cancelled here,
+    /// unless it waits for a decision that can be made elsewhere.
     async fn ask(&mut self, message: String) -> Result<(), Error> {
-        tokio::select! {
+        self.run.clear();
+        let result = tokio::select! {
             result = self.answer(message) => result,
-            _ = tokio::signal::ctrl_c() => {
-                self.printer.break_line()?;
-                Err(Error::Interrupted)
-            }
+            _ = tokio::signal::ctrl_c() => self.printer.break_line().and(Err(Error::Interrupted)),
+        };
+        let is_over = matches!(result, Ok(()) | Err(Error::Undecided { .. } | Error::Run(_)));
+        if !is_over && !self.is_interactive() && !self.run.is_empty() {
+            let name = self.run.clone();
+            // It may have ended meanwhile, or the service may be what failed: the first error says more.
+            let _ = self.runs.cancel_run(pb::CancelRunRequest { name }).await;
         }
+        result
     }
 
     async fn answer(&mut self, message: String) -> Result<(), Error> {
+        let on_disconnect = if self.is_interactive() {
+            pb::OnDisconnect::Cancel
+        } else {
+            pb::OnDisconnect::Continue
+        };
         let request = pb::ChatRequest {
             message,
+            on_disconnect: on_disconnect.into(),
             thread: self.thread.clone(),
             model: self.model.clone(),
             ..Default::default()
@@ -136,6 +155,7 @@ impl Conversation {
                 self.is_under_way = true;
                 self.thread = thread_of(&event.run).to_owned();
             }
+            self.run.clone_from(&event.run);
             let ending = self.printer.event(&event)?;
             if let Some(Payload::ActionRequired(required)) = &event.payload
                 && let Some(action) = &required.action
@@ -158,16 +178,16 @@ impl Conversation {
             return Ok(());
         };
         let question = format!("? {} {}", call.tool, printer::arguments(call));
-        if self.prompt.is_none() {
-            return self.printer.note(&format!(
-                "{question}: nobody is here to decide; RunService.SubmitActions takes the answer to {}",
-                action.id
-            ));
-        }
         self.printer.note(&question)?;
         loop {
             let Some(line) = self.line(decision::WORDS).await? else {
-                return Err(Error::Interrupted);
+                return Err(match self.is_interactive() {
+                    true => Error::Interrupted,
+                    false => Error::Undecided {
+                        run: run.to_owned(),
+                        action: action.id.clone(),
+                    },
+                });
             };
             let answer = match decision::read(&line) {
                 Ok(answer) => answer,

@@ -33,6 +33,14 @@ pub enum Error {
     /// A run ended without an answer.
     #[error("{0}")]
     Run(String),
+    /// A run waits for a decision, and nobody is here to make it.
+    #[error("nobody is here to decide: the run waits; answer {action} by POST /v1/{run}:submitActions")]
+    Undecided {
+        /// The run that waits.
+        run: String,
+        /// What it waits for.
+        action: String,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,

@@ -211,7 +211,8 @@ impl<R: Readers> Store for Archive<R> {
         {
             Answer::Replayed(thread) => {
                 let thread = ThreadId::parse(&thread).map_err(Error::internal)?;
-                self.queries.thread(&thread).await
+                let found = self.queries.thread(&thread).await;
+                found.map_err(|error| error.with("thread", thread.as_str()))
             }
             _ => Ok(new.record),
         }

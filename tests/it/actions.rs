@@ -317,6 +317,53 @@ async fn a_wait_outlives_a_restart() {
 }
 
 #[tokio::test]
+async fn without_a_person_the_command_line_leaves_the_run_to_be_answered() {
+    for (arguments, input) in [(&["sign"][..], "y\n"), (&[], "sign\n")] {
+        let script = Script::turns([Turn::call("echo", &json!({"text": "x"})), Turn::text("signed")]);
+        let world = World::with(script, asking).await;
+        let mut child = tokio::process::Command::new(world::program())
+            .args(["chat", "--server", &world.url("")])
+            .args(arguments)
+            .env_clear()
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes())
+            .await
+            .unwrap();
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+            .await
+            .expect("it does not wait for nobody")
+            .unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{notes}");
+        let mut client = runs(&world).await;
+        let listed = client
+            .list_pending_actions(pb::ListPendingActionsRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        let [action] = listed.pending_actions.as_slice() else {
+            panic!("{listed:?}")
+        };
+        assert!(
+            notes.contains(&action.id) && notes.contains(&action.run),
+            "{notes}"
+        );
+        let answers = vec![answer(action, approve())];
+        client.submit_actions(submit(&action.run, answers)).await.unwrap();
+        let (text, _) = ended(&world, &action.run).await;
+        assert_eq!(text, "signed");
+        world.stopped().await;
+    }
+}
+
+#[tokio::test]
 async fn a_person_decides_on_the_command_line() {
     for (line, expected) in [("y", "calls are made"), ("no thanks", "rejected: no thanks")] {
         let script = Script::turns([

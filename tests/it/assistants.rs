@@ -43,6 +43,17 @@ async fn an_assistant_is_made_changed_and_deleted() {
         (&cleared["displayName"], &cleared["limits"]["maxTurns"]),
         (&json!(""), &json!(2))
     );
+    let mask = format!("{path}?updateMask=*");
+    let (status, replaced) = send(&world, "PATCH", &mask, &json!({"displayName": "Scribe"})).await;
+    assert_eq!(status, 200, "{replaced}");
+    assert_eq!(
+        (
+            &replaced["displayName"],
+            &replaced["description"],
+            &replaced["limits"]["maxTurns"]
+        ),
+        (&json!("Scribe"), &json!(""), &Value::Null)
+    );
 
     for (body, field) in [
         (json!({"displayName": "x".repeat(257)}), "assistant.display_name"),

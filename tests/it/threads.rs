@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use assistd::api::pb;
+use assistd::api::pb::image_part::Source;
 use assistd::api::pb::run_event::Payload;
 use assistd::api::pb::run_service_client::RunServiceClient;
 use assistd::api::pb::thread_service_client::ThreadServiceClient;
@@ -34,6 +35,16 @@ async fn runs(world: &World) -> RunServiceClient<Channel> {
 fn reason(status: &Status) -> (Code, String) {
     let info = status.get_error_details().error_info().cloned().unwrap();
     (status.code(), info.reason)
+}
+
+fn image(source: Source) -> pb::ContentPart {
+    let image = pb::ImagePart {
+        source: Some(source),
+        ..pb::ImagePart::default()
+    };
+    pb::ContentPart {
+        part: Some(pb::content_part::Part::Image(image)),
+    }
 }
 
 fn text(text: &str) -> pb::ContentPart {
@@ -106,8 +117,9 @@ async fn a_thread_is_made_changed_listed_and_deleted() {
         (created.title.as_str(), created.metadata["user"].as_str()),
         ("Trip", "7")
     );
-    let again = client.create_thread(request).await.unwrap().into_inner();
+    let again = client.create_thread(request.clone()).await.unwrap().into_inner();
     assert_eq!(again, created, "the same request brings the same thread");
+    let create = request;
 
     let change = |title: &str, etag: &str, mask: &[&str]| pb::UpdateThreadRequest {
         thread: Some(pb::Thread {
@@ -152,6 +164,7 @@ async fn a_thread_is_made_changed_listed_and_deleted() {
             break;
         }
         request.page_token = page.next_page_token;
+        request.order_by = "create_time  desc".to_owned();
     }
     assert_eq!(
         (names.len(), names.last()),
@@ -172,8 +185,13 @@ async fn a_thread_is_made_changed_listed_and_deleted() {
     client.delete_thread(delete.clone()).await.unwrap();
     let gone = client.delete_thread(delete).await.unwrap_err();
     assert_eq!(reason(&gone), (Code::NotFound, "THREAD_NOT_FOUND".to_owned()));
-    let named = gone.get_error_details().resource_info().cloned().unwrap();
-    assert_eq!(named.resource_name, created.name);
+    let recreated = client.create_thread(create).await.unwrap_err();
+    for gone in [gone, recreated] {
+        let named = gone.get_error_details().resource_info().cloned().unwrap();
+        assert_eq!(named.resource_name, created.name);
+        let info = gone.get_error_details().error_info().cloned().unwrap();
+        assert_eq!(info.metadata["thread"], created.name);
+    }
     world.stopped().await;
 }
 
@@ -224,6 +242,14 @@ async fn messages_are_added_and_never_change() {
         (
             odd(|message| message.content.push(text(""))),
             "message.content[1].text",
+        ),
+        (
+            odd(|message| message.content.push(image(Source::Url("http://x/a".to_owned())))),
+            "message.content[1].image.url",
+        ),
+        (
+            odd(|message| message.content.push(image(Source::Data(vec![1])))),
+            "message.content[1].image.mime_type",
         ),
         (
             odd(|message| drop(message.metadata.insert("k".repeat(65), String::new()))),

@@ -96,8 +96,7 @@ pub(super) fn named(error: Error, thread: &ThreadId) -> Error {
     match error.reason() {
         Reason::ThreadNotFound | Reason::EtagMismatch => error.with("thread", name::thread(thread)),
         Reason::ThreadBusy => {
-            let active = error.metadata().iter().find(|(key, _)| *key == "run");
-            let active = active.and_then(|(_, id)| RunId::parse(id).ok());
+            let active = about(&error, "run").and_then(|id| RunId::parse(id).ok());
             match active {
                 Some(run) => Error::new(error.reason(), error.message()).with("run", name::run(thread, &run)),
                 None => error,
@@ -105,6 +104,22 @@ pub(super) fn named(error: Error, thread: &ThreadId) -> Error {
         }
         _ => error,
     }
+}
+
+/// Names the thread that is not there as the contract does, when the error knows its id.
+pub(super) fn renamed(error: Error) -> Error {
+    match about(&error, "thread").and_then(|id| ThreadId::parse(id).ok()) {
+        Some(thread) => named(error, &thread),
+        None => error,
+    }
+}
+
+fn about<'a>(error: &'a Error, key: &str) -> Option<&'a str> {
+    let metadata = error.metadata().iter();
+    metadata
+        .filter(|(name, _)| *name == key)
+        .map(|(_, value)| value.as_str())
+        .next()
 }
 
 /// Names the run that is not there, or not fit for what was asked, as the contract does.

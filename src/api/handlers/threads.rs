@@ -1,7 +1,7 @@
 //! Threads: create, get, list, update, delete.
 
 use super::Handlers;
-use super::asked::{named, request_key};
+use super::asked::{named, renamed, request_key};
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
 use crate::api::pb;
@@ -19,7 +19,8 @@ impl Handlers {
     /// Adds an empty thread.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED`, `REQUEST_ID_REUSED`, `STORE_UNAVAILABLE`.
+    /// `VALIDATION_FAILED`, `REQUEST_ID_REUSED`, `STORE_UNAVAILABLE`; `THREAD_NOT_FOUND` for the repetition of a
+    /// request whose thread has been deleted.
     pub async fn create_thread(&self, mut request: pb::CreateThreadRequest) -> Result<pb::Thread, Error> {
         let id = std::mem::take(&mut request.request_id);
         let request_key = request_key(&id, "CreateThread", &request)?;
@@ -41,7 +42,7 @@ impl Handlers {
             record,
             request: request_key,
         };
-        let created = self.store().create_thread(new).await?;
+        let created = self.store().create_thread(new).await.map_err(renamed)?;
         Ok(convert::thread::to_pb(&created))
     }
 

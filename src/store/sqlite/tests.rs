@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
+use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 
@@ -299,6 +300,22 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
         error.message().contains(place.path().to_str().unwrap()),
         "{error}"
     );
+}
+
+/// A migration that users' files have been through is never edited, only followed by another: the checksum that
+/// such a file keeps would differ, and it would not open.
+#[test]
+fn released_migrations_are_as_they_were_released() {
+    let released = [
+        "4d4c1ec4379c8cf1b6b598c7ddefb77c1dd797ebeb03f0bdcaf47b61b82574be",
+        "3333b9151fb4c337a0065776694f84c45d395d91d899d2d67edcb5d7316bdde8",
+        "6568613296ba4ad3b101f32ffb6495c5883df5c50d8ac322e2e120fde4979afa",
+    ];
+    let current = connect::MIGRATIONS.iter().map(|(_, _, text)| {
+        let bytes = Sha256::digest(text);
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    });
+    assert_eq!(current.collect::<Vec<_>>(), released);
 }
 
 #[tokio::test]
