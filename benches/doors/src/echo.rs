@@ -7,6 +7,13 @@ use futures::stream;
 use tonic::{Request, Response, Status};
 
 /// What was generated from `echo.proto`.
+#[expect(
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::wildcard_imports,
+    reason = "generated"
+)]
 pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/echo.v1.rs"));
     include!(concat!(env!("OUT_DIR"), "/echo.v1.serde.rs"));
@@ -74,7 +81,7 @@ pub fn small() -> pb::Message {
         tools: vec!["tools/weather".to_owned(), "tools/calendar".to_owned()],
         metadata: [("language".to_owned(), "en".to_owned())].into(),
         parts: Vec::new(),
-        digest: vec![7; 32].into(),
+        digest: vec![7; 32],
     }
 }
 

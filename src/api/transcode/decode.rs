@@ -320,7 +320,12 @@ impl Decoder<'_> {
                         .map_err(|reason| self.reader.problem(reason))?;
                 }
             }
-            Kind::String | Kind::Bytes => {
+            Kind::String => {
+                let start = wire::open(out);
+                self.reader.string_into(out)?;
+                wire::close(out, start);
+            }
+            Kind::Bytes => {
                 let text = self.reader.string()?;
                 scalar::put_text(self.schema, kind, &text, out)
                     .map_err(|reason| self.reader.problem(reason))?;

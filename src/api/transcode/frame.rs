@@ -38,6 +38,12 @@ impl Messages {
         self.trailers.as_ref()
     }
 
+    /// How much has come that no message was taken from yet.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.len()
+    }
+
     /// The next message; nothing after the last one of a call that went well.
     ///
     /// # Errors

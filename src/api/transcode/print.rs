@@ -4,7 +4,7 @@ mod open;
 
 use super::scalar::{self, Reason};
 use super::schema::{Field, Kind, Label, MessageId, Schema, Shape};
-use super::text::{put, put_double, put_string};
+use super::text::{put, put_double, put_integer, put_string, put_unsigned};
 use super::wellknown::{put_duration, put_mask_path, put_timestamp};
 use super::wire::{self, Malformed, Record, WireType};
 
@@ -322,19 +322,19 @@ impl Printer<'_> {
         match kind {
             Kind::Double => double(out, f64::from_bits(bits)),
             Kind::Float => float(out, f32::from_bits(bits as u32)),
-            Kind::Int32 | Kind::Sfixed32 => put(out, format_args!("{}", bits as i32)),
-            Kind::Sint32 => put(out, format_args!("{}", wire::unzigzag(bits & 0xffff_ffff) as i32)),
-            Kind::Uint32 | Kind::Fixed32 => put(out, format_args!("{}", bits as u32)),
-            Kind::Int64 | Kind::Sfixed64 => put(out, format_args!("\"{}\"", bits as i64)),
-            Kind::Sint64 => put(out, format_args!("\"{}\"", wire::unzigzag(bits))),
-            Kind::Uint64 | Kind::Fixed64 => put(out, format_args!("\"{bits}\"")),
+            Kind::Int32 | Kind::Sfixed32 => put_integer(out, i64::from(bits as i32)),
+            Kind::Sint32 => put_integer(out, i64::from(wire::unzigzag(bits & 0xffff_ffff) as i32)),
+            Kind::Uint32 | Kind::Fixed32 => put_unsigned(out, u64::from(bits as u32)),
+            Kind::Int64 | Kind::Sfixed64 => in_quotes(out, |out| put_integer(out, bits as i64)),
+            Kind::Sint64 => in_quotes(out, |out| put_integer(out, wire::unzigzag(bits))),
+            Kind::Uint64 | Kind::Fixed64 => in_quotes(out, |out| put_unsigned(out, bits)),
             Kind::Bool => out.extend_from_slice(if bits == 0 { b"false" } else { b"true" }),
             Kind::Enum(id) => {
                 let plan = self.schema.enumeration(id);
                 match plan.name(bits as i32) {
                     Some(_) if plan.is_null => out.extend_from_slice(b"null"),
                     Some(name) => put_string(out, name),
-                    None => put(out, format_args!("{}", bits as i32)),
+                    None => put_integer(out, i64::from(bits as i32)),
                 }
             }
             Kind::String | Kind::Bytes | Kind::Message(_) => {}
@@ -356,6 +356,12 @@ fn quoted(kind: Kind) -> bool {
         kind,
         Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64
     )
+}
+
+fn in_quotes(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
 }
 
 fn delimited(record: Record, bytes: &[u8]) -> Result<&[u8], Malformed> {

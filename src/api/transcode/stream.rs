@@ -24,10 +24,14 @@ use super::wire;
 /// How much is gathered from messages that are there already, before it is handed on.
 const GATHER_BYTES: usize = 16 * 1024;
 
+/// How much longer a short message is in text than on the wire, its names included: what room is made for.
+const GROWTH: usize = 4;
+
 /// What of a message an event's `id:` and `event:` lines are made of.
 #[derive(Debug, Default)]
 pub struct EventPlan {
     sequence: Option<u32>,
+    /// The line of each case.
     cases: Vec<(u32, Box<str>)>,
 }
 
@@ -51,10 +55,10 @@ impl EventPlan {
             .fields
             .iter()
             .filter(|field| first.is_some() && field.oneof == first);
-        let cases = of_first.map(|field| (field.number, field.name.clone())).collect();
+        let cases = of_first.map(|field| (field.number, format!("event: {}\n", field.name).into()));
         Self {
             sequence: sequence.map(|field| field.number),
-            cases,
+            cases: cases.collect(),
         }
     }
 
@@ -64,8 +68,8 @@ impl EventPlan {
         while let Ok(Some(record)) = wire::record(message, &mut at) {
             if Some(record.number) == self.sequence {
                 sequence = record.bits;
-            } else if let Some((_, name)) = self.cases.iter().find(|(number, _)| *number == record.number) {
-                case = Some(&**name);
+            } else if let Some((_, line)) = self.cases.iter().find(|(number, _)| *number == record.number) {
+                case = Some(&**line);
             }
         }
         (sequence, case)
@@ -89,10 +93,12 @@ impl Writer {
         if self.form == StreamForm::Events {
             let (sequence, case) = self.shared.events[self.binding].read(message);
             if sequence != 0 {
-                super::text::put(out, format_args!("id: {sequence}\n"));
+                out.extend_from_slice(b"id: ");
+                super::text::put_unsigned(out, sequence);
+                out.push(b'\n');
             }
             if let Some(case) = case {
-                super::text::put(out, format_args!("event: {case}\n"));
+                out.extend_from_slice(case.as_bytes());
             }
             out.extend_from_slice(b"data: ");
         }
@@ -174,7 +180,14 @@ impl StreamBody {
     /// Writes what the call gave.
     fn take(&mut self, given: Option<Result<Bytes, Status>>, out: &mut Vec<u8>) {
         let written = match given {
-            Some(Ok(message)) => self.writer.put(&message, out),
+            Some(Ok(message)) => {
+                if out.is_empty() {
+                    // Room for all that is there already, and little for a message that is alone.
+                    let there = message.len() + self.messages.pending_bytes();
+                    out.reserve((there * GROWTH).min(GATHER_BYTES + GATHER_BYTES / 8));
+                }
+                self.writer.put(&message, out)
+            }
             Some(Err(status)) => Err(status),
             None => {
                 self.is_over = true;

@@ -156,42 +156,55 @@ impl<'a> Reader<'a> {
     /// When the next token is not a string, or has a control character or a bad escape in it.
     pub fn string(&mut self) -> Result<Cow<'a, str>, Problem> {
         self.expect(b'"', "a string")?;
-        let bytes = self.text.as_bytes();
+        let plain = self.plain()?;
+        if self.takes_quote() {
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = Vec::with_capacity(plain.len() * 2);
+        text.extend_from_slice(plain.as_bytes());
+        self.escaped(&mut text)?;
+        let text = String::from_utf8(text).map_err(|_| self.problem("unpaired surrogate in a string"))?;
+        Ok(Cow::Owned(text))
+    }
+
+    /// Takes a string and appends its text.
+    ///
+    /// # Errors
+    /// As for [`Reader::string`]. `out` may have been written to by then.
+    pub fn string_into(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
+        self.expect(b'"', "a string")?;
+        out.extend_from_slice(self.plain()?.as_bytes());
+        if self.takes_quote() {
+            return Ok(());
+        }
+        self.escaped(out)
+    }
+
+    /// Takes what stands in a string up to its next escape or its end.
+    fn plain(&mut self) -> Result<&'a str, Problem> {
         let start = self.at;
-        loop {
-            match bytes.get(self.at) {
-                None => return Err(self.problem("unterminated string")),
-                Some(b'"') => {
-                    let text = &self.text[start..self.at];
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped(start).map(Cow::Owned),
-                Some(0..0x20) => return Err(self.problem("control character in a string")),
-                Some(_) => self.at += 1,
-            }
+        self.at += plain_length(&self.text.as_bytes()[start..]);
+        match self.text.as_bytes().get(self.at) {
+            None => Err(self.problem("unterminated string")),
+            Some(0..0x20) => Err(self.problem("control character in a string")),
+            Some(_) => Ok(&self.text[start..self.at]),
         }
     }
 
-    fn escaped(&mut self, start: usize) -> Result<String, Problem> {
-        let bytes = self.text.as_bytes();
-        let mut text = String::from(&self.text[start..self.at]);
-        let mut plain = self.at;
+    fn takes_quote(&mut self) -> bool {
+        let found = self.text.as_bytes().get(self.at) == Some(&b'"');
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Appends the rest of a string from an escape on.
+    fn escaped(&mut self, out: &mut Vec<u8>) -> Result<(), Problem> {
         loop {
-            match bytes.get(self.at) {
-                None => return Err(self.problem("unterminated string")),
-                Some(b'"') => {
-                    text.push_str(&self.text[plain..self.at]);
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => {
-                    text.push_str(&self.text[plain..self.at]);
-                    text.push(self.escape()?);
-                    plain = self.at;
-                }
-                Some(0..0x20) => return Err(self.problem("control character in a string")),
-                Some(_) => self.at += 1,
+            let letter = self.escape()?;
+            out.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+            out.extend_from_slice(self.plain()?.as_bytes());
+            if self.takes_quote() {
+                return Ok(());
             }
         }
     }
@@ -315,17 +328,36 @@ pub fn number_length(bytes: &[u8]) -> usize {
     at
 }
 
+/// How many of the bytes may stand in a JSON string as they are: those before the first quote, backslash or control
+/// character. Looks at eight at once.
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES * 0x80;
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each byte that is less than the number. A borrow spoils only bytes that come after one found.
+        let less = |bytes: u64, than: u64| bytes.wrapping_sub(ONES * than) & !bytes & HIGH;
+        let equal = |byte: u8| less(word ^ (ONES * u64::from(byte)), 1);
+        let found = less(word, 0x20) | equal(b'"') | equal(b'\\');
+        if found != 0 {
+            return index * 8 + found.trailing_zeros() as usize / 8;
+        }
+    }
+    let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
+}
+
 /// Appends a JSON string.
 pub fn put_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    let bytes = text.as_bytes();
-    let mut plain = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        if *byte >= 0x20 && *byte != b'"' && *byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&bytes[plain..at]);
-        plain = at + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (plain, from) = rest.split_at(plain_length(rest));
+        out.extend_from_slice(plain);
+        let Some((byte, after)) = from.split_first() else {
+            break;
+        };
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -333,8 +365,8 @@ pub fn put_string(out: &mut Vec<u8>, text: &str) {
             b'\t' => out.extend_from_slice(b"\\t"),
             _ => put(out, format_args!("\\u{byte:04x}")),
         }
+        rest = after;
     }
-    out.extend_from_slice(&bytes[plain..]);
     out.push(b'"');
 }
 
@@ -344,11 +376,35 @@ pub fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     debug_assert!(written.is_ok());
 }
 
+/// Appends a whole number.
+pub fn put_integer(out: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    put_unsigned(out, value.unsigned_abs());
+}
+
+/// Appends a whole number. The formatter that could do it costs as much as the rest of a short message.
+pub fn put_unsigned(out: &mut Vec<u8>, mut value: u64) {
+    // As many as `u64::MAX` has.
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
+}
+
 /// Appends a finite number: an integral one within 2^53 as an integer, so that `3` stays `3`.
 pub fn put_double(out: &mut Vec<u8>, value: f64) {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() <= EXACT && (value != 0.0 || value.is_sign_positive()) {
-        put(out, format_args!("{}", value as i64));
+        put_integer(out, value as i64);
     } else {
         put(out, format_args!("{value:?}"));
     }
@@ -356,7 +412,8 @@ pub fn put_double(out: &mut Vec<u8>, value: f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, number_length, put_double, put_string};
+    use super::{Reader, number_length, plain_length, put_double, put_integer, put_string, put_unsigned};
+    use proptest::collection;
     use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
 
     #[test]
@@ -395,6 +452,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn whole_numbers_are_printed_in_full() {
+        for value in [0, 7, 10, -1, i64::MIN, i64::MAX] {
+            let mut out = Vec::new();
+            put_integer(&mut out, value);
+            assert_eq!(String::from_utf8_lossy(&out), value.to_string());
+        }
+        let mut out = Vec::new();
+        put_unsigned(&mut out, u64::MAX);
+        assert_eq!(String::from_utf8_lossy(&out), u64::MAX.to_string());
+    }
+
     fn judge(text: &str) -> bool {
         let mut reader = Reader::new(text);
         reader.skip(100).and_then(|()| reader.finish()).is_ok()
@@ -429,6 +498,15 @@ mod tests {
             let out = String::from_utf8_lossy(&out).into_owned();
             prop_assert_eq!(&*Reader::new(&out).string().unwrap(), &text);
             prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn plain_text_ends_where_the_first_special_byte_stands(bytes in collection::vec(any::<u8>(), 0..40), ascii in "[ -~\u{7f}\t]{0,40}") {
+            for bytes in [&*bytes, ascii.as_bytes()] {
+                let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+                let expected = bytes.iter().position(special).unwrap_or(bytes.len());
+                prop_assert_eq!(plain_length(bytes), expected, "{:?}", bytes);
+            }
         }
 
         #[test]

@@ -59,12 +59,16 @@ pub fn close(out: &mut Vec<u8>, start: usize) {
         out[start - 1] = length as u8;
         return;
     }
-    let mut prefix = Vec::with_capacity(5);
-    put_varint(&mut prefix, length as u64);
-    let extra = prefix.len() - 1;
+    // A varint holds seven bits to a byte.
+    let extra = length.ilog2() as usize / 7;
     out.resize(out.len() + extra, 0);
     out.copy_within(start..start + length, start + extra);
-    out[start - 1..start - 1 + prefix.len()].copy_from_slice(&prefix);
+    let (mut rest, last) = (length, start - 1 + extra);
+    for byte in &mut out[start - 1..last] {
+        *byte = rest as u8 | 0x80;
+        rest >>= 7;
+    }
+    out[last] = rest as u8;
 }
 
 /// Zigzag encoding of signed integers.
