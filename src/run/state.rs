@@ -370,7 +370,7 @@ impl Run {
                 let outcome = Outcome::Incomplete(IncompleteReason::Deadline);
                 self.stop(outcome, Entry::default(), now, out);
             }
-            Input::Expire => self.stop(Outcome::Expired, Entry::default(), now, out),
+            Input::Expire => self.stop(self.expired(), Entry::default(), now, out),
             Input::SaveFailed { error, undone } => {
                 let undone = Entry::undone(undone);
                 self.journal.take_back(undone.bodies.len() as u64);
@@ -459,6 +459,22 @@ impl Run {
             let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
             self.stop(outcome, Entry::default(), now, out);
         }
+    }
+
+    /// The end of a run that has worked, or waited for people, for too long.
+    fn expired(&self) -> Outcome {
+        let record = self.journal.record();
+        if record.state != State::RequiresAction {
+            return Outcome::Expired("the run worked for longer than the service allows".to_owned());
+        }
+        let pending = record.pending.iter();
+        let pending: Vec<String> = pending
+            .map(|action| format!("{} ({})", action.id, action.call.tool))
+            .collect();
+        Outcome::Expired(format!(
+            "the run waited too long for an answer to {}",
+            pending.join(", ")
+        ))
     }
 
     fn on_progress(&mut self, call: CallId, progress: Progress, now: SystemTime, out: &mut Vec<Effect>) {
@@ -660,7 +676,7 @@ impl Run {
             }
             Phase::Calling(calls) => {
                 let resolution = match outcome {
-                    Outcome::Expired => Resolution::Expired,
+                    Outcome::Expired(_) => Resolution::Expired,
                     _ => Resolution::Cancelled,
                 };
                 let change = calls.give_up(why, resolution, now);

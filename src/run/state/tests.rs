@@ -772,6 +772,10 @@ fn a_wait_survives_a_crash_and_ends_with_its_run() {
         assert!(transcript.contains(&format!(" {resolution} [")), "{transcript}");
         assert!(transcript.ends_with(state), "{transcript}");
         assert!(stage.pending().is_empty());
+        if let Some(Outcome::Expired(text)) = stage.outcome() {
+            let asked = format!("{} (risky)", before[0].id);
+            assert_eq!(*text, format!("the run waited too long for an answer to {asked}"));
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn state() -> impl Strategy<Value = State> {
     prop_oneof![
         Just(Outcome::Completed),
         Just(Outcome::Cancelled),
-        Just(Outcome::Expired),
+        text().prop_map(Outcome::Expired),
         Just(Outcome::Incomplete(IncompleteReason::Budget)),
         text().prop_map(|text| Outcome::Failed(Error::new(Reason::RateLimited, text))),
     ]
