@@ -202,9 +202,7 @@ pub enum IncompleteReason {
 impl PartialEq for Outcome {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Outcome::Completed, Outcome::Completed)
-            | (Outcome::Cancelled, Outcome::Cancelled)
-            => true,
+            (Outcome::Completed, Outcome::Completed) | (Outcome::Cancelled, Outcome::Cancelled) => true,
             (Outcome::Expired(one), Outcome::Expired(two)) => one == two,
             (Outcome::Incomplete(one), Outcome::Incomplete(two)) => one == two,
             (Outcome::Failed(one), Outcome::Failed(two)) => {

@@ -67,6 +67,8 @@ pub struct Terms {
     pub catalogue: Arc<Catalogue>,
     /// How many calls may go on at once; at least 1.
     pub parallel_calls: usize,
+    /// How many bytes of text of one output the model is given.
+    pub tool_output_limit: usize,
     /// How long it may work; then it is EXPIRED.
     pub execution_limit: Duration,
     /// How long it may wait for an answer; then it is EXPIRED.
@@ -641,7 +643,7 @@ impl Run {
             out.extend(made);
             return;
         }
-        let message = calls.message(&self.journal.record().id, &mut self.mint, now);
+        let message = calls.message(&self.journal.record().id, &self.terms, &mut self.mint, now);
         self.history.push(Arc::clone(&message));
         entry.messages.push(Arc::clone(&message));
         entry.bodies.push(Body::MessageCreated(message));
@@ -680,7 +682,7 @@ impl Run {
                     _ => Resolution::Cancelled,
                 };
                 let change = calls.give_up(why, resolution, now);
-                let message = calls.message(&self.journal.record().id, &mut self.mint, now);
+                let message = calls.message(&self.journal.record().id, &self.terms, &mut self.mint, now);
                 entry.steps.extend(change.steps);
                 entry.bodies.extend(change.bodies);
                 entry.bodies.push(Body::MessageCreated(Arc::clone(&message)));

@@ -412,6 +412,7 @@ async fn the_messages_of_a_run_are_its_own_and_the_one_it_answers(store: Arc<dyn
             structured: Some(serde_json::json!({"b": 1, "a": [null, 1.5]})),
             is_error: true,
         },
+        truncated: true,
     });
     let asks = message(Role::Assistant, run, vec![Part::Text(String::new()), asks]);
     let gets = message(Role::Tool, run, vec![gets]);

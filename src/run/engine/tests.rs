@@ -191,6 +191,7 @@ fn settings() -> Settings {
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),
         parallel_calls: 2,
+        tool_output_limit: 64 << 10,
         lease: Duration::from_secs(15),
     }
 }

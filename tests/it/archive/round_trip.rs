@@ -68,11 +68,14 @@ fn part() -> impl Strategy<Value = Part> {
         text().prop_map(move |url| Part::Image(media(MediaSource::Url(url)))),
         text().prop_map(move |data| Part::File(media(MediaSource::Base64(data)))),
         (any::<u32>(), text()).prop_map(|(number, text)| Part::ToolCall(call(number, text))),
-        (any::<u32>(), output()).prop_map(|(number, output)| Part::ToolOutput(CallOutput {
-            call: call(number, String::new()).id,
-            tool: "echo".to_owned(),
-            output,
-        })),
+        (any::<u32>(), output(), any::<bool>()).prop_map(|(number, output, truncated)| Part::ToolOutput(
+            CallOutput {
+                call: call(number, String::new()).id,
+                tool: "echo".to_owned(),
+                output,
+                truncated,
+            }
+        )),
     ]
 }
 
