@@ -519,6 +519,7 @@ fn engine_settings(config: &Config) -> Settings {
         lease: config.run.lease,
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
+        tool_output_limit: config.run.tool_output_limit_bytes,
     }
 }
 

@@ -179,6 +179,7 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
         event_retention: settings.require(&table::RUN_EVENT_RETENTION)?,
         call_timeout: settings.require(&table::RUN_CALL_TIMEOUT)?,
         parallel_calls: settings.require(&table::RUN_PARALLEL_CALLS)?,
+        tool_output_limit_bytes: settings.require(&table::RUN_TOOL_OUTPUT_LIMIT)?,
     })
 }
 

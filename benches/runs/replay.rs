@@ -109,6 +109,7 @@ fn settings() -> Settings {
         waiting_limit: LONG,
         call_timeout: LONG,
         parallel_calls: 1,
+        tool_output_limit: 64 << 10,
         lease: LONG,
     }
 }

@@ -142,6 +142,8 @@ pub struct RunSection {
     pub call_timeout: Duration,
     /// Tool calls of one turn that go on at the same time.
     pub parallel_calls: u32,
+    /// Bytes of text of one tool's output that the model is given.
+    pub tool_output_limit_bytes: usize,
 }
 
 /// The bounds that end a run with what there is.

@@ -40,6 +40,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &RUN_EVENT_RETENTION,
     &RUN_CALL_TIMEOUT,
     &RUN_PARALLEL_CALLS,
+    &RUN_TOOL_OUTPUT_LIMIT,
     &API_BODY_LIMIT,
     &API_MAX_CONCURRENT_REQUESTS,
     &API_REQUEST_TIMEOUT,
@@ -421,6 +422,19 @@ pub static RUN_PARALLEL_CALLS: Key<u32> = Key {
         help: "Tool calls of one turn that go on at the same time",
     },
     form: form::COUNT,
+};
+
+/// The longest output that a model is given.
+pub static RUN_TOOL_OUTPUT_LIMIT: Key<usize> = Key {
+    about: About {
+        name: "run.tool_output_limit_bytes",
+        env: "ASSISTD_RUN_TOOL_OUTPUT_LIMIT_BYTES",
+        flag: None,
+        default: Fallback::Value("65536"),
+        help: "Text of one tool call's output that the model is given; more is cut with a note, and the run's step keeps \
+               the whole",
+    },
+    form: form::BYTES,
 };
 
 /// The largest request body.

@@ -101,6 +101,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How many calls of one run may go on at once; at least 1.
     pub parallel_calls: usize,
+    /// How many bytes of text of one tool's output the model is given.
+    pub tool_output_limit: usize,
     /// How long a process that says nothing still counts as alive where several share a store.
     pub lease: Duration,
 }
@@ -605,6 +607,7 @@ impl Shared {
         Terms {
             catalogue: self.ports.toolbox.catalogue().selected(selection),
             parallel_calls: settings.parallel_calls,
+            tool_output_limit: settings.tool_output_limit,
             execution_limit: settings.execution_limit,
             waiting_limit: settings.waiting_limit,
         }

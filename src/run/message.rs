@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::id::{CallId, MessageId, RunId};
 
+mod cut;
+
 /// One message of a thread. Messages never change once they are written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Message {
@@ -112,8 +114,11 @@ pub struct CallOutput {
     pub call: CallId,
     /// The tool that was called.
     pub tool: String,
-    /// The answer.
+    /// The answer, as the model is given it; the step has the whole.
     pub output: ToolOutput,
+    /// Whether the answer was cut for the model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 /// What a tool answered.

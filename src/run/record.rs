@@ -177,8 +177,8 @@ pub enum Outcome {
     Failed(Error),
     /// Called off.
     Cancelled,
-    /// Outlived the service's execution limit.
-    Expired,
+    /// Outlived the service's limit on its work or on its wait; the text says which, for people. It may be empty.
+    Expired(String),
 }
 
 /// The bound that an incomplete run ran into.
@@ -202,9 +202,8 @@ pub enum IncompleteReason {
 impl PartialEq for Outcome {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Outcome::Completed, Outcome::Completed)
-            | (Outcome::Cancelled, Outcome::Cancelled)
-            | (Outcome::Expired, Outcome::Expired) => true,
+            (Outcome::Completed, Outcome::Completed) | (Outcome::Cancelled, Outcome::Cancelled) => true,
+            (Outcome::Expired(one), Outcome::Expired(two)) => one == two,
             (Outcome::Incomplete(one), Outcome::Incomplete(two)) => one == two,
             (Outcome::Failed(one), Outcome::Failed(two)) => {
                 one.reason() == two.reason() && one.message() == two.message()
@@ -227,7 +226,7 @@ impl State {
             State::Ended(Outcome::Incomplete(_)) => "incomplete",
             State::Ended(Outcome::Failed(_)) => "failed",
             State::Ended(Outcome::Cancelled) => "cancelled",
-            State::Ended(Outcome::Expired) => "expired",
+            State::Ended(Outcome::Expired(_)) => "expired",
         }
     }
 
@@ -240,10 +239,11 @@ impl State {
         }
     }
 
-    /// The failure's text for people.
+    /// What went wrong, for people.
     pub fn message(&self) -> Option<&str> {
         match self {
             State::Ended(Outcome::Failed(error)) => Some(error.message()),
+            State::Ended(Outcome::Expired(text)) => Some(text),
             _ => None,
         }
     }
@@ -262,7 +262,7 @@ impl State {
                 message.unwrap_or_default(),
             ))),
             "cancelled" => State::Ended(Outcome::Cancelled),
-            "expired" => State::Ended(Outcome::Expired),
+            "expired" => State::Ended(Outcome::Expired(message.unwrap_or_default().to_owned())),
             _ => return None,
         })
     }
@@ -316,7 +316,7 @@ mod tests {
             State::Cancelling,
             State::Ended(Outcome::Completed),
             State::Ended(Outcome::Cancelled),
-            State::Ended(Outcome::Expired),
+            State::Ended(Outcome::Expired("it waited".into())),
             State::Ended(Outcome::Failed(Error::new(Reason::RateLimited, "slow down"))),
         ];
         states.extend(IncompleteReason::ALL.map(|reason| State::Ended(Outcome::Incomplete(reason))));

@@ -67,6 +67,8 @@ pub struct Terms {
     pub catalogue: Arc<Catalogue>,
     /// How many calls may go on at once; at least 1.
     pub parallel_calls: usize,
+    /// How many bytes of text of one output the model is given.
+    pub tool_output_limit: usize,
     /// How long it may work; then it is EXPIRED.
     pub execution_limit: Duration,
     /// How long it may wait for an answer; then it is EXPIRED.
@@ -370,7 +372,7 @@ impl Run {
                 let outcome = Outcome::Incomplete(IncompleteReason::Deadline);
                 self.stop(outcome, Entry::default(), now, out);
             }
-            Input::Expire => self.stop(Outcome::Expired, Entry::default(), now, out),
+            Input::Expire => self.stop(self.expired(), Entry::default(), now, out),
             Input::SaveFailed { error, undone } => {
                 let undone = Entry::undone(undone);
                 self.journal.take_back(undone.bodies.len() as u64);
@@ -459,6 +461,22 @@ impl Run {
             let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
             self.stop(outcome, Entry::default(), now, out);
         }
+    }
+
+    /// The end of a run that has worked, or waited for people, for too long.
+    fn expired(&self) -> Outcome {
+        let record = self.journal.record();
+        if record.state != State::RequiresAction {
+            return Outcome::Expired("the run worked for longer than the service allows".to_owned());
+        }
+        let pending = record.pending.iter();
+        let pending: Vec<String> = pending
+            .map(|action| format!("{} ({})", action.id, action.call.tool))
+            .collect();
+        Outcome::Expired(format!(
+            "the run waited too long for an answer to {}",
+            pending.join(", ")
+        ))
     }
 
     fn on_progress(&mut self, call: CallId, progress: Progress, now: SystemTime, out: &mut Vec<Effect>) {
@@ -625,7 +643,7 @@ impl Run {
             out.extend(made);
             return;
         }
-        let message = calls.message(&self.journal.record().id, &mut self.mint, now);
+        let message = calls.message(&self.journal.record().id, &self.terms, &mut self.mint, now);
         self.history.push(Arc::clone(&message));
         entry.messages.push(Arc::clone(&message));
         entry.bodies.push(Body::MessageCreated(message));
@@ -660,11 +678,11 @@ impl Run {
             }
             Phase::Calling(calls) => {
                 let resolution = match outcome {
-                    Outcome::Expired => Resolution::Expired,
+                    Outcome::Expired(_) => Resolution::Expired,
                     _ => Resolution::Cancelled,
                 };
                 let change = calls.give_up(why, resolution, now);
-                let message = calls.message(&self.journal.record().id, &mut self.mint, now);
+                let message = calls.message(&self.journal.record().id, &self.terms, &mut self.mint, now);
                 entry.steps.extend(change.steps);
                 entry.bodies.extend(change.bodies);
                 entry.bodies.push(Body::MessageCreated(Arc::clone(&message)));

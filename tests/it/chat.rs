@@ -9,7 +9,7 @@ use assistd::simulator::{At, Fault, Script, Turn};
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic::transport::Channel;
-use tonic_types::StatusExt;
+use tonic_types::{RpcStatusExt, StatusExt};
 
 use crate::world::{PATIENCE, World};
 
@@ -359,7 +359,10 @@ async fn a_stream_that_breaks_off_ends_with_the_failure_and_keeps_the_part() {
         panic!("{events:?}")
     };
     let run = failed.run.as_ref().unwrap();
-    assert_eq!(run.error.as_ref().unwrap().code, i32::from(Code::Unavailable));
+    let error = run.error.as_ref().unwrap();
+    assert_eq!(error.code, i32::from(Code::Unavailable));
+    let details = RpcStatusExt::get_error_details(error);
+    assert_eq!(details.error_info().unwrap().metadata["run"], run.name);
     let partial = events.iter().find_map(|event| match &event.payload {
         Some(Payload::MessageCompleted(done)) => done.message.clone(),
         _ => None,

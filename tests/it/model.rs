@@ -220,6 +220,7 @@ fn everything() -> ModelRequest {
                         content: vec![Content::Text("out".into())],
                         ..ToolOutput::default()
                     },
+                    truncated: false,
                 })],
             ),
             message(Role::Assistant, vec![Part::Refusal("no".into())]),

@@ -257,7 +257,7 @@ async fn every_terminal_state_frees_the_thread_and_reads_back(store: Arc<dyn Sto
         Outcome::Incomplete(IncompleteReason::MaxTurns),
         Outcome::Failed(Error::new(Reason::RateLimited, "slow down")),
         Outcome::Cancelled,
-        Outcome::Expired,
+        Outcome::Expired("it waited".into()),
     ];
     for (index, outcome) in outcomes.into_iter().enumerate() {
         let opening = opening(&thread, index == 0);
@@ -412,6 +412,7 @@ async fn the_messages_of_a_run_are_its_own_and_the_one_it_answers(store: Arc<dyn
             structured: Some(serde_json::json!({"b": 1, "a": [null, 1.5]})),
             is_error: true,
         },
+        truncated: true,
     });
     let asks = message(Role::Assistant, run, vec![Part::Text(String::new()), asks]);
     let gets = message(Role::Tool, run, vec![gets]);
@@ -1152,7 +1153,7 @@ async fn what_runs_wait_for_is_listed_across_threads(store: Arc<dyn Store>) {
     for record in waiting {
         let record = RunRecord {
             pending: Vec::new(),
-            ..ended(&record, Outcome::Expired)
+            ..ended(&record, Outcome::Expired(String::new()))
         };
         store.save(&save(&record, &[])).await.unwrap();
     }

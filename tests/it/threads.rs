@@ -607,3 +607,57 @@ async fn a_run_that_was_begun_for_nobody_outlives_a_restart() {
     assert_eq!(listed.threads[0].name, thread);
     world.stopped().await;
 }
+
+#[tokio::test]
+async fn a_long_output_is_cut_for_the_model_and_whole_in_the_step() {
+    let long = "word ".repeat(20_000);
+    let script = Script::turns([Turn::call("echo", &json!({"text": long})), Turn::text("done")]);
+    let world = World::new(script).await;
+    let thread = new_thread(&world).await;
+    let request = ask(&thread, "go on", pb::OnBusy::Reject);
+    let answer = world.grpc().await.chat(request).await.unwrap().into_inner();
+    let shown = |output: pb::ToolOutput| match output.content.into_iter().next().unwrap().content {
+        Some(pb::tool_content::Content::Text(text)) => (text.len(), output.truncated),
+        other => panic!("{other:?}"),
+    };
+
+    let list = pb::ListMessagesRequest {
+        parent: thread.clone(),
+        ..pb::ListMessagesRequest::default()
+    };
+    let listed = threads(&world)
+        .await
+        .list_messages(list)
+        .await
+        .unwrap()
+        .into_inner();
+    let parts = listed.messages.into_iter().flat_map(|message| message.content);
+    let told: Vec<_> = parts
+        .filter_map(|part| match part.part? {
+            pb::content_part::Part::ToolOutput(output) => Some(shown(output)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(64 << 10, true)]);
+
+    let steps = pb::ListRunStepsRequest {
+        parent: answer.run,
+        ..pb::ListRunStepsRequest::default()
+    };
+    let steps = runs(&world)
+        .await
+        .list_run_steps(steps)
+        .await
+        .unwrap()
+        .into_inner();
+    let kept: Vec<_> = steps
+        .steps
+        .into_iter()
+        .filter_map(|step| match step.details? {
+            pb::run_step::Details::ToolCall(call) => Some(shown(call.output?)),
+            pb::run_step::Details::ModelTurn(_) => None,
+        })
+        .collect();
+    assert_eq!(kept, [("Echo: ".len() + long.len(), false)]);
+    world.stopped().await;
+}

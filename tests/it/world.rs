@@ -139,6 +139,7 @@ fn config(base_url: &str) -> Config {
             event_retention: PATIENCE,
             call_timeout: PATIENCE,
             parallel_calls: 4,
+            tool_output_limit_bytes: 64 << 10,
         },
     }
 }

@@ -107,7 +107,7 @@ fn ended(record: &RunRecord) -> Payload {
     match &record.state {
         State::Ended(Outcome::Failed(_)) => Payload::RunFailed(Box::new(pb::RunFailed { run })),
         State::Ended(Outcome::Cancelled) => Payload::RunCancelled(Box::new(pb::RunCancelled { run })),
-        State::Ended(Outcome::Expired) => Payload::RunExpired(Box::new(pb::RunExpired { run })),
+        State::Ended(Outcome::Expired(_)) => Payload::RunExpired(Box::new(pb::RunExpired { run })),
         State::Ended(Outcome::Incomplete(_)) => Payload::RunIncomplete(Box::new(pb::RunIncomplete { run })),
         // A run that is not over has no terminal event.
         State::Ended(Outcome::Completed)

@@ -61,7 +61,7 @@ pub fn call_to_pb(call: &ToolCall) -> pb::ToolCall {
     }
 }
 
-/// A call's output as the contract has it.
+/// A call's whole output as the contract has it.
 pub fn output_to_pb(
     call: &str,
     tool: &str,
@@ -260,12 +260,15 @@ fn part_to_pb(part: &Part) -> pb::ContentPart {
             contents: attached.contents.iter().map(contents_to_pb).collect(),
         }),
         Part::ToolCall(call) => Pb::ToolCall(call_to_pb(call)),
-        Part::ToolOutput(CallOutput { call, tool, output }) => Pb::ToolOutput(output_to_pb(
-            call.as_str(),
+        Part::ToolOutput(CallOutput {
+            call,
             tool,
             output,
-            std::time::Duration::ZERO,
-        )),
+            truncated,
+        }) => Pb::ToolOutput(pb::ToolOutput {
+            truncated: *truncated,
+            ..output_to_pb(call.as_str(), tool, output, std::time::Duration::ZERO)
+        }),
     };
     pb::ContentPart { part: Some(part) }
 }

@@ -49,7 +49,7 @@ pub fn state(state: &State) -> pb::RunState {
         State::Ended(Outcome::Incomplete(_)) => pb::RunState::Incomplete,
         State::Ended(Outcome::Failed(_)) => pb::RunState::Failed,
         State::Ended(Outcome::Cancelled) => pb::RunState::Cancelled,
-        State::Ended(Outcome::Expired) => pb::RunState::Expired,
+        State::Ended(Outcome::Expired(_)) => pb::RunState::Expired,
     }
 }
 
@@ -172,14 +172,19 @@ pub fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
 
 /// Why a run failed, with the same details that the RPC's own error has.
 fn error(record: &RunRecord) -> Option<tonic_types::pb::Status> {
-    match &record.state {
-        State::Ended(Outcome::Failed(error)) => status::to_pb(error),
-        State::Ended(Outcome::Expired) => status::to_pb(&expired()),
-        _ => None,
-    }
+    let error = match &record.state {
+        State::Ended(Outcome::Failed(error)) => error.clone(),
+        State::Ended(Outcome::Expired(text)) => expired(text),
+        _ => return None,
+    };
+    status::to_pb(&error.with("run", name::run(&record.thread, &record.id)))
 }
 
-/// What is wrong with a run that EXPIRED.
-pub fn expired() -> Error {
-    Error::new(Reason::RunExpired, "the run took longer than the service allows")
+/// What is wrong with a run that EXPIRED, in the text that it ended with.
+pub fn expired(text: &str) -> Error {
+    let text = match text {
+        "" => "the run took longer than the service allows",
+        text => text,
+    };
+    Error::new(Reason::RunExpired, text)
 }

@@ -113,7 +113,7 @@ fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
         }
         State::Ended(Outcome::Failed(error)) => error.clone(),
         State::Ended(Outcome::Cancelled) => Error::new(Reason::RunCancelled, "the run was cancelled"),
-        State::Ended(Outcome::Expired) => convert::run::expired(),
+        State::Ended(Outcome::Expired(text)) => convert::run::expired(text),
         State::Queued | State::Running | State::Cancelling => {
             Error::internal("an answered run that is at work")
         }

@@ -35,13 +35,13 @@ pub(super) fn run(run: Run, thread: &ThreadId, notes: &mut Notes) -> Result<RunR
             Outcome::Incomplete(incomplete_reason(run.incomplete_details.as_ref())),
             ended,
         ),
-        "expired" => (Outcome::Expired, ended.or(Some(expiry))),
+        "expired" => (Outcome::Expired(String::new()), ended.or(Some(expiry))),
         "queued" | "in_progress" | "requires_action" | "cancelling" => {
             notes.add(
                 "run that was not over when it was saved: kept as expired",
                 &run.id,
             );
-            (Outcome::Expired, Some(expiry))
+            (Outcome::Expired(String::new()), Some(expiry))
         }
         other => return Err(Fault::of("status", format!("{other:?} is not known"))),
     };

@@ -46,7 +46,7 @@ pub(super) async fn wait_and_perform(shared: &Shared, live: &LiveRun, queued: Qu
             () = live.lost.cancelled() => return None,
             () = live.cancel.cancelled() => Outcome::Cancelled,
             () = shared.draining.cancelled() => return None,
-            () = tokio::time::sleep(expires) => Outcome::Expired,
+            () = tokio::time::sleep(expires) => Outcome::Expired("the run waited too long for its thread".to_owned()),
             () = shared.passes(obstacle) => continue,
         };
         return end(shared, live, queued.record, outcome).await;

@@ -191,6 +191,7 @@ fn settings() -> Settings {
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),
         parallel_calls: 2,
+        tool_output_limit: 64 << 10,
         lease: Duration::from_secs(15),
     }
 }
@@ -324,7 +325,8 @@ async fn calls_of_one_turn_go_on_side_by_side_but_not_all_at_once() {
 async fn a_run_expires_at_the_execution_limit() {
     let (engine, _) = engine([Turn::Hangs("x")]);
     let finished = begin(&engine).await.finished().await.unwrap();
-    assert_eq!(outcome(&finished), Outcome::Expired);
+    let worked = "the run worked for longer than the service allows";
+    assert_eq!(outcome(&finished), Outcome::Expired(worked.into()));
 }
 
 #[tokio::test(start_paused = true)]

@@ -260,14 +260,24 @@ impl Calls {
         change
     }
 
-    /// The outputs as one message.
-    pub(super) fn message(&self, run: &RunId, mint: &mut Mint, now: SystemTime) -> Arc<Message> {
+    /// The outputs as one message, each with no more text than the model is to read.
+    pub(super) fn message(
+        &self,
+        run: &RunId,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+    ) -> Arc<Message> {
         let outputs = self.slots.iter().filter_map(|slot| {
-            let output = slot.output.as_deref()?.clone();
+            let whole = slot.output.as_deref()?;
+            let cut = whole.cut(terms.tool_output_limit);
+            let truncated = cut.is_some();
+            let output = cut.unwrap_or_else(|| whole.clone());
             Some(Part::ToolOutput(CallOutput {
                 call: slot.call.id.clone(),
                 tool: slot.call.tool.clone(),
                 output,
+                truncated,
             }))
         });
         Arc::new(Message {

@@ -15,6 +15,7 @@ use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Part, Usage};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
+use crate::run::step::Work;
 
 const NOW: SystemTime = UNIX_EPOCH;
 
@@ -228,6 +229,7 @@ fn terms() -> Terms {
     Terms {
         catalogue: catalogue(),
         parallel_calls: PARALLEL_CALLS,
+        tool_output_limit: 64,
         execution_limit: Duration::from_secs(600),
         waiting_limit: Duration::from_secs(86_400),
     }
@@ -341,6 +343,35 @@ fn a_run_calls_tools_and_goes_on() {
     );
     let outputs: Vec<String> = stage.saved[2].content.iter().map(output_text).collect();
     assert_eq!(outputs, ["first", "second"], "outputs stand in the model's order");
+}
+
+#[test]
+fn the_model_reads_the_beginning_of_a_long_output_and_the_step_keeps_the_whole() {
+    for crashes in [false, true] {
+        let mut stage = Stage::new(Limits::default());
+        let asked = ["look", "look"].into_iter().enumerate();
+        stage.say(asked.flat_map(|(index, tool)| call(index, tool, r#"{"text":"x"}"#)));
+        stage.say([STOP]);
+        let whole = "long ".repeat(16);
+        stage.answer(&whole);
+        if crashes {
+            stage.crash();
+        }
+        stage.answer("short");
+        let told = &stage.requests.last().unwrap().messages[2];
+        assert_eq!(*told, stage.saved[2]);
+        let told = told.content.iter().map(|part| match part {
+            Part::ToolOutput(told) => (told.output.text(), told.truncated),
+            other => panic!("{other:?}"),
+        });
+        let cut = format!("{}\n[cut: 64 bytes of 80 bytes are shown]", &whole[..64]);
+        assert_eq!(told.collect::<Vec<_>>(), [(cut, true), ("short".into(), false)]);
+        let kept = stage.steps.values().filter_map(|step| match &step.work {
+            Work::ToolCall { output, .. } => output.as_ref().map(|output| output.text()),
+            Work::ModelTurn { .. } => None,
+        });
+        assert_eq!(kept.collect::<Vec<_>>(), [whole, "short".into()]);
+    }
 }
 
 #[test]
@@ -772,6 +803,10 @@ fn a_wait_survives_a_crash_and_ends_with_its_run() {
         assert!(transcript.contains(&format!(" {resolution} [")), "{transcript}");
         assert!(transcript.ends_with(state), "{transcript}");
         assert!(stage.pending().is_empty());
+        if let Some(Outcome::Expired(text)) = stage.outcome() {
+            let asked = format!("{} (risky)", before[0].id);
+            assert_eq!(*text, format!("the run waited too long for an answer to {asked}"));
+        }
     }
 }
 

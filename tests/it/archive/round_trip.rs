@@ -68,11 +68,14 @@ fn part() -> impl Strategy<Value = Part> {
         text().prop_map(move |url| Part::Image(media(MediaSource::Url(url)))),
         text().prop_map(move |data| Part::File(media(MediaSource::Base64(data)))),
         (any::<u32>(), text()).prop_map(|(number, text)| Part::ToolCall(call(number, text))),
-        (any::<u32>(), output()).prop_map(|(number, output)| Part::ToolOutput(CallOutput {
-            call: call(number, String::new()).id,
-            tool: "echo".to_owned(),
-            output,
-        })),
+        (any::<u32>(), output(), any::<bool>()).prop_map(|(number, output, truncated)| Part::ToolOutput(
+            CallOutput {
+                call: call(number, String::new()).id,
+                tool: "echo".to_owned(),
+                output,
+                truncated,
+            }
+        )),
     ]
 }
 
@@ -80,7 +83,7 @@ fn state() -> impl Strategy<Value = State> {
     prop_oneof![
         Just(Outcome::Completed),
         Just(Outcome::Cancelled),
-        Just(Outcome::Expired),
+        text().prop_map(Outcome::Expired),
         Just(Outcome::Incomplete(IncompleteReason::Budget)),
         text().prop_map(|text| Outcome::Failed(Error::new(Reason::RateLimited, text))),
     ]

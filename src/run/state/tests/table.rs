@@ -68,7 +68,7 @@ names!(STATES, state_name, State, {
     State::Ended(Outcome::Incomplete(IncompleteReason::Budget)) => "incomplete:budget",
     State::Ended(Outcome::Failed(_)) => "failed",
     State::Ended(Outcome::Cancelled) => "cancelled",
-    State::Ended(Outcome::Expired) => "expired",
+    State::Ended(Outcome::Expired(_)) => "expired",
 });
 
 /// States that only a run from elsewhere is in: nobody has a budget with this service yet.
@@ -328,7 +328,7 @@ type QueueRow = (fn() -> Option<Outcome>, &'static str, &'static str);
 const QUEUE: &[QueueRow] = &[
     (|| None, "running +user", "running"),
     (|| Some(Outcome::Cancelled), "cancelling =cancelled", "cancelled"),
-    (|| Some(Outcome::Expired), "=expired", "expired"),
+    (|| Some(Outcome::Expired(String::new())), "=expired", "expired"),
     (
         || Some(Outcome::Failed(Error::new(Reason::RunNotFound, "gone"))),
         "=failed",
