@@ -319,7 +319,7 @@ pub static RUN_MAX_OUTPUT_TOKENS: Key<u64> = Key {
         flag: None,
         default: Fallback::Unset("no limit but the model's"),
         help: "Tokens that the model may write in one run, over all its turns, reasoning included; until the provider has \
-               counted them, 4 bytes count as one token",
+               counted them, 8 bytes count as one token",
     },
     form: form::AMOUNT,
 };
@@ -331,7 +331,7 @@ pub static RUN_MAX_TOTAL_TOKENS: Key<u64> = Key {
         env: "ASSISTD_RUN_MAX_TOTAL_TOKENS",
         flag: None,
         default: Fallback::Unset("no limit"),
-        help: "Tokens that one run may read and write, over all its turns; until the provider has counted them, 4 bytes \
+        help: "Tokens that one run may read and write, over all its turns; until the provider has counted them, 8 bytes \
                that the model writes count as one token",
     },
     form: form::AMOUNT,

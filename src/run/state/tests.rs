@@ -494,21 +494,21 @@ fn a_token_limit_ends_a_run_while_the_model_writes() {
     };
     for (limits, events) in [
         // What is written counts before the provider has counted it.
-        (total, vec![text(&eight.repeat(5)), text("and more")]),
-        (written, vec![text(&eight.repeat(5)), text("and more")]),
-        (written, vec![ModelEvent::ReasoningDelta(eight.repeat(6))]),
+        (total, vec![text(&eight.repeat(10)), text("and more")]),
+        (written, vec![text(&eight.repeat(10)), text("and more")]),
+        (written, vec![ModelEvent::ReasoningDelta(eight.repeat(12))]),
         (
             written,
-            call(0, "echo", &format!("{{\"text\":\"{}\"}}", eight.repeat(6))).into(),
+            call(0, "echo", &format!("{{\"text\":\"{}\"}}", eight.repeat(12))).into(),
         ),
         // The provider's own count stands in its place, however large the estimate was.
         (
             written,
             vec![
-                text(&eight.repeat(5)),
+                text(&eight.repeat(10)),
                 ModelEvent::Usage(output(2)),
-                text(&eight.repeat(4)),
-                text("more"),
+                text(&eight.repeat(8)),
+                text("and more"),
             ],
         ),
         (total, vec![text("a"), ModelEvent::Usage(usage(11))]),
@@ -536,7 +536,7 @@ fn an_answer_within_its_tokens_is_whole() {
         output_tokens: 10,
         ..Usage::default()
     };
-    stage.say([text(&"word".repeat(10)), ModelEvent::Usage(exactly), STOP]);
+    stage.say([text(&"word".repeat(20)), ModelEvent::Usage(exactly), STOP]);
     assert_eq!(stage.outcome(), Some(&Outcome::Completed));
 }
 

@@ -11,8 +11,9 @@ use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
 use crate::run::ports::ModelEvent;
 use crate::run::step::{Step, StepState, Work};
 
-/// How many bytes of text, reasoning or arguments count as one token until the provider has counted them.
-const BYTES_OF_A_TOKEN: u64 = 4;
+/// How many bytes of text, reasoning or arguments count as one token until the provider has counted them. More than
+/// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
+const BYTES_OF_A_TOKEN: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Turn {

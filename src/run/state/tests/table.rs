@@ -130,7 +130,7 @@ fn places() -> Vec<Place> {
         asking("wanting", Limits::default, |stage| ask_for(stage, &["echo"]), &[WANTING, NOT_CALLING, NOT_ASKED]),
         asking("spent", ten_tokens, |stage| {
             ask_for(stage, &["echo"]);
-            stage.say([ModelEvent::Usage(usage(10)), text("abc")]);
+            stage.say([ModelEvent::Usage(usage(10)), text("abcdefg")]);
         }, &[SPENT, NOT_CALLING, NOT_ASKED]),
         asking("last turn", one_turn, |stage| {
             ask_for(stage, &["echo"]);
