@@ -34,9 +34,11 @@ use crate::api::pb::thread_service_server::{self, ThreadServiceServer};
 use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
-use crate::run::engine::{Engine, Ports, Settings};
+use crate::run::engine::{Engine, ModelFacts, Ports, Settings};
+use crate::run::money::{NoCurrency, Prices};
 use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
+use crate::run::truncation::{Strategy, Truncation};
 use crate::simulator::{Script, Simulator};
 use crate::{mcp, model, run, store};
 
@@ -252,16 +254,18 @@ impl Core {
         let opened = store::open(&store_config(&config.store))
             .await
             .map_err(StartError::Store)?;
+        let settings = engine_settings(config)?;
         let (model, simulator) = build_model(&config.model).await?;
         let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
         let ports = Ports {
             model,
+            tokenizer: Arc::new(model::tokens::O200k),
             toolbox: Arc::<mcp::Pool>::clone(&pool),
             store: opened.store,
             ownership: opened.ownership,
             news: opened.news,
         };
-        let engine = Engine::new(ports, engine_settings(config));
+        let engine = Engine::new(ports, settings);
         pool.settled(SETTLE_TIME).await;
         engine.recover().await.map_err(StartError::Store)?;
         Ok(Core {
@@ -502,9 +506,33 @@ fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
     Ok(servers)
 }
 
-fn engine_settings(config: &Config) -> Settings {
+fn truncation(config: &config::TruncationSection) -> Truncation {
+    Truncation {
+        strategy: match config.strategy {
+            config::TruncationStrategy::Disabled => Strategy::Disabled,
+            config::TruncationStrategy::Auto => Strategy::Auto,
+        },
+        last_turns: config.last_turns,
+        max_tokens: config.max_tokens,
+    }
+}
+
+fn prices(config: Option<&config::ModelPrices>) -> Result<Option<Prices>, StartError> {
+    let prices = |prices: &config::ModelPrices| -> Result<Prices, NoCurrency> {
+        Ok(Prices {
+            currency: prices.currency.parse()?,
+            input: prices.input,
+            cached_input: prices.cached_input,
+            output: prices.output,
+        })
+    };
+    let read = config.map(prices).transpose();
+    read.map_err(|error| StartError::Configuration(error.to_string()))
+}
+
+fn engine_settings(config: &Config) -> Result<Settings, StartError> {
     let limits = config.run.limits;
-    Settings {
+    Ok(Settings {
         model: config.model.name.clone(),
         instructions: config.run.instructions.clone(),
         limits: Limits {
@@ -513,6 +541,13 @@ fn engine_settings(config: &Config) -> Settings {
             max_output_tokens: limits.max_output_tokens,
             max_total_tokens: limits.max_total_tokens,
             max_duration: limits.max_duration,
+            max_cost: limits.max_cost,
+        },
+        truncation: truncation(&config.run.truncation),
+        default_model: ModelFacts {
+            context_tokens: config.model.context_tokens,
+            max_output_tokens: config.model.max_output_tokens,
+            prices: prices(config.model.prices.as_ref())?,
         },
         execution_limit: config.run.execution_limit,
         waiting_limit: config.run.waiting_limit,
@@ -520,7 +555,7 @@ fn engine_settings(config: &Config) -> Settings {
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
         tool_output_limit: config.run.tool_output_limit_bytes,
-    }
+    })
 }
 
 fn origins(origins: &config::Origins) -> Result<Origins, StartError> {

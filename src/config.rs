@@ -23,8 +23,9 @@ pub use environment::Environment;
 pub use problem::{Error, Problem};
 pub use secret::Secret;
 pub use section::{
-    ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelSection,
-    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
+    ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelPrices,
+    ModelSection, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection, TruncationSection,
+    TruncationStrategy,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
 
@@ -139,8 +140,34 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
             first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
             idle: settings.require(&table::MODEL_IDLE_TIMEOUT)?,
         },
+        context_tokens: settings.get(&table::MODEL_CONTEXT_TOKENS),
+        max_output_tokens: settings.get(&table::MODEL_MAX_OUTPUT_TOKENS),
+        prices: prices(settings)?,
         no_simulator: settings.require(&table::NO_SIMULATOR)?,
     })
+}
+
+/// A model has a price for reading and one for writing, or none at all.
+fn prices(settings: &Settings) -> Result<Option<ModelPrices>, Error> {
+    let input = settings.get(&table::MODEL_INPUT_PRICE);
+    let output = settings.get(&table::MODEL_OUTPUT_PRICE);
+    let missing = |key: &'static str| {
+        Err(Error::from(Problem::Missing {
+            key,
+            reason: "the other price of the model is set".to_owned(),
+        }))
+    };
+    match (input, output) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => missing(table::MODEL_INPUT_PRICE.about.name),
+        (Some(_), None) => missing(table::MODEL_OUTPUT_PRICE.about.name),
+        (Some(input), Some(output)) => Ok(Some(ModelPrices {
+            currency: settings.require(&table::MODEL_CURRENCY)?,
+            input,
+            cached_input: settings.get(&table::MODEL_CACHED_INPUT_PRICE).unwrap_or(input),
+            output,
+        })),
+    }
 }
 
 fn mcp(settings: &Settings) -> Result<McpSection, Error> {
@@ -172,7 +199,9 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
             max_output_tokens: settings.get(&table::RUN_MAX_OUTPUT_TOKENS),
             max_total_tokens: settings.get(&table::RUN_MAX_TOTAL_TOKENS),
             max_duration: settings.get(&table::RUN_MAX_DURATION),
+            max_cost: settings.get(&table::RUN_MAX_COST),
         },
+        truncation: truncation(settings)?,
         execution_limit: settings.require(&table::RUN_EXECUTION_LIMIT)?,
         waiting_limit: settings.require(&table::RUN_WAITING_LIMIT)?,
         lease: settings.require(&table::RUN_LEASE)?,
@@ -180,6 +209,14 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
         call_timeout: settings.require(&table::RUN_CALL_TIMEOUT)?,
         parallel_calls: settings.require(&table::RUN_PARALLEL_CALLS)?,
         tool_output_limit_bytes: settings.require(&table::RUN_TOOL_OUTPUT_LIMIT)?,
+    })
+}
+
+fn truncation(settings: &Settings) -> Result<TruncationSection, Error> {
+    Ok(TruncationSection {
+        strategy: settings.require(&table::RUN_TRUNCATION)?,
+        last_turns: settings.get(&table::RUN_LAST_TURNS),
+        max_tokens: settings.get(&table::RUN_MAX_CONTEXT_TOKENS),
     })
 }
 

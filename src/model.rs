@@ -14,6 +14,7 @@ use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
 pub mod openai;
 mod retry;
+pub mod tokens;
 
 pub use openai::OpenAi;
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use assistd::model::tokens::O200k;
 use assistd::run::catalogue::{Catalogue, Tool};
-use assistd::run::engine::{Engine, Ports, Settings};
+use assistd::run::engine::{Engine, ModelFacts, Ports, Settings};
 use assistd::run::error::Error;
 use assistd::run::id::{RunId, ThreadId};
 use assistd::run::message::ToolOutput;
 use assistd::run::ports::{Model, ModelRequest, ModelStatus, ModelStream, OnProgress, ServerStatus, Toolbox};
 use assistd::run::record::Limits;
+use assistd::run::truncation::Truncation;
 use assistd::store::{Config, Location, open};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -53,6 +55,7 @@ pub async fn measure(figures: &mut Figures) {
     let engine = Engine::new(
         Ports {
             model: Arc::new(Nothing),
+            tokenizer: Arc::new(O200k),
             toolbox: Arc::new(Nothing),
             store: opened.store,
             ownership: opened.ownership,
@@ -105,6 +108,8 @@ fn settings() -> Settings {
         model: String::new(),
         instructions: String::new(),
         limits: Limits::default(),
+        truncation: Truncation::default(),
+        default_model: ModelFacts::default(),
         execution_limit: LONG,
         waiting_limit: LONG,
         call_timeout: LONG,

@@ -13,6 +13,7 @@ pub mod step;
 pub mod structure;
 pub mod thread;
 pub mod tool;
+pub mod truncation;
 
 use std::time::{Duration, SystemTime};
 

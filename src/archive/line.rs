@@ -225,6 +225,8 @@ impl ThreadLine {
             active_run: None,
             create_time: self.create_time,
             update_time: self.update_time,
+            // It is that of its runs.
+            usage: Usage::default(),
         })
     }
 }

@@ -198,7 +198,7 @@ impl<R: BufRead> Iterator for Reader<R> {
 }
 
 /// Makes a thread what a store will say of it: it was last changed when its newest thing was added, if not
-/// later, and a run that answers no message begins with the first that it wrote.
+/// later, it has used what its runs have, and a run that answers no message begins with the first that it wrote.
 pub(super) fn settle(whole: &mut WholeThread) {
     for run in &mut whole.runs {
         if run.first_message.is_none() {
@@ -207,6 +207,7 @@ pub(super) fn settle(whole: &mut WholeThread) {
             run.first_message = own.map(|message| message.id.clone());
         }
     }
+    whole.record.usage = whole.used();
     let messages = whole.messages.iter().map(|message| message.create_time);
     let runs = whole.runs.iter().map(|run| run.record.create_time);
     let newest = messages.chain(runs).max();

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection};
+use super::section::{Dialect, LogFormat, Origins, StoreSection, TruncationStrategy};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
@@ -126,6 +126,35 @@ pub const DIALECT: Form<Dialect> = Form {
     },
 };
 
+/// What happens to the oldest part of a conversation that is too long.
+pub const TRUNCATION: Form<TruncationStrategy> = Form {
+    shape: open("STRATEGY", "disabled or auto"),
+    parse: |raw| match raw.text()? {
+        "disabled" => Some(TruncationStrategy::Disabled),
+        "auto" => Some(TruncationStrategy::Auto),
+        _ => None,
+    },
+};
+
+/// A price or an amount of money, in millionths of the currency's unit.
+pub const MONEY: Form<u64> = Form {
+    shape: open(
+        "AMOUNT",
+        "an amount such as 0.25, with at most six digits after the point",
+    ),
+    parse: |raw| money(raw.text()?),
+};
+
+/// A currency.
+pub const CURRENCY: Form<String> = Form {
+    shape: open("CODE", "a currency's code of three capital letters, such as USD"),
+    parse: |raw| {
+        let text = raw.text()?;
+        let is_code = text.len() == 3 && text.bytes().all(|letter| letter.is_ascii_uppercase());
+        is_code.then(|| text.to_owned())
+    },
+};
+
 /// Headers. Their values often are credentials.
 pub const HEADERS: Form<Vec<(String, Secret)>> = Form {
     shape: Shape {
@@ -172,6 +201,19 @@ fn header_text(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty() && HeaderValue::from_str(text).is_ok_and(|value| value.to_str().is_ok()))
         .then(|| text.to_owned())
+}
+
+/// A decimal number as millionths, exactly.
+fn money(text: &str) -> Option<u64> {
+    const DIGITS: usize = 6;
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || part.len() > DIGITS {
+        return None;
+    }
+    let whole: u64 = whole.parse().ok()?;
+    let part: u64 = format!("{part:0<DIGITS$}").parse().ok()?;
+    whole.checked_mul(1_000_000)?.checked_add(part)
 }
 
 fn store(text: &str) -> Option<StoreSection> {
@@ -253,6 +295,28 @@ mod tests {
 
     fn text(value: &str) -> Raw {
         Raw::Text(value.to_owned())
+    }
+
+    #[test]
+    fn money_is_read_exactly() {
+        let cases = [
+            ("0", Some(0)),
+            ("0.25", Some(250_000)),
+            ("2", Some(2_000_000)),
+            ("10.000001", Some(10_000_001)),
+            ("0.0000001", None),
+            ("-1", None),
+            ("+1", None),
+            ("1.", None),
+            (".5", None),
+            ("1,5", None),
+            ("1e3", None),
+            ("99999999999999999999", None),
+            ("", None),
+        ];
+        for (input, expected) in cases {
+            assert_eq!((MONEY.parse)(&text(input)), expected, "{input}");
+        }
     }
 
     #[test]

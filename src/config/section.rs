@@ -59,6 +59,12 @@ pub struct ModelSection {
     pub dialect: Option<Dialect>,
     /// How long to wait for it.
     pub timeouts: ModelTimeouts,
+    /// Tokens that it takes at most, read and written together.
+    pub context_tokens: Option<u64>,
+    /// Tokens that it writes at most in one answer.
+    pub max_output_tokens: Option<u64>,
+    /// What it costs.
+    pub prices: Option<ModelPrices>,
     /// Never use the built-in simulator in place of a missing model.
     pub no_simulator: bool,
 }
@@ -87,6 +93,19 @@ pub struct ModelTimeouts {
     pub first_byte: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
+}
+
+/// What a model costs, in millionths of the currency's unit for a million tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelPrices {
+    /// The currency's code.
+    pub currency: String,
+    /// Of tokens read.
+    pub input: u64,
+    /// Of tokens read that the provider had cached.
+    pub cached_input: u64,
+    /// Of tokens written.
+    pub output: u64,
 }
 
 /// An API that models speak.
@@ -130,6 +149,8 @@ pub struct RunSection {
     pub instructions: String,
     /// The bounds that end a run with what there is.
     pub limits: RunLimits,
+    /// What becomes of a conversation that is too long.
+    pub truncation: TruncationSection,
     /// The longest that a run may take before it expires.
     pub execution_limit: Duration,
     /// The longest that a run may wait for people before it expires.
@@ -159,6 +180,28 @@ pub struct RunLimits {
     pub max_total_tokens: Option<u64>,
     /// Wall time.
     pub max_duration: Option<Duration>,
+    /// Money, in millionths of the unit of the currency of the prices.
+    pub max_cost: Option<u64>,
+}
+
+/// What becomes of a conversation that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TruncationSection {
+    /// What happens to the oldest part.
+    pub strategy: TruncationStrategy,
+    /// Turns that a model is given at most.
+    pub last_turns: Option<u32>,
+    /// Tokens that a model is given at most.
+    pub max_tokens: Option<u64>,
+}
+
+/// What happens to the oldest part of a conversation that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TruncationStrategy {
+    /// Nothing is left out: the run fails.
+    Disabled,
+    /// It is left out.
+    Auto,
 }
 
 /// What is logged, and how.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection};
+use super::section::{Dialect, LogFormat, Origins, StoreSection, TruncationStrategy};
 
 /// The keys, in the order in which they are shown.
 pub const KEYS: &[&dyn Entry] = &[
@@ -28,12 +28,22 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_CONNECT_TIMEOUT,
     &MODEL_FIRST_BYTE_TIMEOUT,
     &MODEL_IDLE_TIMEOUT,
+    &MODEL_CONTEXT_TOKENS,
+    &MODEL_MAX_OUTPUT_TOKENS,
+    &MODEL_INPUT_PRICE,
+    &MODEL_CACHED_INPUT_PRICE,
+    &MODEL_OUTPUT_PRICE,
+    &MODEL_CURRENCY,
     &ASSISTANT_INSTRUCTIONS,
     &RUN_MAX_TURNS,
     &RUN_MAX_TOOL_CALLS,
     &RUN_MAX_OUTPUT_TOKENS,
     &RUN_MAX_TOTAL_TOKENS,
     &RUN_MAX_DURATION,
+    &RUN_MAX_COST,
+    &RUN_TRUNCATION,
+    &RUN_LAST_TURNS,
+    &RUN_MAX_CONTEXT_TOKENS,
     &RUN_EXECUTION_LIMIT,
     &RUN_WAITING_LIMIT,
     &RUN_LEASE,
@@ -275,6 +285,78 @@ pub static MODEL_IDLE_TIMEOUT: Key<Duration> = Key {
     form: form::DURATION,
 };
 
+/// How much the model takes.
+pub static MODEL_CONTEXT_TOKENS: Key<u64> = Key {
+    about: About {
+        name: "model.context_tokens",
+        env: "ASSISTD_MODEL_CONTEXT_TOKENS",
+        flag: None,
+        default: Fallback::Unset("not known: the provider decides"),
+        help: "Tokens that the default model takes at most, read and written together. A conversation that is longer is not sent: see `run.truncation`",
+    },
+    form: form::AMOUNT,
+};
+
+/// How much the model writes.
+pub static MODEL_MAX_OUTPUT_TOKENS: Key<u64> = Key {
+    about: About {
+        name: "model.max_output_tokens",
+        env: "ASSISTD_MODEL_MAX_OUTPUT_TOKENS",
+        flag: None,
+        default: Fallback::Unset("not known"),
+        help: "Tokens that the default model writes at most in one answer. So much room is left for it when a conversation is shortened",
+    },
+    form: form::AMOUNT,
+};
+
+/// What reading costs.
+pub static MODEL_INPUT_PRICE: Key<u64> = Key {
+    about: About {
+        name: "model.input_price",
+        env: "ASSISTD_MODEL_INPUT_PRICE",
+        flag: None,
+        default: Fallback::Unset("none: costs are not counted"),
+        help: "What a million tokens cost that the default model reads",
+    },
+    form: form::MONEY,
+};
+
+/// What reading costs that is cached.
+pub static MODEL_CACHED_INPUT_PRICE: Key<u64> = Key {
+    about: About {
+        name: "model.cached_input_price",
+        env: "ASSISTD_MODEL_CACHED_INPUT_PRICE",
+        flag: None,
+        default: Fallback::Unset("`model.input_price`"),
+        help: "What a million tokens cost that it reads and that the provider had cached",
+    },
+    form: form::MONEY,
+};
+
+/// What writing costs.
+pub static MODEL_OUTPUT_PRICE: Key<u64> = Key {
+    about: About {
+        name: "model.output_price",
+        env: "ASSISTD_MODEL_OUTPUT_PRICE",
+        flag: None,
+        default: Fallback::Unset("none: costs are not counted"),
+        help: "What a million tokens cost that it writes, reasoning included",
+    },
+    form: form::MONEY,
+};
+
+/// The currency of the prices.
+pub static MODEL_CURRENCY: Key<String> = Key {
+    about: About {
+        name: "model.currency",
+        env: "ASSISTD_MODEL_CURRENCY",
+        flag: None,
+        default: Fallback::Value("USD"),
+        help: "The currency of the prices, by its code in ISO 4217",
+    },
+    form: form::CURRENCY,
+};
+
 /// The default assistant's instructions.
 pub static ASSISTANT_INSTRUCTIONS: Key<String> = Key {
     about: About {
@@ -347,6 +429,54 @@ pub static RUN_MAX_DURATION: Key<Duration> = Key {
         help: "How long a run may take before it ends as incomplete, with the answer there is",
     },
     form: form::DURATION,
+};
+
+/// What a run may cost.
+pub static RUN_MAX_COST: Key<u64> = Key {
+    about: About {
+        name: "run.max_cost",
+        env: "ASSISTD_RUN_MAX_COST",
+        flag: None,
+        default: Fallback::Unset("no limit"),
+        help: "What one run may cost, in `model.currency`. It holds only for models that have prices",
+    },
+    form: form::MONEY,
+};
+
+/// What becomes of long conversations.
+pub static RUN_TRUNCATION: Key<TruncationStrategy> = Key {
+    about: About {
+        name: "run.truncation",
+        env: "ASSISTD_RUN_TRUNCATION",
+        flag: None,
+        default: Fallback::Value("disabled"),
+        help: "What happens to the oldest part of a conversation that is longer than the model takes: `disabled` fails the run, `auto` leaves it out",
+    },
+    form: form::TRUNCATION,
+};
+
+/// How many turns a model is given.
+pub static RUN_LAST_TURNS: Key<u32> = Key {
+    about: About {
+        name: "run.last_turns",
+        env: "ASSISTD_RUN_LAST_TURNS",
+        flag: None,
+        default: Fallback::Unset("all"),
+        help: "How many turns of a conversation the model is given at most, the newest. Not with `run.truncation` `disabled`",
+    },
+    form: form::COUNT,
+};
+
+/// How many tokens a model is given.
+pub static RUN_MAX_CONTEXT_TOKENS: Key<u64> = Key {
+    about: About {
+        name: "run.max_context_tokens",
+        env: "ASSISTD_RUN_MAX_CONTEXT_TOKENS",
+        flag: None,
+        default: Fallback::Unset("what the model takes"),
+        help: "How many tokens the model is given at most, as the service estimates them",
+    },
+    form: form::AMOUNT,
 };
 
 /// The wall time after which a run expires.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::Rule;
 use super::id::AssistantId;
 use super::record::LimitsPatch;
+use super::truncation::Truncation;
 
 /// An assistant, as it is stored and shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Profile {
     pub policies: Vec<Rule>,
     /// Bounds of runs that do not set their own.
     pub limits: LimitsPatch,
+    /// What becomes of conversations that are too long; none for what the operator says.
+    pub truncation: Option<Truncation>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }

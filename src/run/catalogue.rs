@@ -1,7 +1,7 @@
 //! The tools that a run may use, and the check of their arguments.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub struct Catalogue {
     by_name: HashMap<String, usize>,
     /// Policies that are stricter than the tools' own.
     stricter: HashMap<String, Policy>,
+    /// See [`Catalogue::size_bytes`], once somebody has asked.
+    size_bytes: OnceLock<u64>,
 }
 
 /// A tool as a server describes it.
@@ -185,6 +187,22 @@ impl Catalogue {
     /// The tools, in the order of the configuration.
     pub fn tools(&self) -> &[Arc<Tool>] {
         &self.tools
+    }
+
+    /// How many bytes of text a model is given of the tools, about.
+    pub fn size_bytes(&self) -> u64 {
+        *self.size_bytes.get_or_init(|| {
+            let size = |tool: &Arc<Tool>| {
+                let ToolDescription {
+                    name,
+                    description,
+                    input_schema,
+                    ..
+                } = tool.description();
+                (name.len() + description.len() + input_schema.to_string().len()) as u64
+            };
+            self.tools.iter().map(size).sum()
+        })
     }
 
     /// The tool of that name.

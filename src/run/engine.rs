@@ -28,16 +28,19 @@ use super::action::Submission;
 use super::assistant::{AssistantRecord, Profile};
 use super::catalogue::{ClientTool, Policy, Selection};
 use super::clock;
+use super::context::Bounds;
 use super::error::{Error, Reason};
 use super::event::Event;
 use super::id::{MessageId, Mint, RunId, ThreadId};
 use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
+use super::money::Prices;
 use super::page::{Order, Page};
-use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Toolbox};
+use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Tokenizer, Toolbox};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms, not_pending};
 use super::step::{Step, Work};
+use super::truncation::Truncation;
 
 pub use self::watch::Watch;
 
@@ -74,6 +77,8 @@ struct Shared {
 pub struct Ports {
     /// The model.
     pub model: Arc<dyn Model>,
+    /// What estimates how long a conversation is.
+    pub tokenizer: Arc<dyn Tokenizer>,
     /// The tools.
     pub toolbox: Arc<dyn Toolbox>,
     /// The store.
@@ -93,6 +98,10 @@ pub struct Settings {
     pub instructions: String,
     /// The bounds of a run that gives none.
     pub limits: Limits,
+    /// What becomes of a conversation that is too long, where neither the run nor its assistant says.
+    pub truncation: Truncation,
+    /// What is known of the default model.
+    pub default_model: ModelFacts,
     /// How long a run may take, whatever its own bounds are; then it is EXPIRED.
     pub execution_limit: Duration,
     /// How long a run may wait for an answer from outside; then it is EXPIRED.
@@ -105,6 +114,17 @@ pub struct Settings {
     pub tool_output_limit: usize,
     /// How long a process that says nothing still counts as alive where several share a store.
     pub lease: Duration,
+}
+
+/// What an operator knows of a model beyond its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelFacts {
+    /// How many tokens it takes at most, read and written together; none when that is not known.
+    pub context_tokens: Option<u64>,
+    /// How many tokens it writes at most in one turn; none when that is not known.
+    pub max_output_tokens: Option<u64>,
+    /// What it costs; none when that is not known.
+    pub prices: Option<Prices>,
 }
 
 /// A run as it is asked for.
@@ -120,6 +140,8 @@ pub struct NewRun {
     pub instructions: String,
     /// Bounds that hold instead of the assistant's and the operator's.
     pub limits: LimitsPatch,
+    /// What becomes of a conversation that is too long; none for what the assistant or the operator says.
+    pub truncation: Option<Truncation>,
     /// The assistant that answers; the operator's default if there is none.
     pub assistant: Option<AssistantRecord>,
     /// Functions that the client carries out itself.
@@ -251,13 +273,14 @@ impl Engine {
     /// Dropping the future is like dropping the handle: nothing is left open.
     ///
     /// # Errors
-    /// `SHUTTING_DOWN`, and those of [`Store::open_run`].
+    /// `SHUTTING_DOWN`, `VALIDATION_FAILED` for a bound on the cost of a model without prices, and those of
+    /// [`Store::open_run`].
     pub async fn begin(&self, new: NewRun, on_disconnect: OnDisconnect) -> Result<Begun, Error> {
         if self.shared.draining.is_cancelled() {
             return Err(Error::new(Reason::ShuttingDown, "the service is going down"));
         }
         let on_busy = new.on_busy;
-        let opening = self.opening(new);
+        let opening = self.opening(new)?;
         let live = Arc::new(LiveRun::new(&opening.record, 0));
         let cancels = (on_disconnect == OnDisconnect::Cancel).then(|| live.cancel.clone().drop_guard());
         let (opened, is_open) = oneshot::channel();
@@ -459,7 +482,7 @@ impl Engine {
         }
     }
 
-    fn opening(&self, new: NewRun) -> Opening {
+    fn opening(&self, new: NewRun) -> Result<Opening, Error> {
         let settings = &self.shared.settings;
         let mut mint = Mint::System;
         let now = clock::now();
@@ -475,14 +498,24 @@ impl Engine {
             .filter(|text| !text.is_empty())
             .collect();
         let assistants = Some(profile.model).filter(|model| !model.is_empty());
-        let model = new.model.or(assistants);
+        let model = new.model.or(assistants).unwrap_or_else(|| settings.model.clone());
+        let prices = self.shared.model_facts(&model).prices;
+        if new.limits.max_cost.is_some() && prices.is_none() {
+            let description = format!("has no meaning for the model {model:?}, which has no prices");
+            return Err(Error::invalid("limits.max_cost_micros", description));
+        }
         let record = RunRecord {
             id: RunId::new(&mut mint),
             thread: new.thread.unwrap_or_else(|| ThreadId::new(&mut mint)),
             snapshot: Snapshot {
-                model: model.unwrap_or_else(|| settings.model.clone()),
+                model,
                 instructions: instructions.join("\n\n"),
                 limits: new.limits.over(profile.limits.over(settings.limits)),
+                truncation: new
+                    .truncation
+                    .or(profile.truncation)
+                    .unwrap_or(settings.truncation),
+                prices,
                 assistant,
                 catalogue_version: 0,
                 selection: Selection {
@@ -514,13 +547,13 @@ impl Engine {
             create_time: now,
             metadata: BTreeMap::new(),
         });
-        Opening {
+        Ok(Opening {
             record,
             creates_thread,
             message: message.map(Arc::new),
             events: Vec::new(),
             request: new.request,
-        }
+        })
     }
 
     /// The run that an earlier request with this id started.
@@ -601,15 +634,29 @@ impl Shared {
         }
     }
 
-    /// What a run with this selection of tools may use.
-    fn terms(&self, selection: &Selection) -> Terms {
+    /// What is known of a model.
+    fn model_facts(&self, model: &str) -> ModelFacts {
+        match model == self.settings.model {
+            true => self.settings.default_model,
+            false => ModelFacts::default(),
+        }
+    }
+
+    /// What a run with this snapshot may use.
+    fn terms(&self, snapshot: &Snapshot) -> Terms {
         let settings = &self.settings;
+        let facts = self.model_facts(&snapshot.model);
         Terms {
-            catalogue: self.ports.toolbox.catalogue().selected(selection),
+            catalogue: self.ports.toolbox.catalogue().selected(&snapshot.selection),
             parallel_calls: settings.parallel_calls,
             tool_output_limit: settings.tool_output_limit,
             execution_limit: settings.execution_limit,
             waiting_limit: settings.waiting_limit,
+            bounds: Bounds {
+                context_tokens: facts.context_tokens,
+                max_output_tokens: facts.max_output_tokens,
+                tokenizer: Arc::clone(&self.ports.tokenizer),
+            },
         }
     }
 

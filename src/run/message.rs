@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::id::{CallId, MessageId, RunId};
+use super::money::Cost;
 
 mod cut;
 
@@ -202,6 +203,9 @@ pub struct Usage {
     pub turns: u32,
     /// Tool calls that were made.
     pub tool_calls: u32,
+    /// What the tokens cost; none when there are no prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
 }
 
 impl Usage {
@@ -220,6 +224,10 @@ impl Usage {
             reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
             turns: self.turns.saturating_add(other.turns),
             tool_calls: self.tool_calls.saturating_add(other.tool_calls),
+            cost: match (self.cost, other.cost) {
+                (Some(cost), Some(newer)) => Some(cost.plus(newer)),
+                (cost, newer) => cost.or(newer),
+            },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the heart needs from outside. Adapters implement these; `app.rs` alone chooses which.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -42,6 +43,13 @@ pub trait Model: Send + Sync {
 
     /// What it is and how it is, from memory: MUST NOT wait.
     fn status(&self) -> ModelStatus;
+}
+
+/// What counts tokens. No model's own count: an estimate that is near enough to most.
+pub trait Tokenizer: fmt::Debug + Send + Sync {
+    /// How many tokens a text has: never more than it has bytes. MUST NOT wait, and MUST take no more than a time in
+    /// proportion to the text, whatever that is.
+    fn count(&self, text: &str) -> u64;
 }
 
 /// The events of one turn.

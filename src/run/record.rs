@@ -11,6 +11,8 @@ use super::catalogue::Selection;
 use super::error::{Error, Reason};
 use super::id::{AssistantId, RunId, ThreadId};
 use super::message::Usage;
+use super::money::Prices;
+use super::truncation::Truncation;
 
 /// A run, as it is stored and shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +25,7 @@ pub struct RunRecord {
     pub snapshot: Snapshot,
     /// Where it is.
     pub state: State,
-    /// Tokens used so far, over all turns.
+    /// What it has used so far, over all turns.
     pub usage: Usage,
     /// The sequence of the newest event that came with a [`Save`](super::ports::Save); 0 before the first. What
     /// came after it belongs to a turn that is not over.
@@ -71,6 +73,8 @@ pub struct ThreadRecord {
     pub create_time: SystemTime,
     /// When it was last changed, or something was last added to it.
     pub update_time: SystemTime,
+    /// What its runs have used so far, all together.
+    pub usage: Usage,
 }
 
 /// What a run was started with: later changes to the assistant or the configuration do not touch it.
@@ -90,6 +94,12 @@ pub struct Snapshot {
     /// What narrows the tools.
     #[serde(default)]
     pub selection: Selection,
+    /// What becomes of a conversation that is too long.
+    #[serde(default)]
+    pub truncation: Truncation,
+    /// What the model cost when the run began; none when that was not known.
+    #[serde(default)]
+    pub prices: Option<Prices>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }
@@ -107,6 +117,9 @@ pub struct Limits {
     pub max_total_tokens: Option<u64>,
     /// Wall time; the run ends INCOMPLETE with what there is.
     pub max_duration: Option<Duration>,
+    /// Millionths of the unit of the currency of the run's [prices](Snapshot::prices); without those, no bound.
+    #[serde(default)]
+    pub max_cost: Option<u64>,
 }
 
 impl Default for Limits {
@@ -117,6 +130,7 @@ impl Default for Limits {
             max_output_tokens: None,
             max_total_tokens: None,
             max_duration: None,
+            max_cost: None,
         }
     }
 }
@@ -135,6 +149,8 @@ pub struct LimitsPatch {
     pub max_total_tokens: Option<u64>,
     /// See [`Limits::max_duration`].
     pub max_duration: Option<Duration>,
+    /// See [`Limits::max_cost`].
+    pub max_cost: Option<u64>,
 }
 
 impl LimitsPatch {
@@ -147,6 +163,7 @@ impl LimitsPatch {
             max_output_tokens: self.max_output_tokens.or(others.max_output_tokens),
             max_total_tokens: self.max_total_tokens.or(others.max_total_tokens),
             max_duration: self.max_duration.or(others.max_duration),
+            max_cost: self.max_cost.or(others.max_cost),
         }
     }
 }
@@ -194,7 +211,7 @@ pub enum IncompleteReason {
     Deadline,
     /// The provider's content filter.
     ContentFilter,
-    /// What the caller may spend with this service.
+    /// [`Limits::max_cost`].
     Budget,
 }
 

@@ -21,6 +21,7 @@ use self::journal::{Entry, Journal};
 use self::turn::Turn;
 use super::action::{Resolution, Submission};
 use super::catalogue::{Catalogue, Tool};
+use super::context::{self, Asked, Bounds, Context};
 use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
@@ -35,11 +36,16 @@ pub use self::journal::RESERVE;
 /// Why calls of a run are not made that has no tokens left.
 const OUT_OF_TOKENS: &str = "the run's tokens are used up";
 
+/// And why of one that has no money left.
+const OUT_OF_MONEY: &str = "the run's budget is used up";
+
 /// A run, from its first model request to its end.
 #[derive(Debug)]
 pub struct Run {
     journal: Journal,
     history: Vec<Arc<Message>>,
+    /// How much of the history the model is given.
+    context: Context,
     terms: Terms,
     /// The limit that ran out: the last turn, without tools, goes on or is over.
     landing: Option<IncompleteReason>,
@@ -73,6 +79,8 @@ pub struct Terms {
     pub execution_limit: Duration,
     /// How long it may wait for an answer; then it is EXPIRED.
     pub waiting_limit: Duration,
+    /// How long a conversation may be.
+    pub bounds: Bounds,
 }
 
 /// Something that happened.
@@ -148,7 +156,7 @@ pub enum Effect {
 
 #[derive(Debug)]
 enum Phase {
-    Asking(Turn),
+    Asking(Box<Turn>),
     Calling(Calls),
     Over,
 }
@@ -250,6 +258,14 @@ fn next_events(
     events
 }
 
+/// What is used up, in words for the model and people.
+fn used_up(reason: IncompleteReason) -> &'static str {
+    match reason {
+        IncompleteReason::Budget => OUT_OF_MONEY,
+        _ => OUT_OF_TOKENS,
+    }
+}
+
 impl Run {
     /// Begins a run that is open in the store and whose [opening events](opening_events) have been shown.
     pub fn start(beginning: Beginning, mint: Mint, now: SystemTime, out: &mut Vec<Effect>) -> Run {
@@ -338,6 +354,7 @@ impl Run {
         Run {
             journal: Journal::new(beginning.record, sequence, next_place),
             history: beginning.history,
+            context: Context::default(),
             terms: beginning.terms,
             landing: None,
             phase: Phase::Over,
@@ -457,9 +474,8 @@ impl Run {
             ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
             event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
         }
-        if self.journal.is_beyond_tokens(turn.tokens()) {
-            let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
-            self.stop(outcome, Entry::default(), now, out);
+        if let Some(reason) = self.journal.limit_passed(turn.tokens()) {
+            self.stop(Outcome::Incomplete(reason), Entry::default(), now, out);
         }
     }
 
@@ -512,18 +528,37 @@ impl Run {
 
     /// Sends the conversation to the model: with tools, unless a limit has run out.
     fn ask(&mut self, now: SystemTime, out: &mut Vec<Effect>) {
-        self.journal.count(1, 0);
         let record = self.journal.record();
         let offers_tools = self.landing.is_none() && !self.terms.catalogue.tools().is_empty();
+        let max_output_tokens = self.journal.output_tokens_left();
+        let selected = self.context.select(&Asked {
+            history: &self.history,
+            kept_from: context::kept_from(&self.history, &record.id),
+            instructions: &record.snapshot.instructions,
+            tools: offers_tools.then_some(&*self.terms.catalogue),
+            max_output_tokens,
+            truncation: record.snapshot.truncation,
+            bounds: &self.terms.bounds,
+        });
+        let selected = match selected {
+            Ok(selected) => selected,
+            Err(error) => return self.end(Outcome::Failed(error), Entry::default(), now, out),
+        };
+        self.journal.count(1, 0);
+        let record = self.journal.record();
+        let mut turn = Turn::new(record, selected.used, &mut self.mint, now);
+        if record.snapshot.limits.max_cost.is_some() {
+            turn.expect_to_read(context::bytes_of(&selected.messages));
+        }
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
             model: record.snapshot.model.clone(),
             instructions: record.snapshot.instructions.clone(),
-            messages: self.history.clone(),
+            messages: selected.messages,
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
-            max_output_tokens: self.journal.output_tokens_left(),
+            max_output_tokens,
         }));
-        self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
+        self.phase = Phase::Asking(Box::new(turn));
     }
 
     /// The model has stopped: the answer is there, or calls are to be made.
@@ -556,6 +591,7 @@ impl Run {
         let Phase::Asking(turn) = &self.phase else {
             return Entry::default();
         };
+        self.context.count(&turn.usage);
         self.journal.add_usage(turn.usage, &mut bodies);
         let step = turn.step(&mut self.journal, &mut self.mint, message.as_ref(), state, now);
         Entry {
@@ -573,8 +609,8 @@ impl Run {
         let message = turn.with_calls(now);
         let bodies = vec![Body::MessageCompleted(Arc::clone(&message))];
         let mut entry = self.turn_entry(Some(Arc::clone(&message)), bodies, StepState::Completed, now);
-        if self.journal.are_tokens_used_up() {
-            return self.give_up_calls(entry, now, out);
+        if let Some(reason) = self.journal.limit_met() {
+            return self.give_up_calls(reason, entry, now, out);
         }
         self.history.push(Arc::clone(&message));
         let RunRecord {
@@ -614,12 +650,18 @@ impl Run {
         }
     }
 
-    /// The tokens are used up: what was said is kept, what was to be called is not.
-    fn give_up_calls(&mut self, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
+    /// The tokens or the money are used up: what was said is kept, what was to be called is not.
+    fn give_up_calls(
+        &mut self,
+        reason: IncompleteReason,
+        entry: Entry,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+    ) {
         let Phase::Asking(turn) = &mut self.phase else {
             return;
         };
-        let (message, mut bodies) = turn.close(false, OUT_OF_TOKENS, now);
+        let (message, mut bodies) = turn.close(false, used_up(reason), now);
         // The first body tells of the message with its calls, which is not kept.
         bodies.extend(entry.bodies.into_iter().skip(1));
         let entry = Entry {
@@ -627,7 +669,7 @@ impl Run {
             steps: entry.steps,
             bodies,
         };
-        self.end(Outcome::Incomplete(IncompleteReason::MaxTokens), entry, now, out);
+        self.end(Outcome::Incomplete(reason), entry, now, out);
     }
 
     /// Writes what the calls have brought; then makes more of them or, when all are answered, tells the model.
@@ -658,7 +700,9 @@ impl Run {
         let why = match &outcome {
             Outcome::Cancelled => "the run was cancelled",
             Outcome::Failed(_) => "the run failed",
-            Outcome::Incomplete(IncompleteReason::MaxTokens) => OUT_OF_TOKENS,
+            Outcome::Incomplete(reason @ (IncompleteReason::MaxTokens | IncompleteReason::Budget)) => {
+                used_up(*reason)
+            }
             _ => "the run ran out of time",
         };
         let state = match &outcome {

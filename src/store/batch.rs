@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use crate::run::assistant::AssistantRecord;
 use crate::run::error::Error;
 use crate::run::id::{AssistantId, RunId, ThreadId};
+use crate::run::message::Usage;
 use crate::run::ports::{Append, RequestKey};
 use crate::run::record::{RunRecord, State, ThreadRecord};
 
@@ -293,6 +294,8 @@ pub(super) struct Thread {
     pub(super) active: Option<RunId>,
     /// Runs that wait to be started, the first first.
     pub(super) queue: Vec<RunId>,
+    /// What those of its runs that are over have used.
+    pub(super) usage: Usage,
 }
 
 /// A request that was seen.
@@ -311,6 +314,8 @@ pub(super) struct Changes {
     pub(super) updates: HashMap<RunId, RunUpdate>,
     pub(super) threads: Vec<NewThread>,
     pub(super) thread_updates: Vec<(i64, Arc<UpdateThread>)>,
+    /// By the number of the thread, what those of its runs that are over have used now.
+    pub(super) usages: HashMap<i64, Usage>,
     /// In the order in which they came.
     pub(super) runs: Vec<NewRun>,
     pub(super) messages: Vec<NewMessage>,
@@ -374,6 +379,7 @@ impl Changes {
         self.updates.is_empty()
             && self.threads.is_empty()
             && self.thread_updates.is_empty()
+            && self.usages.is_empty()
             && self.runs.is_empty()
             && self.messages.is_empty()
             && self.steps.is_empty()

@@ -8,7 +8,7 @@ use sqlx::{ColumnIndex, Database, Decode, Row, Type};
 use crate::run::assistant::AssistantRecord;
 use crate::run::error::Error;
 use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
-use crate::run::message::Message;
+use crate::run::message::{Message, Usage};
 use crate::run::ports::{Letter, Pending};
 use crate::run::record::{RunRecord, State, ThreadRecord};
 use crate::run::step::Step;
@@ -101,6 +101,7 @@ pub(super) fn thread(row: &impl Columns) -> Result<ThreadRecord, Error> {
             active_run: active_run.map(RunId::parse).transpose()?,
             create_time: time(row.number("create_time")?)?,
             update_time: time(row.number("update_time")?)?,
+            usage: usage(Some(row.text("usage")?))?.plus(usage(row.optional_text("active_usage")?)?),
         })
     };
     read().map_err(|odd| unreadable("thread", row, &odd))
@@ -162,6 +163,7 @@ pub(super) fn thread_fact(row: &impl Columns) -> Result<(ThreadId, Thread), Erro
             last_position: row.optional_number("last_position")?.unwrap_or(NOWHERE),
             active: active.map(RunId::parse).transpose()?,
             queue: queue.map(RunId::parse).collect::<Result<_, _>>()?,
+            usage: usage(row.optional_text("usage")?)?,
         };
         Ok((ThreadId::parse(row.text("id")?)?, thread))
     };
@@ -284,6 +286,11 @@ pub(super) fn column<'r, R: Columns, T>(
     read: impl Fn(&'r R, &str) -> Result<T, Odd>,
 ) -> Result<T, Error> {
     read(row, name).map_err(|odd| unreadable("row", row, &odd))
+}
+
+/// What was used; nothing where nothing is said.
+fn usage(json: Option<&str>) -> Result<Usage, Odd> {
+    Ok(json.map(serde_json::from_str).transpose()?.unwrap_or_default())
 }
 
 fn state(row: &impl Columns) -> Result<State, Odd> {

@@ -102,7 +102,8 @@ macro_rules! thread_columns {
          SELECT (SELECT create_time FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1) UNION ALL \
          SELECT (SELECT max(create_time) FROM runs WHERE thread = t.number)) AS times) AS update_time, \
          coalesce((SELECT id FROM runs WHERE thread = t.number AND active), \
-         (SELECT id FROM runs WHERE thread = t.number AND queued IS NOT NULL ORDER BY number LIMIT 1)) AS active_run, \
+         (SELECT id FROM runs WHERE thread = t.number AND queued IS NOT NULL ORDER BY number LIMIT 1)) AS active_run, t.usage, \
+         (SELECT usage FROM runs WHERE thread = t.number AND active) AS active_usage, \
          t.create_time AS cursor_0, t.number AS cursor_1 FROM threads t"
     };
 }

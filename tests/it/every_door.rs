@@ -35,3 +35,4 @@ mod conversations;
 mod refusals;
 mod resources;
 mod runs;
+mod spending;

@@ -11,6 +11,7 @@ use assistd::run::error::{Error, Reason};
 use assistd::run::event::{Body, Event, Progress};
 use assistd::run::id::{ActionId, AssistantId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
+use assistd::run::money::{Cost, Prices};
 use assistd::run::page::{Order, Page};
 use assistd::run::ports::{
     Append, NewThread, Opened, Opening, RequestKey, Save, Start, Started, Store, ThreadChange,
@@ -19,6 +20,7 @@ use assistd::run::record::{
     IncompleteReason, Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State, ThreadRecord,
 };
 use assistd::run::step::{Step, StepState, Work};
+use assistd::run::truncation::{Strategy, Truncation};
 use tokio::task::JoinSet;
 
 pub mod place;
@@ -66,6 +68,7 @@ contract! {
     a_thread_that_is_not_there_cannot_be_continued,
     a_busy_thread_names_the_run_that_holds_it,
     every_terminal_state_frees_the_thread_and_reads_back,
+    a_thread_has_used_what_its_runs_have,
     a_run_reads_back_as_it_was_written,
     a_request_id_gives_back_its_run_for_a_day,
     a_request_id_with_another_digest_is_refused,
@@ -276,6 +279,7 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
         limits: Limits {
             max_output_tokens: Some(u64::MAX),
             max_duration: Some(Duration::from_millis(1_500)),
+            max_cost: Some(u64::MAX),
             ..Limits::default()
         },
         assistant: Some(AssistantId::new(&mut Mint::System)),
@@ -288,6 +292,17 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             }],
             client_tools: Vec::new(),
         },
+        truncation: Truncation {
+            strategy: Strategy::Auto,
+            last_turns: Some(3),
+            max_tokens: Some(u64::MAX),
+        },
+        prices: Some(Prices {
+            currency: "EUR".parse().unwrap(),
+            input: 1,
+            cached_input: 2,
+            output: u64::MAX,
+        }),
         metadata: [("key".to_owned(), "välue".to_owned())].into(),
     };
     opening.record.state = State::Queued;
@@ -302,12 +317,92 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             reasoning_tokens: 4,
             turns: 5,
             tool_calls: 6,
+            cost: Some(cost("EUR", 7)),
         },
         last_sequence: 99,
         ..opening.record
     };
     store.save(&save(&record, &[])).await.unwrap();
     assert_eq!(store.run(&record.id).await.unwrap(), record);
+}
+
+fn cost(currency: &str, micros: u64) -> Cost {
+    Cost {
+        currency: currency.parse().unwrap(),
+        micros,
+    }
+}
+
+fn used(tokens: u64, cost: Option<Cost>) -> Usage {
+    Usage {
+        input_tokens: tokens,
+        output_tokens: tokens * 2,
+        turns: 1,
+        cost,
+        ..Usage::default()
+    }
+}
+
+async fn a_thread_has_used_what_its_runs_have(store: Arc<dyn Store>) {
+    let thread = thread();
+    let mut expected = Usage::default();
+    let usages = [
+        used(10, None),
+        used(1, Some(cost("USD", 5))),
+        used(2, Some(cost("USD", 7))),
+        used(3, Some(cost("EUR", 11))),
+    ];
+    for (index, usage) in usages.into_iter().enumerate() {
+        let opening = opening(&thread, index == 0);
+        started(&store, &opening).await;
+        let running = RunRecord {
+            usage: used(1, usage.cost),
+            ..opening.record.clone()
+        };
+        store.save(&save(&running, &[])).await.unwrap();
+        let so_far = expected.plus(running.usage);
+        assert_eq!(
+            store.thread(&thread).await.unwrap().usage,
+            so_far,
+            "while it runs"
+        );
+        let over = ended(&RunRecord { usage, ..running }, Outcome::Completed);
+        expected = expected.plus(usage);
+        // Once more, by somebody who did not hear of it.
+        for _ in 0..2 {
+            store.save(&save(&over, &[])).await.unwrap();
+            assert_eq!(store.thread(&thread).await.unwrap().usage, expected);
+        }
+    }
+    assert_eq!(expected.input_tokens, 16);
+    assert_eq!(expected.cost, Some(cost("EUR", 11)), "the currency has changed");
+    let listed = store.threads(page(10, Order::NewestFirst)).await.unwrap();
+    let listed = listed.items.iter().find(|listed| listed.id == thread).unwrap();
+    assert_eq!(listed.usage, expected);
+    // Of several in one batch, each counts.
+    let threads: Vec<_> = (0..8).map(|_| self::thread()).collect();
+    let mut tasks = JoinSet::new();
+    for thread in threads.clone() {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            for turn in 0..3 {
+                let opening = opening(&thread, turn == 0);
+                started(&store, &opening).await;
+                let record = RunRecord {
+                    usage: used(1, None),
+                    ..opening.record
+                };
+                store
+                    .save(&save(&ended(&record, Outcome::Cancelled), &[]))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    finish(tasks).await;
+    for thread in threads {
+        assert_eq!(store.thread(&thread).await.unwrap().usage.turns, 3);
+    }
 }
 
 fn requested(id: &str, digest: u8, create_time: SystemTime) -> Opening {
@@ -543,6 +638,7 @@ fn thread_record(title: &str) -> ThreadRecord {
         active_run: None,
         create_time: time(0),
         update_time: time(0),
+        usage: Usage::default(),
     }
 }
 

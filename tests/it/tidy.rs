@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 11] = [
             "hyper_util",
         ],
     ),
-    ("model", &["run"], &["async_openai"]),
+    ("model", &["run"], &["async_openai", "bpe_openai"]),
     ("mcp", &["run"], &["rmcp", "process_wrap"]),
     ("store", &["run"], &["sqlx"]),
     ("archive", &["run"], &["serde_path_to_error"]),

@@ -8,7 +8,7 @@ use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
     ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelTimeouts,
-    Origins, RunLimits, RunSection, StoreSection,
+    Origins, RunLimits, RunSection, StoreSection, TruncationSection, TruncationStrategy,
 };
 use assistd::simulator::{Script, Simulator};
 use serde_json::{Value, json};
@@ -121,6 +121,9 @@ fn config(base_url: &str) -> Config {
                 first_byte: PATIENCE,
                 idle: PATIENCE,
             },
+            context_tokens: None,
+            max_output_tokens: None,
+            prices: None,
             no_simulator: false,
         },
         mcp: mcp(&servers),
@@ -132,6 +135,12 @@ fn config(base_url: &str) -> Config {
                 max_output_tokens: None,
                 max_total_tokens: None,
                 max_duration: None,
+                max_cost: None,
+            },
+            truncation: TruncationSection {
+                strategy: TruncationStrategy::Disabled,
+                last_turns: None,
+                max_tokens: None,
             },
             execution_limit: PATIENCE,
             waiting_limit: PATIENCE,

@@ -1,6 +1,6 @@
 //! Runs, their limits and what they use.
 
-use super::{action, count, duration, name, positive_duration, timestamp, tool};
+use super::{action, count, duration, name, positive_duration, timestamp, tool, truncation};
 use crate::api::{pb, status};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::message::Usage;
@@ -35,6 +35,7 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         expire_time: record.expire_time.map(timestamp),
         // Every change of the run but its deltas comes with an event of its own.
         etag: name::etag(record.last_sequence),
+        truncation: Some(truncation::to_pb(&snapshot.truncation)),
     }
 }
 
@@ -78,6 +79,10 @@ pub fn usage(usage: Usage) -> pb::Usage {
         total_tokens: count(usage.total_tokens()),
         turns: i32::try_from(usage.turns).unwrap_or(i32::MAX),
         tool_calls: i32::try_from(usage.tool_calls).unwrap_or(i32::MAX),
+        cost: usage.cost.map(|cost| pb::Cost {
+            currency_code: cost.currency.code().to_owned(),
+            micros: count(cost.micros),
+        }),
     }
 }
 
@@ -129,6 +134,7 @@ pub fn limits_from_pb(field: &str, limits: Option<&pb::RunLimits>) -> Result<Lim
         )),
         max_output_tokens: at_least("max_output_tokens", 1, limits.max_output_tokens),
         max_total_tokens: at_least("max_total_tokens", 1, limits.max_total_tokens),
+        max_cost: at_least("max_cost_micros", 1, limits.max_cost_micros),
         max_duration: None,
     };
     let max_duration = limits
@@ -156,6 +162,7 @@ pub fn limits_patch_to_pb(limits: &LimitsPatch) -> pb::RunLimits {
         max_output_tokens: limits.max_output_tokens.map(super::count),
         max_total_tokens: limits.max_total_tokens.map(super::count),
         max_duration: limits.max_duration.map(duration),
+        max_cost_micros: limits.max_cost.map(super::count),
     }
 }
 
@@ -167,6 +174,7 @@ pub fn limits_to_pb(limits: &Limits) -> pb::RunLimits {
         max_output_tokens: limits.max_output_tokens,
         max_total_tokens: limits.max_total_tokens,
         max_duration: limits.max_duration,
+        max_cost: limits.max_cost,
     })
 }
 

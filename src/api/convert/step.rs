@@ -19,6 +19,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             model,
             message,
             usage: used,
+            context,
         } => Details::ModelTurn(pb::ModelTurnStep {
             turn,
             model: model.clone(),
@@ -27,6 +28,8 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
                 .map(|message| name::message(thread, message))
                 .unwrap_or_default(),
             usage: (*used != Usage::default()).then(|| usage(*used)),
+            context_messages: i32::try_from(context.messages).unwrap_or(i32::MAX),
+            omitted_messages: i32::try_from(context.omitted).unwrap_or(i32::MAX),
         }),
         Work::ToolCall {
             call,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::run::usage;
 use super::{name, timestamp};
 use crate::api::pb;
 use crate::run::error::{Error, Violation};
@@ -29,6 +30,7 @@ pub fn to_pb(record: &ThreadRecord) -> pb::Thread {
         create_time: Some(timestamp(record.create_time)),
         update_time: Some(timestamp(record.update_time)),
         etag: name::etag(record.version),
+        usage: Some(usage(record.usage)),
     }
 }
 

@@ -68,6 +68,7 @@ impl Handlers {
         convert::thread::check_labels("metadata", &request.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::Cancel)?;
         let limits = convert::run::limits_from_pb("limits", request.limits.as_ref())?;
+        let truncation = convert::truncation::from_pb("truncation", request.truncation.as_ref())?;
         let thread = present(request.thread)
             .map(|thread| name::parse_thread("thread", &thread))
             .transpose()?;
@@ -86,6 +87,7 @@ impl Handlers {
             model,
             instructions: request.instructions,
             limits,
+            truncation,
             assistant,
             client_tools,
             on_busy,

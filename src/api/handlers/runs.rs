@@ -28,12 +28,14 @@ impl Handlers {
         convert::thread::check_labels("run.metadata", &run.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::GoOn)?;
         let limits = convert::run::limits_from_pb("run.limits", run.limits.as_ref())?;
+        let truncation = convert::truncation::from_pb("run.truncation", run.truncation.as_ref())?;
         let new = NewRun {
             thread: Some(thread.clone()),
             content: Vec::new(),
             model: model("run.model", run.model)?,
             instructions: run.instructions,
             limits,
+            truncation,
             assistant,
             client_tools,
             on_busy,

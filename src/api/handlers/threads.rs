@@ -8,6 +8,7 @@ use crate::api::pb;
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::id::{Mint, ThreadId};
+use crate::run::message::Usage;
 use crate::run::page::Order;
 use crate::run::ports::{NewThread, ThreadChange};
 use crate::run::record::ThreadRecord;
@@ -37,6 +38,7 @@ impl Handlers {
             active_run: None,
             create_time: now,
             update_time: now,
+            usage: Usage::default(),
         };
         let new = NewThread {
             record,

@@ -10,6 +10,7 @@ use crate::archive::note::Notes;
 use crate::run::id::{CallId, MessageId, StepId};
 use crate::run::message::{Content, ToolCall, ToolOutput};
 use crate::run::step::{self, StepState, Work};
+use crate::run::truncation::ContextUse;
 
 use super::label::{optional_time, time};
 use super::run::usage;
@@ -47,6 +48,7 @@ pub(super) fn steps(
                 model: model.to_owned(),
                 message: message.transpose()?,
                 usage: usage(step.usage),
+                context: ContextUse::default(),
             });
         }
         "tool_calls" => {

@@ -8,6 +8,7 @@ use crate::archive::fault::{Fault, of_id};
 use crate::archive::note::Notes;
 use crate::archive::reader::settle;
 use crate::run::id::ThreadId;
+use crate::run::message::Usage;
 use crate::run::ports::{WholeRun, WholeThread};
 use crate::run::record::ThreadRecord;
 
@@ -163,6 +164,7 @@ fn record(
         active_run: None,
         create_time,
         update_time: create_time,
+        usage: Usage::default(),
     })
 }
 

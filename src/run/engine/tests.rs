@@ -21,8 +21,9 @@ use crate::run::event::{Body, Progress};
 use crate::run::id::ActionId;
 use crate::run::message::Content;
 use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
-use crate::run::rules;
+use crate::run::rules::{self, Quarters};
 use crate::run::state::RESERVE;
+use crate::run::truncation::Truncation;
 
 /// What the model does in one turn.
 enum Turn {
@@ -174,6 +175,7 @@ fn engine_on(archive: &Arc<Archive>, turns: impl IntoIterator<Item = Turn>) -> (
     });
     let ports = Ports {
         model: world.clone(),
+        tokenizer: Arc::new(Quarters),
         toolbox: world.clone(),
         store: world.archive.clone(),
         ownership: world.archive.clone(),
@@ -187,6 +189,8 @@ fn settings() -> Settings {
         model: "m".into(),
         instructions: String::new(),
         limits: Limits::default(),
+        truncation: Truncation::default(),
+        default_model: ModelFacts::default(),
         execution_limit: Duration::from_secs(600),
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::run::assistant::AssistantRecord;
 use crate::run::id::MessageId;
-use crate::run::message::Message;
+use crate::run::message::{Message, Usage};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
@@ -26,6 +26,14 @@ pub struct WholeThread {
     pub messages: Vec<Arc<Message>>,
     /// Its runs, in the order in which they were asked for. All of them are over.
     pub runs: Vec<WholeRun>,
+}
+
+impl WholeThread {
+    /// What its runs have used, all together.
+    pub fn used(&self) -> Usage {
+        let usages = self.runs.iter().map(|run| run.record.usage);
+        usages.fold(Usage::default(), Usage::plus)
+    }
 }
 
 /// A run with everything of it but its events.

@@ -8,7 +8,7 @@ use crate::run::action::Action;
 use crate::run::event::{Body, Event};
 use crate::run::message::{Message, Usage};
 use crate::run::ports::Save;
-use crate::run::record::{Outcome, RunRecord, State};
+use crate::run::record::{IncompleteReason, Outcome, RunRecord, State};
 use crate::run::step::Step;
 
 /// How many sequences are reserved beyond the newest that is written. More than that many events are not shown
@@ -116,14 +116,18 @@ impl Journal {
         }
     }
 
-    /// Whether the run is beyond its tokens, with these of the turn that goes on.
-    pub(super) fn is_beyond_tokens(&self, turn: Usage) -> bool {
-        self.tokens(turn).any(|(used, limit)| used > limit)
+    /// The limit on tokens or money that the run is beyond, with these of the turn that goes on.
+    pub(super) fn limit_passed(&self, turn: Usage) -> Option<IncompleteReason> {
+        self.spending(turn)
+            .find(|(_, used, limit)| used > limit)
+            .map(|(reason, ..)| reason)
     }
 
-    /// Whether no tokens are left for another turn.
-    pub(super) fn are_tokens_used_up(&self) -> bool {
-        self.tokens(Usage::default()).any(|(used, limit)| used >= limit)
+    /// The limit on tokens or money that leaves nothing for another turn.
+    pub(super) fn limit_met(&self) -> Option<IncompleteReason> {
+        self.spending(Usage::default())
+            .find(|(_, used, limit)| used >= limit)
+            .map(|(reason, ..)| reason)
     }
 
     /// The tokens that the run may still write; none for no limit.
@@ -132,13 +136,16 @@ impl Journal {
         Some(limit.saturating_sub(self.record.usage.output_tokens))
     }
 
-    /// What the run has used together with this turn, with each limit that there is.
-    fn tokens(&self, turn: Usage) -> impl Iterator<Item = (u64, u64)> {
+    /// What the run has used together with this turn, with each limit that there is, and what it is to meet it.
+    fn spending(&self, turn: Usage) -> impl Iterator<Item = (IncompleteReason, u64, u64)> {
         let used = self.record.usage.plus(turn);
         let limits = self.record.snapshot.limits;
-        let total = limits.max_total_tokens.map(|limit| (used.total_tokens(), limit));
-        let output = limits.max_output_tokens.map(|limit| (used.output_tokens, limit));
-        total.into_iter().chain(output)
+        let of_tokens = |used: u64| move |limit: u64| (IncompleteReason::MaxTokens, used, limit);
+        let total = limits.max_total_tokens.map(of_tokens(used.total_tokens()));
+        let output = limits.max_output_tokens.map(of_tokens(used.output_tokens));
+        let cost = limits.max_cost.zip(used.cost);
+        let cost = cost.map(|(limit, used)| (IncompleteReason::Budget, used.micros, limit));
+        total.into_iter().chain(output).chain(cost)
     }
 
     /// Writes, then shows: nobody hears of what is not durable.

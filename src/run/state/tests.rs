@@ -13,6 +13,7 @@ use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDesc
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Part, Usage};
+use crate::run::money::Prices;
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
 use crate::run::step::Work;
@@ -47,6 +48,7 @@ impl Stage {
             thread: ThreadId::new(&mut mint),
             snapshot: Snapshot {
                 limits,
+                prices: limits.max_cost.map(|_| prices()),
                 ..Snapshot::default()
             },
             state: State::Running,
@@ -232,6 +234,21 @@ fn terms() -> Terms {
         tool_output_limit: 64,
         execution_limit: Duration::from_secs(600),
         waiting_limit: Duration::from_secs(86_400),
+        bounds: Bounds {
+            context_tokens: None,
+            max_output_tokens: None,
+            tokenizer: Arc::new(rules::Quarters),
+        },
+    }
+}
+
+/// A million tokens cost a unit, read or written: a token is a micro-unit.
+fn prices() -> Prices {
+    Prices {
+        currency: "USD".parse().unwrap(),
+        input: 1_000_000,
+        cached_input: 1_000_000,
+        output: 1_000_000,
     }
 }
 

@@ -8,8 +8,11 @@ use super::journal::Journal;
 use crate::run::event::Body;
 use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
+use crate::run::money::Prices;
 use crate::run::ports::ModelEvent;
+use crate::run::record::RunRecord;
 use crate::run::step::{Step, StepState, Work};
+use crate::run::truncation::ContextUse;
 
 /// How many bytes of text, reasoning or arguments count as one token until the provider has counted them. More than
 /// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
@@ -27,20 +30,27 @@ pub(super) struct Turn {
     pub(super) usage: Usage,
     /// Bytes written since that report.
     unreported: u64,
+    /// Tokens read, as long as the provider has not counted them.
+    expected_input: u64,
+    prices: Option<Prices>,
+    context: ContextUse,
     started: SystemTime,
 }
 
 impl Turn {
-    pub(super) fn new(run: RunId, mint: &mut Mint, now: SystemTime) -> Self {
+    pub(super) fn new(record: &RunRecord, context: ContextUse, mint: &mut Mint, now: SystemTime) -> Self {
         let message = MessageId::new(mint);
         Self {
-            run,
+            run: record.id.clone(),
             message,
             is_announced: false,
             content: Vec::new(),
             calls: Vec::new(),
             usage: Usage::default(),
             unreported: 0,
+            expected_input: 0,
+            prices: record.snapshot.prices,
+            context,
             started: now,
         }
     }
@@ -62,6 +72,7 @@ impl Turn {
                 model: record.snapshot.model.clone(),
                 message: message.map(|message| message.id.clone()),
                 usage: self.usage,
+                context: self.context,
             },
             place: journal.place(),
             state,
@@ -77,17 +88,43 @@ impl Turn {
 
     /// Takes the provider's count, which stands in place of every estimate and earlier count.
     pub(super) fn report(&mut self, usage: Usage) {
-        self.usage = usage;
+        self.usage = self.priced(usage);
         self.unreported = 0;
+        self.expected_input = 0;
     }
 
     /// The tokens of the turn so far: those that the provider has reported, and an estimate of what was written
     /// since, because most providers report only at the end.
     pub(super) fn tokens(&self) -> Usage {
-        self.usage.plus(Usage {
+        let written = Usage {
             output_tokens: self.unreported / BYTES_OF_A_TOKEN,
             ..Usage::default()
-        })
+        };
+        let so_far = self.usage.plus(written);
+        match self.prices {
+            None => so_far,
+            // Only money is counted before the provider has: what is read is most of what a turn costs.
+            Some(prices) => Usage {
+                cost: Some(prices.cost(&Usage {
+                    input_tokens: so_far.input_tokens + self.expected_input,
+                    ..so_far
+                })),
+                ..so_far
+            },
+        }
+    }
+
+    /// Counts this many bytes as read until the provider has counted.
+    pub(super) fn expect_to_read(&mut self, bytes: u64) {
+        self.expected_input = bytes / BYTES_OF_A_TOKEN;
+    }
+
+    /// What these tokens of the turn cost, beside them.
+    fn priced(&self, usage: Usage) -> Usage {
+        Usage {
+            cost: self.prices.map(|prices| prices.cost(&usage)),
+            ..usage
+        }
     }
 
     /// Adds a piece of the message and tells the watchers.

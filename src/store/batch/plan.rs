@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::run::error::{Error, Reason};
 use crate::run::id::{AssistantId, RunId, ThreadId};
+use crate::run::message::Usage;
 use crate::run::ports::RequestKey;
 use crate::run::record::{RunRecord, State};
 use crate::store::row::MessageRow;
@@ -91,8 +92,9 @@ impl Plan {
         if thread.last_position != opening.seen {
             return Ok(Answer::Stale);
         }
-        if record.state.outcome().is_none() {
-            thread.active = Some(record.id.clone());
+        match record.state.outcome() {
+            None => thread.active = Some(record.id.clone()),
+            Some(_) => self.sum_up(&mut thread, record),
         }
         match &opening.message {
             Some(message) => self.add(&mut thread, message),
@@ -228,6 +230,7 @@ impl Plan {
         if thread.active.as_ref() == Some(&record.id) {
             if record.state.outcome().is_some() {
                 thread.active = None;
+                self.sum_up(&mut thread, record);
             }
         } else if let Some(place) = thread.queue.iter().position(|queued| *queued == record.id) {
             if record.state.outcome().is_some() {
@@ -246,6 +249,12 @@ impl Plan {
         self.facts.threads.insert(record.thread.clone(), thread);
         self.update(record, None, last_position);
         Ok(Answer::Done)
+    }
+
+    /// Counts what a run has used that was active until now.
+    fn sum_up(&mut self, thread: &mut Thread, record: &RunRecord) {
+        thread.usage = thread.usage.plus(record.usage);
+        self.changes.usages.insert(thread.number, thread.usage);
     }
 
     /// Nobody has taken the run over, as far as it is stored at all.
@@ -368,6 +377,7 @@ impl Plan {
             last_position: NOWHERE,
             active: None,
             queue: Vec::new(),
+            usage: Usage::default(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::run::assistant::AssistantRecord;
 use crate::run::error::Error;
 use crate::run::id::MessageId;
+use crate::run::message::Usage;
 use crate::run::ports::{Restore, WholeRun, WholeThread};
 use crate::run::record::ThreadRecord;
 use crate::store::decode::{self, Columns};
@@ -33,6 +34,8 @@ pub(in crate::store) struct RestoredThread {
     pub(in crate::store) messages: Vec<MessageRow>,
     pub(in crate::store) runs: Vec<RestoredRun>,
     pub(in crate::store) steps: Vec<StepRow>,
+    /// What its runs have used.
+    pub(in crate::store) usage: Usage,
 }
 
 /// A run, and where its messages are.
@@ -137,6 +140,7 @@ impl RestoredThread {
                 .collect::<Result<_, _>>()?,
             runs: whole.runs.iter().map(run).collect::<Result<_, _>>()?,
             steps,
+            usage: whole.used(),
         })
     }
 }
@@ -167,6 +171,7 @@ impl Plan {
                     last_position: NOWHERE + row::count(restored.messages.len() as u64),
                     active: None,
                     queue: Vec::new(),
+                    usage: restored.usage,
                 };
                 self.facts.threads.insert(restored.record.id.clone(), thread);
             }

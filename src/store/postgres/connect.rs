@@ -27,11 +27,18 @@ const SCHEMA_LOCK: &str = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeo
                            SELECT pg_advisory_xact_lock(hashtextextended('assistd.schema', 0))";
 
 /// Every schema change there ever was, oldest first.
-const MIGRATIONS: &[Migration] = &[(
-    1,
-    "threads, runs, events",
-    include_str!("../../../migrations/postgres/0001_threads_runs_events.sql"),
-)];
+const MIGRATIONS: &[Migration] = &[
+    (
+        1,
+        "threads, runs, events",
+        include_str!("../../../migrations/postgres/0001_threads_runs_events.sql"),
+    ),
+    (
+        2,
+        "usage of threads",
+        include_str!("../../../migrations/postgres/0002_usage_of_threads.sql"),
+    ),
+];
 
 /// What an address may say in its query; `options[…]` besides.
 const QUERY_KEYS: [&str; 17] = [

@@ -6,6 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use crate::run::error::Error;
 use crate::run::id::RunId;
+use crate::run::message::Usage;
 use crate::run::record::RunRecord;
 use crate::store::batch::{Changes, Facts, Operation, RunUpdate, Sweep};
 use crate::store::decode::{self, Columns};
@@ -20,13 +21,13 @@ const FACTS: &str = "SELECT 'thread' AS fact, t.id, t.number, t.version, \
          (SELECT id FROM runs WHERE thread = t.number AND active) AS active, \
          (SELECT string_agg(id, ',' ORDER BY number) FROM runs WHERE thread = t.number AND queued IS NOT NULL) \
          AS queue, NULL::bytea AS digest, NULL::text AS subject, NULL::bigint AS time, \
-         NULL::text AS state, NULL::text AS detail, NULL::text AS message, NULL::bigint AS fence \
+         NULL::text AS state, NULL::text AS detail, NULL::text AS message, NULL::bigint AS fence, t.usage \
      FROM threads t WHERE t.number = ANY($1::bigint[]) \
-     UNION ALL SELECT 'request', id, NULL, NULL, NULL, NULL, NULL, digest, subject, time, NULL, NULL, NULL, NULL \
+     UNION ALL SELECT 'request', id, NULL, NULL, NULL, NULL, NULL, digest, subject, time, NULL, NULL, NULL, NULL, NULL \
      FROM requests WHERE id = ANY($2::text[]) \
      UNION ALL SELECT 'number', NULL, nextval('thread_numbers'), NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
-         NULL, NULL, NULL, NULL FROM generate_series(1, $3::bigint) \
-     UNION ALL SELECT 'run', id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, state, detail, message, fence \
+         NULL, NULL, NULL, NULL, NULL FROM generate_series(1, $3::bigint) \
+     UNION ALL SELECT 'run', id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, state, detail, message, fence, NULL \
      FROM runs WHERE id = ANY($4::text[])";
 
 const ASSISTANTS: &str =
@@ -115,10 +116,12 @@ const CHANGES: &str = concat!(
     ", first_position, last_position) WHERE runs.id = u.id), \
      reserved AS (UPDATE runs SET reserved_sequence = greatest(runs.reserved_sequence, u.sequence) \
      FROM unnest($17::text[], $18::bigint[]) AS u (id, sequence) WHERE runs.id = u.id), \
-     new_threads AS (INSERT INTO threads (number, id, title, metadata, create_time, update_time) \
-     SELECT number, id, title, metadata, time, time \
-     FROM unnest($19::bigint[], $20::text[], $21::text[], $22::text[], $23::bigint[]) \
-         AS u (number, id, title, metadata, time)), \
+     new_threads AS (INSERT INTO threads (number, id, title, metadata, create_time, update_time, usage) \
+     SELECT number, id, title, metadata, time, time, usage \
+     FROM unnest($19::bigint[], $20::text[], $21::text[], $22::text[], $23::bigint[], $65::text[]) \
+         AS u (number, id, title, metadata, time, usage)), \
+     usages AS (UPDATE threads SET usage = u.usage FROM unnest($66::bigint[], $67::text[]) AS u (number, usage) \
+     WHERE threads.number = u.number), \
      new_runs AS (INSERT INTO runs (",
     progress_columns!(),
     ", thread, snapshot, create_time, first_position, last_position, queued, has_events, owner, fence) SELECT ",
@@ -290,6 +293,8 @@ fn sheet(changes: &Changes, owner: &str) -> Sheet {
     let steps = last_of_each(&changes.steps, |step| (&step.run, step.place));
     let requests = last_of_each(&changes.requests, |request| &request.key.id);
 
+    let usages: Vec<_> = changes.usages.iter().collect();
+
     let mut sheet = Sheet::default();
     progress(
         &mut sheet,
@@ -344,7 +349,12 @@ fn sheet(changes: &Changes, owner: &str) -> Sheet {
         .column(&requests, |new| &*new.subject)
         .column(&requests, |new| row::micros(new.time))
         .value(owner)
-        .column(&runs, |(new, _)| row::count(new.row.record.fence));
+        .column(&runs, |(new, _)| row::count(new.row.record.fence))
+        .column(&changes.threads, |new| {
+            row::usage(changes.usages.get(&new.number).unwrap_or(&Usage::default()))
+        })
+        .column(&usages, |(number, _)| **number)
+        .column(&usages, |(_, usage)| row::usage(usage));
     sheet
 }
 

@@ -22,8 +22,8 @@ const NAMES: &str = "SELECT 'assistant' AS kind, id FROM assistants WHERE id = A
 const ASSISTANT: &str = "INSERT INTO assistants (id, profile, version, create_time, update_time) \
                          VALUES ($1, $2, $3, $4, $5)";
 
-const THREAD: &str = "INSERT INTO threads (number, id, title, metadata, version, create_time, update_time) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
+const THREAD: &str = "INSERT INTO threads (number, id, title, metadata, version, create_time, update_time, \
+                      usage) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
 const RUNS: &str = concat!(
     "INSERT INTO runs (",
@@ -117,7 +117,8 @@ async fn insert_thread(
         .value(&*thread.metadata)
         .value(row::count(record.version))
         .value(row::micros(record.create_time))
-        .value(row::micros(record.update_time));
+        .value(row::micros(record.update_time))
+        .value(row::usage(&thread.usage));
     sheet.query(THREAD, connection).await?;
 
     let runs = &thread.runs;

@@ -38,6 +38,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         "owners",
         include_str!("../../../migrations/sqlite/0003_owners.sql"),
     ),
+    (
+        4,
+        "usage of threads",
+        include_str!("../../../migrations/sqlite/0004_usage_of_threads.sql"),
+    ),
 ];
 
 /// How to connect for writing.

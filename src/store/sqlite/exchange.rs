@@ -41,7 +41,7 @@ const THREADS: [&str; 2] = [
      (SELECT max(position) FROM messages WHERE thread = t.number) AS last_position, \
      (SELECT id FROM runs WHERE thread = t.number AND active) AS active, \
      (SELECT group_concat(id) FROM (SELECT id FROM runs WHERE thread = t.number AND queued IS NOT NULL \
-     ORDER BY number)) AS queue FROM",
+     ORDER BY number)) AS queue, t.usage FROM",
     "CROSS JOIN threads t ON t.id = column1",
 ];
 
@@ -143,6 +143,11 @@ const NEW_THREADS: [&str; 2] = [
     "WHERE column1 IS NOT NULL",
 ];
 
+const USAGES: [&str; 2] = [
+    "UPDATE threads SET usage = column2 FROM",
+    "WHERE threads.number = column1",
+];
+
 const NEW_RUNS: [&str; 2] = [
     "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, \
      expire_time, end_time, pending, waited, waits_since, thread, snapshot, create_time, first_position, \
@@ -220,6 +225,10 @@ pub(super) async fn write(
         row.add(run.as_str()).add(*sequence);
     });
     script.rows(NEW_REQUESTS, 4, &changes.requests, new_request);
+    let usages: Vec<_> = changes.usages.into_iter().collect();
+    script.rows(USAGES, 2, &usages, |(number, usage), row| {
+        row.add(*number).add(row::usage(usage));
+    });
     // One at a time: several of one thread follow one another.
     for thread_update in &changes.thread_updates {
         script.rows(

@@ -47,7 +47,8 @@ const ASSISTANTS: [&str; 2] = [
 ];
 
 const THREADS: [&str; 2] = [
-    "INSERT INTO threads (number, id, title, metadata, version, create_time, update_time) SELECT * FROM",
+    "INSERT INTO threads (number, id, title, metadata, version, create_time, update_time, usage) \
+     SELECT * FROM",
     "WHERE column1 IS NOT NULL",
 ];
 
@@ -100,7 +101,7 @@ pub(super) fn insert(script: &mut Script, restorations: &[(i64, Arc<Restoration>
 }
 
 fn insert_thread(script: &mut Script, number: i64, thread: &RestoredThread, owner: &str) {
-    script.rows(THREADS, 7, &[thread], |thread, row| {
+    script.rows(THREADS, 8, &[thread], |thread, row| {
         let record = &thread.record;
         row.add(number)
             .add(record.id.as_str())
@@ -108,7 +109,8 @@ fn insert_thread(script: &mut Script, number: i64, thread: &RestoredThread, owne
             .add(&*thread.metadata)
             .add(row::count(record.version))
             .add(row::micros(record.create_time))
-            .add(row::micros(record.update_time));
+            .add(row::micros(record.update_time))
+            .add(row::usage(&thread.usage));
     });
     script.rows(RUNS, 21, &thread.runs, |run, row| {
         progress(&run.row.record, row);

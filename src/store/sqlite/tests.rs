@@ -310,6 +310,7 @@ fn released_migrations_are_as_they_were_released() {
         "4d4c1ec4379c8cf1b6b598c7ddefb77c1dd797ebeb03f0bdcaf47b61b82574be",
         "3333b9151fb4c337a0065776694f84c45d395d91d899d2d67edcb5d7316bdde8",
         "6568613296ba4ad3b101f32ffb6495c5883df5c50d8ac322e2e120fde4979afa",
+        "dd60f9df35e9e9e4ed2f1dae229bfd8b6419f2467a0ecf053b52bc59cb493445",
     ];
     let current = connect::MIGRATIONS.iter().map(|(_, _, text)| {
         let bytes = Sha256::digest(text);
@@ -347,6 +348,41 @@ async fn files_of_every_older_version_open_with_what_they_hold() {
 }
 
 #[tokio::test]
+async fn a_thread_of_an_older_version_has_used_what_its_runs_had() {
+    let place = Place::new();
+    let mut old = connect::writing(&place.location())
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap();
+    connect::migrate(&mut old, &connect::MIGRATIONS[..3])
+        .await
+        .unwrap();
+    old.execute(
+        "INSERT INTO threads (number, id, create_time) VALUES (1, 'thread_used', 0), (2, 'thread_new', 0); \
+         INSERT INTO runs (id, thread, state, active, snapshot, usage, last_sequence, reserved_sequence, create_time, \
+             waited, first_position, last_position, has_events) \
+         VALUES ('run_1', 1, 'completed', 0, '{}', '{\"input_tokens\":3,\"turns\":1}', 1, 1, 0, 0, 0, 0, 0), \
+             ('run_2', 1, 'cancelled', 0, '{}', '{\"input_tokens\":4,\"output_tokens\":5,\"turns\":2}', 1, 1, 0, 0, 0, 0, 0), \
+             ('run_3', 1, 'running', 1, '{}', '{\"output_tokens\":6}', 1, 1, 0, 0, 0, 0, 0)",
+    )
+    .await
+    .unwrap();
+    old.close().await.unwrap();
+    let (store, _connection) = place.store().await;
+    let used = Usage {
+        input_tokens: 7,
+        output_tokens: 11,
+        turns: 3,
+        ..Usage::default()
+    };
+    for (thread, expected) in [("thread_used", used), ("thread_new", Usage::default())] {
+        let thread = store.thread(&ThreadId::parse(thread).unwrap()).await.unwrap();
+        assert_eq!(thread.usage, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_thread_is_read_without_reading_all_its_runs() {
     let place = Place::new();
     let (_store, connection) = place.store().await;
@@ -359,6 +395,7 @@ async fn a_thread_is_read_without_reading_all_its_runs() {
         "SEARCH runs USING COVERING INDEX runs_in_time (thread=?)",
         "SEARCH runs USING INDEX runs_active (thread=?)",
         "SEARCH runs USING INDEX runs_queued (thread=?)",
+        "SEARCH runs USING INDEX runs_active (thread=?)",
     ];
     assert_eq!(runs, expected);
 }

@@ -16,6 +16,7 @@ use assistd::run::message::{
 use assistd::run::ports::{Restore, Restored, WholeRun, WholeThread};
 use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
 use assistd::run::step::{Step, StepState, Work};
+use assistd::run::truncation::ContextUse;
 use assistd::store::{Config, Location, open};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use serde_json::json;
@@ -93,10 +94,14 @@ fn state() -> impl Strategy<Value = State> {
 use proptest::prelude::Just;
 
 fn work(number: u32) -> impl Strategy<Value = Work> {
-    let turn = any::<bool>().prop_map(|wrote| Work::ModelTurn {
+    let turn = any::<bool>().prop_map(move |wrote| Work::ModelTurn {
         model: "m".to_owned(),
         message: wrote.then(|| MessageId::parse("msg_0").unwrap()),
         usage: Usage::default(),
+        context: ContextUse {
+            messages: 3,
+            omitted: number,
+        },
     });
     let action = (any::<u32>(), text()).prop_map(move |(micros, text)| {
         Arc::new(Action {
@@ -235,7 +240,7 @@ fn thread() -> impl Strategy<Value = WholeThread> {
             newest = newest.max(run.record.create_time);
             whole_runs.push(run);
         }
-        WholeThread {
+        let mut whole = WholeThread {
             record: ThreadRecord {
                 id: ThreadId::parse("thread_1").unwrap(),
                 title,
@@ -244,10 +249,13 @@ fn thread() -> impl Strategy<Value = WholeThread> {
                 active_run: None,
                 create_time: time(0),
                 update_time: newest,
+                usage: Usage::default(),
             },
             messages,
             runs: whole_runs,
-        }
+        };
+        whole.record.usage = whole.used();
+        whole
     })
 }
 

@@ -9,6 +9,7 @@ use assistd::run::message::{Message, Role, Usage};
 use assistd::run::ports::{Restore, Restored, Store, WholeRun, WholeThread};
 use assistd::run::record::{Outcome, ThreadRecord};
 use assistd::run::step::{Step, StepState, Work};
+use assistd::run::truncation::ContextUse;
 
 use super::{Order, Reason, ended, opening, page, reason, says, started, thread, time};
 
@@ -38,6 +39,7 @@ fn whole() -> WholeThread {
             model: "m".to_owned(),
             message: Some(messages[2].id.clone()),
             usage: Usage::default(),
+            context: ContextUse::default(),
         },
         state: StepState::Completed,
         create_time: time(1),
@@ -63,6 +65,7 @@ fn whole() -> WholeThread {
             active_run: None,
             create_time: time(0),
             update_time: time(50),
+            usage: record.usage,
         },
         messages,
         runs: vec![run],

@@ -150,6 +150,7 @@ impl Scene {
     fn engine(&self) -> Engine {
         let ports = Ports {
             model: self.players.clone(),
+            tokenizer: Arc::new(Quarters),
             toolbox: self.players.clone(),
             store: self.archive.clone(),
             ownership: self.archive.clone(),

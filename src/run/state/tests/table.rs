@@ -3,7 +3,7 @@
 mod rows;
 
 use self::rows::{
-    CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP, NOT_ASKED, NOT_ASKING,
+    BROKE, CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP, NOT_ASKED, NOT_ASKING,
     NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING,
 };
 use super::*;
@@ -71,9 +71,6 @@ names!(STATES, state_name, State, {
     State::Ended(Outcome::Expired(_)) => "expired",
 });
 
-/// States that only a run from elsewhere is in: nobody has a budget with this service yet.
-const NOT_OF_RUNS: &[&str] = &["incomplete:budget"];
-
 /// Where a run can be.
 struct Place {
     name: &'static str,
@@ -112,6 +109,13 @@ fn ten_tokens() -> Limits {
     }
 }
 
+fn ten_micros() -> Limits {
+    Limits {
+        max_cost: Some(10),
+        ..Limits::default()
+    }
+}
+
 fn ask_for(stage: &mut Stage, tools: &[&str]) {
     let asked = tools.iter().enumerate();
     stage.say(asked.flat_map(|(index, tool)| call(index, tool, r#"{"text":"x"}"#)));
@@ -132,6 +136,10 @@ fn places() -> Vec<Place> {
             ask_for(stage, &["echo"]);
             stage.say([ModelEvent::Usage(usage(10)), text("abcdefg")]);
         }, &[SPENT, NOT_CALLING, NOT_ASKED]),
+        asking("broke", ten_micros, |stage| {
+            ask_for(stage, &["echo"]);
+            stage.say([ModelEvent::Usage(usage(10)), text("abcdefg")]);
+        }, &[BROKE, NOT_CALLING, NOT_ASKED]),
         asking("last turn", one_turn, |stage| {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
@@ -317,7 +325,6 @@ fn the_table_has_a_row_for_everything() {
         }
     }
     states.extend(QUEUE.iter().map(|_| state_name(&State::Queued)));
-    states.extend(NOT_OF_RUNS);
     assert_eq!(phases, PHASES.iter().copied().collect());
     assert_eq!(states, STATES.iter().copied().collect());
 }

@@ -190,6 +190,77 @@ pub(super) const SPENT: &[Row] = &[
     ),
 ];
 
+/// The same, its money is spent, and one more byte costs too much.
+pub(super) const BROKE: &[Row] = &[
+    (
+        "text",
+        "'b' abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "incomplete:budget",
+    ),
+    (
+        "refusal",
+        "abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "incomplete:budget",
+    ),
+    (
+        "reasoning",
+        "thinks abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "incomplete:budget",
+    ),
+    ("call", "calls:look", ""),
+    (
+        "arguments",
+        "{} abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "incomplete:budget",
+    ),
+    ("usage", "", ""),
+    (
+        "stop",
+        "save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "incomplete:budget",
+    ),
+    (
+        "length",
+        "save([not called: no calls are left] partial 10tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "filter",
+        "save([not called: no calls are left] partial 10tok =incomplete)",
+        "incomplete:content_filter",
+    ),
+    (
+        "model failed",
+        "abort save([not called: the run failed] partial 10tok =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save([not called: the run ran out of time] partial 10tok =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save([not called: the run ran out of time] partial 10tok =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save([not called: the run failed] partial 10tok =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save([not called: the run failed] partial 10tok =failed)",
+        "failed",
+    ),
+];
+
 /// One tool is at work.
 pub(super) const CALLING: &[Row] = &[
     ("progress", "progress", ""),

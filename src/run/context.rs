@@ -1,0 +1,389 @@
+//! Which part of a conversation a model is given.
+//!
+//! Tokens are only estimated where they can matter: a token is at least one byte, so that a conversation of fewer
+//! bytes than tokens are allowed fits whatever it says. Every message is estimated once, and as soon as the provider
+//! has counted a conversation, its count stands in place of the estimates.
+
+use std::sync::Arc;
+
+use super::catalogue::Catalogue;
+use super::error::{Error, Reason};
+use super::id::RunId;
+use super::message::{Content, MediaSource, Message, Part, ResourceBody, Role, Usage};
+use super::ports::Tokenizer;
+use super::truncation::{ContextUse, Strategy, Truncation};
+
+/// Tokens around a message: its role and its ends.
+const TOKENS_AROUND: u64 = 8;
+
+/// Tokens of a picture, a sound or a file. Providers count these by rules of their own; this is what a picture of usual
+/// size costs with most.
+const TOKENS_OF_MEDIA: u64 = 1_024;
+
+/// Room for an answer when nobody has said how long it may be: a part of the context, and no more than this.
+const ANSWER_PART: u64 = 8;
+const ANSWER_LIMIT: u64 = 4_096;
+
+/// What bounds a conversation that a model is given.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Tokens that the model takes at most, read and written together; none when that is not known.
+    pub context_tokens: Option<u64>,
+    /// Tokens that it writes at most in one answer; none when that is not known.
+    pub max_output_tokens: Option<u64>,
+    /// What counts.
+    pub tokenizer: Arc<dyn Tokenizer>,
+}
+
+/// A run's view of its conversation. See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    /// The size of each message of the history, as far as it was asked for.
+    sizes: Vec<Size>,
+    /// What the provider has counted last.
+    counted: Option<Counted>,
+    /// What the model was given last.
+    given: Option<Given>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// No fewer bytes than the message has tokens.
+    bytes: u64,
+    /// The estimate, once there is one.
+    tokens: Option<u64>,
+}
+
+/// A conversation that the provider has counted, up to the message that it answered with.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    /// Where it begins in the history, beside the messages that are always given.
+    start: usize,
+    /// How much of the history it is.
+    end: usize,
+    tokens: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    start: usize,
+    end: usize,
+}
+
+/// What a model is given.
+#[derive(Debug, PartialEq)]
+pub(super) struct Selected {
+    pub(super) messages: Vec<Arc<Message>>,
+    pub(super) used: ContextUse,
+}
+
+/// The conversation and what a run wants of it.
+pub(super) struct Asked<'a> {
+    pub(super) history: &'a [Arc<Message>],
+    /// The first message that must not be left out.
+    pub(super) kept_from: usize,
+    pub(super) instructions: &'a str,
+    pub(super) tools: Option<&'a Catalogue>,
+    /// Tokens that the model may write.
+    pub(super) max_output_tokens: Option<u64>,
+    pub(super) truncation: Truncation,
+    pub(super) bounds: &'a Bounds,
+}
+
+impl Context {
+    /// What the model is given of the conversation.
+    ///
+    /// # Errors
+    /// `CONTEXT_LENGTH_EXCEEDED` when it is too long, and nothing of it may be left out, or nothing more.
+    pub(super) fn select(&mut self, asked: &Asked<'_>) -> Result<Selected, Error> {
+        let history = asked.history;
+        let kept_from = asked.kept_from.min(history.len());
+        let mut start = 0;
+        if let (Some(turns), true) = (
+            asked.truncation.last_turns,
+            asked.truncation.strategy != Strategy::Disabled,
+        ) {
+            start = newest_turns(history, turns).min(kept_from);
+        }
+        if let Some(allowed) = allowed(asked) {
+            // What was left out once stays out: the conversation only grows.
+            let given = self.given.map_or(0, |given| given.start);
+            start = self.fit(asked, start.max(given.min(kept_from)), kept_from, allowed)?;
+        }
+        self.given = Some(Given {
+            start,
+            end: history.len(),
+        });
+        if start == 0 {
+            return Ok(selected(history.to_vec(), history.len()));
+        }
+        let (oldest, newest) = history.split_at(start);
+        let kept = oldest.iter().filter(|message| message.role == Role::System);
+        let messages = kept.chain(newest).cloned().collect();
+        Ok(selected(messages, history.len()))
+    }
+
+    /// Takes the provider's count of the conversation that was given last, with the answer that it got: the next
+    /// message of the history.
+    pub(super) fn count(&mut self, usage: &Usage) {
+        if let Some(given) = self.given
+            && usage.input_tokens > 0
+        {
+            self.counted = Some(Counted {
+                start: given.start,
+                end: given.end + 1,
+                tokens: usage.total_tokens(),
+            });
+        }
+    }
+
+    /// Where the conversation has to begin to fit, at the earliest from `start` on.
+    fn fit(
+        &mut self,
+        asked: &Asked<'_>,
+        start: usize,
+        kept_from: usize,
+        allowed: u64,
+    ) -> Result<usize, Error> {
+        let history = asked.history;
+        let known = self.sizes.len();
+        self.sizes.extend(history.iter().skip(known).map(|message| Size {
+            bytes: bytes(message),
+            tokens: None,
+        }));
+        let around = Around::of(asked);
+        let bytes: u64 = self.sizes.iter().map(|size| size.bytes).sum();
+        if bytes + around.bytes <= allowed {
+            return Ok(start);
+        }
+        let tokenizer = &*asked.bounds.tokenizer;
+        if let Some(counted) = self.counted.filter(|counted| counted.start == start) {
+            let behind = counted.end.min(history.len())..history.len();
+            if counted.tokens + self.tokens(history, behind, tokenizer) <= allowed {
+                return Ok(start);
+            }
+        }
+        // From the newest back, and no further than it fits, so that a long conversation is not read to its beginning.
+        let system = (0..kept_from).filter(|&place| history[place].role == Role::System);
+        let mut total = system.fold(around.tokens(asked), |total, place| {
+            total.saturating_add(self.tokens(history, place..place + 1, tokenizer))
+        });
+        total = total.saturating_add(self.tokens(history, kept_from..history.len(), tokenizer));
+        if total > allowed {
+            return Err(too_long(total, allowed));
+        }
+        let mut place = kept_from;
+        let begins: Vec<usize> = turns(history).filter(|&begin| begin < kept_from).collect();
+        for begin in begins.into_iter().rev().chain([start]) {
+            let begin = begin.max(start);
+            let turn = (begin..place).filter(|&place| history[place].role != Role::System);
+            total = turn.fold(total, |total, place| {
+                total.saturating_add(self.tokens(history, place..place + 1, tokenizer))
+            });
+            match (total <= allowed, asked.truncation.strategy) {
+                (true, _) => place = begin,
+                (false, Strategy::Auto) => break,
+                (false, Strategy::Disabled) => return Err(too_long(total, allowed)),
+            }
+            if place == start {
+                break;
+            }
+        }
+        Ok(place)
+    }
+
+    fn tokens(
+        &mut self,
+        history: &[Arc<Message>],
+        places: std::ops::Range<usize>,
+        tokenizer: &dyn Tokenizer,
+    ) -> u64 {
+        let mut total: u64 = 0;
+        for place in places {
+            let size = &mut self.sizes[place];
+            let tokens = *size
+                .tokens
+                .get_or_insert_with(|| TOKENS_AROUND + tokens(&history[place], tokenizer));
+            total = total.saturating_add(tokens);
+        }
+        total
+    }
+}
+
+fn selected(messages: Vec<Arc<Message>>, all: usize) -> Selected {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let used = ContextUse {
+        messages: count(messages.len()),
+        omitted: count(all - messages.len()),
+    };
+    Selected { messages, used }
+}
+
+/// How many tokens a conversation may have, if anything bounds it.
+fn allowed(asked: &Asked<'_>) -> Option<u64> {
+    let bounds = asked.bounds;
+    let of_model = bounds.context_tokens.map(|context| {
+        let usual = (context / ANSWER_PART).min(ANSWER_LIMIT);
+        let room = match asked.truncation.strategy {
+            // What is not asked for is no reason to refuse.
+            Strategy::Disabled => asked.max_output_tokens.unwrap_or(0),
+            Strategy::Auto => {
+                let known = bounds.max_output_tokens.unwrap_or(usual);
+                asked.max_output_tokens.map_or(known, |asked| asked.min(known))
+            }
+        };
+        context.saturating_sub(room)
+    });
+    of_model.into_iter().chain(asked.truncation.max_tokens).min()
+}
+
+/// `CONTEXT_LENGTH_EXCEEDED`, with how long the conversation is at least and how long it may be.
+fn too_long(estimated: u64, allowed: u64) -> Error {
+    let text = format!(
+        "the conversation has some {estimated} tokens, and the model is to be given no more than {allowed}"
+    );
+    Error::new(Reason::ContextLengthExceeded, text)
+        .with("estimated_tokens", estimated.to_string())
+        .with("allowed_tokens", allowed.to_string())
+}
+
+/// Where turns begin: where the caller speaks after somebody else.
+fn turns(history: &[Arc<Message>]) -> impl DoubleEndedIterator<Item = usize> {
+    let begins = |&place: &usize| {
+        history[place].role == Role::User && (place == 0 || history[place - 1].role != Role::User)
+    };
+    (0..history.len()).filter(begins)
+}
+
+/// The first message that a run cannot do without: the first that it has written or that it was asked, or else what
+/// the caller said last, or whoever spoke last.
+pub(super) fn kept_from(history: &[Arc<Message>], run: &RunId) -> usize {
+    let own = history
+        .iter()
+        .rev()
+        .take_while(|message| message.run.as_ref() == Some(run));
+    let first_own = history.len() - own.count();
+    let is_question = history
+        .get(first_own)
+        .is_some_and(|first| first.role == Role::User);
+    if is_question {
+        return first_own;
+    }
+    let before = &history[..first_own];
+    let question = before.iter().rposition(|message| message.role == Role::User);
+    question.unwrap_or(first_own.saturating_sub(1))
+}
+
+/// Where the newest turns begin.
+fn newest_turns(history: &[Arc<Message>], count: u32) -> usize {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    turns(history).rev().nth(count.saturating_sub(1)).unwrap_or(0)
+}
+
+/// What a request says beside the conversation.
+struct Around {
+    /// No fewer than it has tokens.
+    bytes: u64,
+    /// Those of its tools.
+    tools: u64,
+}
+
+impl Around {
+    fn of(asked: &Asked<'_>) -> Self {
+        let tools = asked.tools.map_or(0, Catalogue::size_bytes);
+        Self {
+            bytes: TOKENS_AROUND + length(asked.instructions) + tools,
+            tools,
+        }
+    }
+
+    /// The estimate. Schemas are not read for it: they are JSON, which has some four bytes a token.
+    fn tokens(&self, asked: &Asked<'_>) -> u64 {
+        TOKENS_AROUND + asked.bounds.tokenizer.count(asked.instructions) + self.tools / 4
+    }
+}
+
+fn length(text: &str) -> u64 {
+    text.len() as u64
+}
+
+/// A piece of a message, as a model reads it.
+enum Piece<'a> {
+    Text(&'a str),
+    Media,
+}
+
+/// No fewer than the messages have tokens.
+pub(super) fn bytes_of(messages: &[Arc<Message>]) -> u64 {
+    messages.iter().map(|message| bytes(message)).sum()
+}
+
+fn bytes(message: &Message) -> u64 {
+    let mut total = TOKENS_AROUND;
+    pieces(message, |piece| {
+        total += match piece {
+            Piece::Text(text) => length(text),
+            Piece::Media => TOKENS_OF_MEDIA,
+        }
+    });
+    total
+}
+
+fn tokens(message: &Message, tokenizer: &dyn Tokenizer) -> u64 {
+    let mut total = 0;
+    pieces(message, |piece| {
+        total += match piece {
+            Piece::Text(text) => tokenizer.count(text),
+            Piece::Media => TOKENS_OF_MEDIA,
+        }
+    });
+    total
+}
+
+fn pieces<'a>(message: &'a Message, mut give: impl FnMut(Piece<'a>)) {
+    for part in &message.content {
+        match part {
+            Part::Text(text) | Part::Refusal(text) => give(Piece::Text(text)),
+            Part::Image(media) | Part::File(media) => {
+                give(Piece::Media);
+                if let MediaSource::Url(url) = &media.source {
+                    give(Piece::Text(url));
+                }
+            }
+            Part::Resource(attached) => {
+                for contents in &attached.contents {
+                    match &contents.body {
+                        ResourceBody::Text(text) => give(Piece::Text(text)),
+                        ResourceBody::Base64(_) => give(Piece::Media),
+                    }
+                    give(Piece::Text(&contents.uri));
+                }
+            }
+            Part::ToolCall(call) => {
+                give(Piece::Text(call.id.as_str()));
+                give(Piece::Text(&call.tool));
+                give(Piece::Text(&call.arguments));
+            }
+            Part::ToolOutput(output) => {
+                give(Piece::Text(output.call.as_str()));
+                for content in &output.output.content {
+                    match content {
+                        Content::Text(text) => give(Piece::Text(text)),
+                        Content::ResourceLink { uri, name, .. } => {
+                            give(Piece::Text(uri));
+                            give(Piece::Text(name));
+                        }
+                        Content::Resource(contents) => match &contents.body {
+                            ResourceBody::Text(text) => give(Piece::Text(text)),
+                            ResourceBody::Base64(_) => give(Piece::Text(&contents.uri)),
+                        },
+                        Content::Image { .. } | Content::Audio { .. } => give(Piece::Media),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! What runs cost, what they may, and how much of a long conversation the model is given.
+
+use assistd::config::{Config, ModelPrices};
+use assistd::simulator::{Script, Turn};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::door::{Door, Form};
+use crate::world::World;
+
+over_every_door! {
+    what_a_run_costs_adds_up,
+    a_run_ends_when_its_budget_is_spent,
+    a_budget_needs_prices,
+    a_long_conversation_is_shortened_or_refused,
+}
+
+/// A dollar for a million tokens read, two for a million written.
+fn priced(config: &mut Config) {
+    config.model.prices = Some(ModelPrices {
+        currency: "USD".to_owned(),
+        input: 1_000_000,
+        cached_input: 500_000,
+        output: 2_000_000,
+    });
+}
+
+/// A 64-bit number, which JSON has as text; nothing is zero.
+fn number(value: &Value) -> u64 {
+    value.as_str().map_or(0, |digits| digits.parse().unwrap())
+}
+
+/// What that usage costs, and checks that it says so.
+fn cost(usage: &Value) -> u64 {
+    let cached = number(&usage["cachedInputTokens"]);
+    let read = number(&usage["inputTokens"]) - cached;
+    let halves = read * 2 + cached + number(&usage["outputTokens"]) * 4;
+    assert!(halves > 0, "{usage}");
+    assert_eq!(usage["cost"]["currencyCode"], "USD");
+    assert_eq!(number(&usage["cost"]["micros"]), halves.div_ceil(2), "{usage}");
+    halves.div_ceil(2)
+}
+
+async fn what_a_run_costs_adds_up(form: Form) {
+    let script = Script::turns([
+        Turn::call("echo", &json!({"text": "ping"})),
+        Turn::text("pong"),
+        Turn::text("again"),
+    ]);
+    let world = World::with(script, priced).await;
+    let door = Door::to(&world, form);
+    let first = door
+        .call("AssistantService.Chat", json!({"message": "hi"}))
+        .await
+        .unwrap();
+    let steps = door
+        .call("RunService.ListRunSteps", json!({"parent": first["run"]}))
+        .await
+        .unwrap();
+    let turns = steps["steps"].as_array().unwrap().iter();
+    let turns: Vec<&Value> = turns
+        .map(|step| &step["modelTurn"])
+        .filter(|turn| !turn.is_null())
+        .collect();
+    assert_eq!(turns.len(), 2, "{steps}");
+    let of_turns: u64 = turns.iter().map(|turn| cost(&turn["usage"])).sum();
+    assert_eq!(cost(&first["usage"]), of_turns);
+    let more = json!({"message": "more", "thread": first["thread"]});
+    let second = door.call("AssistantService.Chat", more).await.unwrap();
+    let run = door
+        .call("RunService.GetRun", json!({"name": second["run"]}))
+        .await
+        .unwrap();
+    assert_eq!(run["usage"], second["usage"]);
+    let thread = door
+        .call("ThreadService.GetThread", json!({"name": first["thread"]}))
+        .await
+        .unwrap();
+    let of_runs = of_turns + cost(&second["usage"]);
+    assert_eq!(number(&thread["usage"]["cost"]["micros"]), of_runs);
+    assert_eq!(thread["usage"]["turns"], 3);
+    assert_eq!(thread["usage"]["toolCalls"], 1);
+}
+
+async fn a_run_ends_when_its_budget_is_spent(form: Form) {
+    let script = Script::turns([
+        Turn::text("a word ".repeat(400)),
+        Turn::call("echo", &json!({"text": "ping"})),
+    ]);
+    let world = World::with(script, priced).await;
+    let door = Door::to(&world, form);
+    // The first is cut off while it is written, the second when the provider has counted.
+    for limit in ["100", "1"] {
+        let asked = json!({"message": "hi", "limits": {"maxCostMicros": limit}});
+        let answer = door.call("AssistantService.Chat", asked).await.unwrap();
+        assert_eq!(answer["state"], "RUN_STATE_INCOMPLETE", "{answer}");
+        assert_eq!(answer["incompleteReason"], "INCOMPLETE_REASON_BUDGET");
+        let run = door
+            .call("RunService.GetRun", json!({"name": answer["run"]}))
+            .await
+            .unwrap();
+        assert_eq!(run["limits"]["maxCostMicros"], limit);
+    }
+}
+
+async fn a_budget_needs_prices(form: Form) {
+    let world = World::new(Script::stand_in()).await;
+    let door = Door::to(&world, form);
+    let asked = json!({"message": "hi", "limits": {"maxCostMicros": "5"}});
+    let refusal = door.refusal("AssistantService.Chat", asked).await;
+    assert_eq!(refusal.why(), (Code::InvalidArgument, "VALIDATION_FAILED"));
+    assert_eq!(refusal.violations()[0].0, "limits.max_cost_micros");
+    let answer = door
+        .call("AssistantService.Chat", json!({"message": "hi"}))
+        .await
+        .unwrap();
+    assert_eq!(answer["usage"]["cost"], Value::Null);
+}
+
+async fn a_long_conversation_is_shortened_or_refused(form: Form) {
+    let script = Script::turns((0..6).map(|turn| Turn::text(format!("answer {turn}"))));
+    let world = World::with(script, |config| config.model.context_tokens = Some(800)).await;
+    let door = Door::to(&world, form);
+    let mut thread = json!("");
+    let long = "word ".repeat(300);
+    for _ in 0..2 {
+        let asked = json!({"message": long, "thread": thread});
+        thread = door.call("AssistantService.Chat", asked).await.unwrap()["thread"].clone();
+    }
+    // By default nothing is left out.
+    let asked = json!({"message": long, "thread": thread});
+    let refusal = door.refusal("AssistantService.Chat", asked).await;
+    assert_eq!(
+        refusal.why(),
+        (Code::FailedPrecondition, "CONTEXT_LENGTH_EXCEEDED")
+    );
+    assert_eq!(refusal.fact("allowed_tokens"), "800");
+    assert!(refusal.fact("estimated_tokens").parse::<u64>().unwrap() > 800);
+    // The model was not asked for that one: two turns and the question that was not answered.
+    let asked =
+        json!({"message": "short", "thread": thread, "truncation": {"strategy": "TRUNCATION_STRATEGY_AUTO"}});
+    let answer = door.call("AssistantService.Chat", asked).await.unwrap();
+    assert_eq!(answer["response"], "answer 2");
+    let steps = door
+        .call("RunService.ListRunSteps", json!({"parent": answer["run"]}))
+        .await
+        .unwrap();
+    let turn = &steps["steps"][0]["modelTurn"];
+    assert_eq!(
+        (&turn["contextMessages"], &turn["omittedMessages"]),
+        (&json!(2), &json!(4)),
+        "{steps}"
+    );
+    let asked = json!({"message": "short", "thread": thread, "truncation": {"lastTurns": 1}});
+    let answer = door.call("AssistantService.Chat", asked).await.unwrap();
+    let steps = door
+        .call("RunService.ListRunSteps", json!({"parent": answer["run"]}))
+        .await
+        .unwrap();
+    assert_eq!(steps["steps"][0]["modelTurn"]["contextMessages"], 1);
+    let run = door
+        .call("RunService.GetRun", json!({"name": answer["run"]}))
+        .await
+        .unwrap();
+    assert_eq!(
+        run["truncation"],
+        json!({"strategy": "TRUNCATION_STRATEGY_AUTO", "lastTurns": 1})
+    );
+}
