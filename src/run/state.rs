@@ -453,6 +453,7 @@ impl Run {
             return;
         };
         match event {
+            ModelEvent::Attempt(attempt) => return turn.attempted(attempt),
             ModelEvent::Usage(usage) => turn.report(usage),
             ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
             event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
@@ -522,6 +523,7 @@ impl Run {
             messages: self.history.clone(),
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens: self.journal.output_tokens_left(),
+            deadline: self.alarm().map(|(time, _)| time),
         }));
         self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
     }

@@ -13,6 +13,7 @@ use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDesc
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Part, Usage};
+use crate::run::model::{Attempt, AttemptResult};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
 use crate::run::step::Work;
@@ -280,6 +281,18 @@ fn text(text: &str) -> ModelEvent {
     ModelEvent::TextDelta(text.into())
 }
 
+fn attempt(result: AttemptResult) -> Attempt {
+    Attempt {
+        model: "big".into(),
+        provider_model: "big-1".into(),
+        endpoint: "http://one".into(),
+        result,
+        status: None,
+        wait: Duration::ZERO,
+        latency: Duration::ZERO,
+    }
+}
+
 fn call(index: usize, tool: &str, json: &str) -> [ModelEvent; 2] {
     [
         ModelEvent::ToolCallStarted {
@@ -322,6 +335,34 @@ fn a_run_answers() {
     );
     assert_eq!(stage.run.response(), "ab");
     assert_eq!(stage.run.record().last_sequence, 8);
+}
+
+#[test]
+fn a_step_keeps_the_requests_that_its_turn_took_and_names_the_model_that_answered() {
+    let mut stage = Stage::new(Limits::default());
+    let limited = attempt(AttemptResult::Failed("RATE_LIMITED".into()));
+    let answered = Attempt {
+        provider_model: "small-1".into(),
+        ..attempt(AttemptResult::Answered)
+    };
+    for event in [limited.clone(), answered.clone()] {
+        stage.say([ModelEvent::Attempt(event)]);
+    }
+    stage.say([text("a"), STOP]);
+    let Work::ModelTurn { model, attempts, .. } = &stage.steps[&0].work else {
+        panic!("the first step is a turn");
+    };
+    assert_eq!(model, "small-1");
+    assert_eq!(attempts, &[limited, answered]);
+}
+
+#[test]
+fn a_turn_that_was_written_without_its_requests_can_be_read() {
+    let written = json!({"model_turn": {"model": "m", "message": null, "usage": Usage::default()}});
+    let Work::ModelTurn { attempts, .. } = serde_json::from_value(written).unwrap() else {
+        panic!("it is a turn");
+    };
+    assert!(attempts.is_empty());
 }
 
 #[test]
@@ -876,6 +917,7 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
         1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
+        1 => Just(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
         3 => Just(STOP),
         1 => prop_oneof![Just(Finish::Length), Just(Finish::ContentFilter)].prop_map(ModelEvent::Finished),
     ]

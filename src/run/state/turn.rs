@@ -8,6 +8,7 @@ use super::journal::Journal;
 use crate::run::event::Body;
 use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
+use crate::run::model::{Attempt, AttemptResult};
 use crate::run::ports::ModelEvent;
 use crate::run::step::{Step, StepState, Work};
 
@@ -27,6 +28,7 @@ pub(super) struct Turn {
     pub(super) usage: Usage,
     /// Bytes written since that report.
     unreported: u64,
+    attempts: Vec<Attempt>,
     started: SystemTime,
 }
 
@@ -41,6 +43,7 @@ impl Turn {
             calls: Vec::new(),
             usage: Usage::default(),
             unreported: 0,
+            attempts: Vec::new(),
             started: now,
         }
     }
@@ -59,9 +62,10 @@ impl Turn {
             id: StepId::new(mint),
             turn: record.usage.turns,
             work: Work::ModelTurn {
-                model: record.snapshot.model.clone(),
+                model: self.answerer().unwrap_or(&record.snapshot.model).clone(),
                 message: message.map(|message| message.id.clone()),
                 usage: self.usage,
+                attempts: self.attempts.clone(),
             },
             place: journal.place(),
             state,
@@ -69,6 +73,18 @@ impl Turn {
             start_time: Some(self.started),
             end_time: Some(now),
         }
+    }
+
+    /// Keeps what became of a request.
+    pub(super) fn attempted(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+    }
+
+    /// What the provider calls the model that answers.
+    fn answerer(&self) -> Option<&String> {
+        let mut answered = self.attempts.iter().rev();
+        let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
+        Some(&answered.provider_model)
     }
 
     pub(super) fn asks_for_calls(&self) -> bool {
@@ -236,6 +252,9 @@ fn written(event: &ModelEvent) -> u64 {
         | ModelEvent::RefusalDelta(text)
         | ModelEvent::ReasoningDelta(text)
         | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len() as u64,
-        ModelEvent::ToolCallStarted { .. } | ModelEvent::Usage(_) | ModelEvent::Finished(_) => 0,
+        ModelEvent::Attempt(_)
+        | ModelEvent::ToolCallStarted { .. }
+        | ModelEvent::Usage(_)
+        | ModelEvent::Finished(_) => 0,
     }
 }

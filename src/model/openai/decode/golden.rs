@@ -31,6 +31,7 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ),
             ModelEvent::Finished(Finish::Stop) => ("stop".to_owned(), String::new()),
             ModelEvent::Finished(Finish::Length) => ("length".to_owned(), String::new()),
+            ModelEvent::Attempt(_) => ("attempt".to_owned(), String::new()),
             ModelEvent::Finished(Finish::ContentFilter) => ("content_filter".to_owned(), String::new()),
         };
         match words.last_mut() {
