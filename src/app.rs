@@ -21,12 +21,13 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
 use crate::api::front::{Contract, Front};
-use crate::api::grpc::{Assistant, Prompts, Resources, Runs, Threads};
+use crate::api::grpc::{Assistant, Models, Prompts, Resources, Runs, Threads};
 use crate::api::guard::Guard;
 use crate::api::handlers::Handlers;
 use crate::api::legacy::Legacy;
 use crate::api::listener::{self, Bounds};
 use crate::api::pb::assistant_service_server::{AssistantServiceServer, SERVICE_NAME};
+use crate::api::pb::model_service_server::{self, ModelServiceServer};
 use crate::api::pb::prompt_service_server::{self, PromptServiceServer};
 use crate::api::pb::resource_service_server::{self, ResourceServiceServer};
 use crate::api::pb::run_service_server::{self, RunServiceServer};
@@ -51,13 +52,14 @@ const MAX_CONNECTIONS: usize = 16_384;
 const MAX_STREAMS: u32 = 1_024;
 
 /// The services of the contract that are served, as their health is asked for: the empty name is the whole.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     SERVICE_NAME,
     thread_service_server::SERVICE_NAME,
     run_service_server::SERVICE_NAME,
     resource_service_server::SERVICE_NAME,
     prompt_service_server::SERVICE_NAME,
+    model_service_server::SERVICE_NAME,
 ];
 
 /// The file of the store in the data directory.
@@ -383,6 +385,12 @@ fn routes(
         .accept_compressed(CompressionEncoding::Zstd)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Zstd);
+    let models = ModelServiceServer::new(Models::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
@@ -395,6 +403,7 @@ fn routes(
         .add_service(runs)
         .add_service(resources)
         .add_service(prompts)
+        .add_service(models)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -405,7 +414,10 @@ fn routes(
 async fn build_model(
     config: &config::ModelSection,
 ) -> Result<(Arc<dyn Model>, Option<Simulator>), StartError> {
-    let is_configured = config.endpoint.api_key.is_some() || config.endpoint.base_url.is_some();
+    let endpoint = &config.endpoint;
+    let has_upstream =
+        endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
+    let is_configured = has_upstream || !config.listed.is_empty();
     if !is_configured && config.no_simulator {
         return Ok((Arc::new(model::NotConfigured), None));
     }
@@ -419,21 +431,72 @@ async fn build_model(
                 .map_err(StartError::Simulator)?,
         )
     };
-    let model_config = model_config(config, simulator.as_ref());
-    let model = model::OpenAi::new(model_config, simulator.is_some())
-        .map_err(|error| StartError::Configuration(error.message().to_owned()))?;
+    let upstream = |simulator: Option<&Simulator>| model::Config {
+        model: config.name.clone(),
+        fallbacks: config.fallbacks.clone(),
+        resilience: resilience(&config.resilience),
+        context_tokens: config.context_tokens,
+        max_output_tokens: config.max_output_tokens,
+        ..model_config(
+            &config.endpoint,
+            config.dialect,
+            config.timeouts,
+            simulator.map(Simulator::base_url),
+        )
+    };
+    let listing = model::Listing {
+        listed: config.listed.iter().map(named_model_config).collect(),
+        unlisted: (has_upstream || simulator.is_some()).then(|| upstream(simulator.as_ref())),
+        default: config.name.clone(),
+        only_listed: config.only_listed,
+        simulated: simulator.is_some(),
+    };
+    let model =
+        model::Router::new(listing).map_err(|error| StartError::Configuration(error.message().to_owned()))?;
     Ok((Arc::new(model), simulator))
 }
 
-fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) -> model::Config {
-    let endpoint = &config.endpoint;
+fn named_model_config(config: &config::NamedModel) -> model::Config {
+    model::Config {
+        name: Some(config.name.clone()),
+        model: config.provider_model.clone(),
+        aliases: config.aliases.clone(),
+        fallbacks: config.fallbacks.clone(),
+        resilience: resilience(&config.resilience),
+        context_tokens: config.context_tokens,
+        max_output_tokens: config.max_output_tokens,
+        idempotency_keys: config.idempotency_keys,
+        ..model_config(&config.endpoint, config.dialect, config.timeouts, None)
+    }
+}
+
+fn resilience(config: &config::ModelResilience) -> model::Resilience {
+    model::Resilience {
+        max_retries: config.max_retries,
+        retry_percent: config.retry_percent,
+        breaker: model::BreakerSettings {
+            failures: config.breaker_failures,
+            failure_percent: config.breaker_failure_percent,
+            window: config.breaker_window,
+            cooldown: config.breaker_cooldown,
+        },
+        max_concurrency: config.max_concurrency,
+        max_waiting: config.max_waiting,
+    }
+}
+
+fn model_config(
+    endpoint: &config::ModelEndpoint,
+    dialect: Option<config::Dialect>,
+    timeouts: config::ModelTimeouts,
+    simulator: Option<String>,
+) -> model::Config {
     let secret = |secret: &config::Secret| model::Secret::new(secret.reveal());
     model::Config {
-        base_url: simulator
-            .map(Simulator::base_url)
-            .or_else(|| endpoint.base_url.clone()),
+        base_url: simulator.or_else(|| endpoint.base_url.clone()),
         api_key: endpoint.api_key.as_ref().map(secret),
-        model: config.name.clone(),
+        api_key_file: endpoint.api_key_file.clone(),
+        api_key_header: endpoint.api_key_header.clone(),
         organization: endpoint.organization.clone(),
         project: endpoint.project.clone(),
         headers: endpoint
@@ -441,15 +504,16 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
             .iter()
             .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
             .collect(),
-        dialect: config.dialect.map(|dialect| match dialect {
+        dialect: dialect.map(|dialect| match dialect {
             config::Dialect::Responses => model::Dialect::Responses,
             config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
         }),
         timeouts: model::Timeouts {
-            connect: config.timeouts.connect,
-            first_byte: config.timeouts.first_byte,
-            idle: config.timeouts.idle,
+            connect: timeouts.connect,
+            first_byte: timeouts.first_byte,
+            idle: timeouts.idle,
         },
+        ..model::Config::default()
     }
 }
 

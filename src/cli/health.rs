@@ -108,6 +108,7 @@ mod tests {
                 ..Default::default()
             }],
             start_time: None,
+            troubled_models: Vec::new(),
         };
         let expected = "\
 degraded (assistd 1.2.3)

@@ -11,22 +11,29 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
+use http::HeaderValue;
 use reqwest::Url;
 
-use crate::model::{Config, Dialect};
+use crate::model::{Config, Dialect, Secret};
 use crate::run::error::Error;
+use crate::run::model::{Condition, ModelCard};
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
 use chat_completions::LimitName;
 use decode::Decoder;
+use error::Failure;
+use exchange::Exchange;
 use reader::{Reader, Source};
 use tools::{Offer, Offers};
 use upstream::Upstream;
+
+pub(crate) use exchange::Route;
 
 mod calls;
 mod chat_completions;
 mod decode;
 mod error;
+mod exchange;
 mod loose;
 mod media;
 mod reader;
@@ -35,15 +42,28 @@ mod sse;
 mod tools;
 mod upstream;
 
-/// A model at one provider.
+/// One model at one provider, alone: nothing else answers in its place.
 #[derive(Debug)]
 pub struct OpenAi {
+    route: Route,
+}
+
+/// A model at a provider.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    card: Arc<ModelCard>,
     upstream: Arc<Upstream>,
     dialect: Dialect,
     limit_name: LimitName,
     offers: Offers,
+}
+
+/// A request as it is sent.
+struct Prepared {
+    /// What the provider calls the model.
     model: String,
-    simulated: bool,
+    body: Bytes,
+    offer: Option<Arc<Offer>>,
 }
 
 impl OpenAi {
@@ -55,7 +75,23 @@ impl OpenAi {
     /// `VALIDATION_FAILED`, naming the key of the configuration, for an address, a key or a header that cannot
     /// be used; `INTERNAL` when an `https` address is given and the system has no certificates.
     pub fn new(config: Config, simulated: bool) -> Result<Self, Error> {
-        let base = upstream::base_url(&config)?;
+        let deployment = Deployment::new(&config, true, simulated)?;
+        Ok(Self {
+            route: Route {
+                first: Arc::new(deployment),
+                fallbacks: Arc::default(),
+            },
+        })
+    }
+}
+
+impl Deployment {
+    /// The model of this configuration; see [`OpenAi::new`].
+    ///
+    /// # Errors
+    /// Those of [`OpenAi::new`].
+    pub(crate) fn new(config: &Config, is_default: bool, simulated: bool) -> Result<Self, Error> {
+        let base = upstream::base_url(config)?;
         let is_openai = base.host_str() == openai_host().as_deref();
         let dialect = config.dialect.unwrap_or(if is_openai {
             Dialect::Responses
@@ -66,8 +102,23 @@ impl OpenAi {
             Dialect::Responses => &["responses"],
             Dialect::ChatCompletions => &["chat", "completions"],
         };
+        let upstream = Upstream::new(config, base, path)?;
+        let card = ModelCard {
+            name: config.name().to_owned(),
+            provider_model: config.model.clone(),
+            aliases: config.aliases.clone(),
+            endpoint: upstream.endpoint(),
+            dialect: dialect.as_str(),
+            is_default,
+            simulated,
+            fallbacks: config.fallbacks.clone(),
+            context_tokens: config.context_tokens,
+            max_output_tokens: config.max_output_tokens,
+            max_concurrency: config.resilience.max_concurrency,
+        };
         Ok(Self {
-            upstream: Arc::new(Upstream::new(&config, base, path)?),
+            card: Arc::new(card),
+            upstream: Arc::new(upstream),
             dialect,
             limit_name: if is_openai {
                 LimitName::MaxCompletionTokens
@@ -75,8 +126,48 @@ impl OpenAi {
                 LimitName::MaxTokens
             },
             offers: Offers::default(),
-            model: config.model,
-            simulated,
+        })
+    }
+
+    pub(crate) fn card(&self) -> &Arc<ModelCard> {
+        &self.card
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        self.upstream.condition()
+    }
+
+    pub(crate) fn status(&self) -> ModelStatus {
+        ModelStatus {
+            model: self.card.name.clone(),
+            endpoint: self.card.endpoint.clone(),
+            dialect: self.card.dialect,
+            simulated: self.card.simulated,
+            trouble: self.condition().trouble,
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.card.name
+    }
+
+    fn context_tokens(&self) -> Option<u64> {
+        self.card.context_tokens
+    }
+
+    /// Writes a request down.
+    fn prepare(&self, request: &ModelRequest) -> Result<Prepared, Error> {
+        let offer = match &request.tools {
+            // An empty list of tools is refused by some servers.
+            Some(catalogue) if !catalogue.tools().is_empty() => {
+                Some(self.offers.of(catalogue, self.dialect).map_err(Error::internal)?)
+            }
+            _ => None,
+        };
+        Ok(Prepared {
+            model: request.model.clone(),
+            body: self.body(request, offer.as_deref())?,
+            offer,
         })
     }
 
@@ -87,6 +178,37 @@ impl OpenAi {
         };
         body.map(Bytes::from).map_err(Error::internal)
     }
+
+    /// Sends a request once; the answer is there, though nothing of it has been read.
+    async fn open(
+        &self,
+        prepared: &Prepared,
+        key: Option<&Secret>,
+        idempotency_key: Option<&HeaderValue>,
+    ) -> Result<Reader, Failure> {
+        let body = prepared.body.clone();
+        let response = self.upstream.send(body, key, idempotency_key).await?;
+        let source = Source {
+            upstream: Arc::clone(&self.upstream),
+            offer: prepared.offer.clone(),
+        };
+        Ok(Reader::new(response, Decoder::new(self.dialect), source))
+    }
+}
+
+impl Route {
+    /// Asks for one turn.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the request cannot be written down; what goes wrong later is in the stream.
+    pub(crate) fn stream(&self, request: ModelRequest) -> Result<ModelStream, Error> {
+        let exchange = Box::new(Exchange::new(self.clone(), request)?);
+        let events = stream::unfold(exchange, |mut exchange| async move {
+            let event = exchange.next().await?;
+            Some((event, exchange))
+        });
+        Ok(events.fuse().boxed())
+    }
 }
 
 fn openai_host() -> Option<String> {
@@ -95,41 +217,19 @@ fn openai_host() -> Option<String> {
 
 #[async_trait]
 impl Model for OpenAi {
-    async fn stream(&self, mut request: ModelRequest) -> Result<ModelStream, Error> {
-        if request.model.is_empty() {
-            request.model.clone_from(&self.model);
-        }
-        let offer = match &request.tools {
-            // An empty list of tools is refused by some servers.
-            Some(catalogue) if !catalogue.tools().is_empty() => {
-                Some(self.offers.of(catalogue, self.dialect).map_err(Error::internal)?)
-            }
-            _ => None,
-        };
-        let body = self.body(&request, offer.as_deref())?;
-        let response = match self.upstream.send(body).await {
-            Ok(response) => response,
-            Err(failure) => return Err(self.upstream.failed(failure)),
-        };
-        let source = Source {
-            upstream: Arc::clone(&self.upstream),
-            offer,
-        };
-        let reader = Box::new(Reader::new(response, Decoder::new(self.dialect), source));
-        let events = stream::unfold(reader, |mut reader| async move {
-            let event = reader.next().await?;
-            Some((event, reader))
-        });
-        Ok(events.fuse().boxed())
+    async fn stream(&self, request: ModelRequest) -> Result<ModelStream, Error> {
+        self.route.stream(request)
     }
 
     fn status(&self) -> ModelStatus {
-        ModelStatus {
-            model: self.model.clone(),
-            endpoint: self.upstream.endpoint(),
-            dialect: self.dialect.as_str(),
-            simulated: self.simulated,
-            trouble: self.upstream.trouble(),
-        }
+        self.route.first.status()
+    }
+
+    fn models(&self) -> Vec<Arc<ModelCard>> {
+        vec![Arc::clone(self.route.first.card())]
+    }
+
+    fn condition(&self, _: &str) -> Condition {
+        self.route.first.condition()
     }
 }

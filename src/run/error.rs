@@ -105,6 +105,8 @@ reasons! {
     MessageNotFound = "MESSAGE_NOT_FOUND" => NotFound,
     /// No such run.
     RunNotFound = "RUN_NOT_FOUND" => NotFound,
+    /// No such model is listed.
+    ModelNotFound = "MODEL_NOT_FOUND" => NotFound,
     /// No such tool, or its server is not connected.
     ToolNotFound = "TOOL_NOT_FOUND" => NotFound,
     /// No such MCP server, or it has no such resource.

@@ -16,6 +16,7 @@ mod legacy;
 mod library;
 mod mcp;
 mod model;
+mod models;
 mod ownership;
 mod simulator;
 mod skip;

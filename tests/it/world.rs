@@ -7,8 +7,8 @@ use std::time::Duration;
 use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
-    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelTimeouts,
-    Origins, RunLimits, RunSection, StoreSection,
+    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelResilience, ModelSection,
+    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
 };
 use assistd::simulator::{Script, Simulator};
 use serde_json::{Value, json};
@@ -114,6 +114,7 @@ fn config(base_url: &str) -> Config {
                 organization: None,
                 project: None,
                 headers: Vec::new(),
+                ..ModelEndpoint::default()
             },
             dialect: None,
             timeouts: ModelTimeouts {
@@ -121,6 +122,21 @@ fn config(base_url: &str) -> Config {
                 first_byte: PATIENCE,
                 idle: PATIENCE,
             },
+            resilience: ModelResilience {
+                max_retries: 2,
+                retry_percent: 20,
+                breaker_failures: 0,
+                breaker_failure_percent: 100,
+                breaker_window: PATIENCE,
+                breaker_cooldown: PATIENCE,
+                max_concurrency: None,
+                max_waiting: 100,
+            },
+            fallbacks: Vec::new(),
+            context_tokens: None,
+            max_output_tokens: None,
+            listed: Vec::new(),
+            only_listed: false,
             no_simulator: false,
         },
         mcp: mcp(&servers),

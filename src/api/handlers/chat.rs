@@ -72,6 +72,7 @@ impl Handlers {
             .map(|thread| name::parse_thread("thread", &thread))
             .transpose()?;
         let model = model("model", request.model)?;
+        self.check_model("model", model.as_deref().unwrap_or_default())?;
         if request.message.is_empty() && request.parts.is_empty() {
             return Err(Error::invalid("message", "must not be empty"));
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Handlers;
 use crate::api::convert;
 use crate::api::pb::{self, HealthStatus};
-use crate::run::ports::{Connection, ModelStatus, ServerStatus};
+use crate::run::ports::{Connection, Model, ModelStatus, ServerStatus};
 
 /// How long a look at the store is good for: probes may come often, the store need not hear of each.
 const STORE_CHECK_AGE: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ impl Handlers {
     pub async fn health(&self) -> pb::HealthResponse {
         let ports = self.engine.ports();
         let model = model(ports.model.status());
+        let troubled_models = troubled(ports.model.as_ref());
         let store_trouble = self.store_trouble().await;
         let store = pb::StoreHealth {
             kind: ports.store.kind().to_owned(),
@@ -35,12 +36,13 @@ impl Handlers {
         };
         let mcp_servers: Vec<_> = ports.toolbox.servers().into_iter().map(server).collect();
         pb::HealthResponse {
-            status: overall(&model, &store, &mcp_servers).into(),
+            status: overall(&model, &troubled_models, &store, &mcp_servers).into(),
             model: Some(model),
             store: Some(store),
             mcp_servers,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             start_time: Some(convert::timestamp(self.started)),
+            troubled_models,
         }
     }
 
@@ -79,6 +81,7 @@ impl StoreCheck {
 /// Without its store the service can do nothing; without a model or a tool server it can do something.
 fn overall(
     model: &pb::ModelHealth,
+    troubled_models: &[pb::ModelHealth],
     store: &pb::StoreHealth,
     servers: &[pb::McpServerHealth],
 ) -> HealthStatus {
@@ -86,7 +89,8 @@ fn overall(
     if store.status != healthy {
         return HealthStatus::Unhealthy;
     }
-    let all_healthy = model.status == healthy && servers.iter().all(|server| server.status == healthy);
+    let are_models_healthy = model.status == healthy && troubled_models.is_empty();
+    let all_healthy = are_models_healthy && servers.iter().all(|server| server.status == healthy);
     if all_healthy {
         HealthStatus::Healthy
     } else {
@@ -95,11 +99,7 @@ fn overall(
 }
 
 fn model(status: ModelStatus) -> pb::ModelHealth {
-    let dialect = match status.dialect {
-        "responses" => pb::ModelDialect::Responses,
-        "chat_completions" => pb::ModelDialect::ChatCompletions,
-        _ => pb::ModelDialect::Unspecified,
-    };
+    let dialect = convert::model::dialect(status.dialect);
     let is_configured = dialect != pb::ModelDialect::Unspecified;
     let health = match (&status.trouble, is_configured) {
         (None, true) => HealthStatus::Healthy,
@@ -118,6 +118,22 @@ fn model(status: ModelStatus) -> pb::ModelHealth {
             (None, false) => String::new(),
         },
     }
+}
+
+/// The models besides the default that are in trouble.
+fn troubled(models: &dyn Model) -> Vec<pb::ModelHealth> {
+    let others = models.models().into_iter().filter(|card| !card.is_default);
+    let troubled = others.filter_map(|card| {
+        let trouble = models.condition(&card.name).trouble?;
+        Some(model(ModelStatus {
+            model: card.name.clone(),
+            endpoint: card.endpoint.clone(),
+            dialect: card.dialect,
+            simulated: card.simulated,
+            trouble: Some(trouble),
+        }))
+    });
+    troubled.collect()
 }
 
 /// The host and port of an origin such as `https://api.example:8443`.

@@ -28,10 +28,12 @@ impl Handlers {
         convert::thread::check_labels("run.metadata", &run.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::GoOn)?;
         let limits = convert::run::limits_from_pb("run.limits", run.limits.as_ref())?;
+        let model = model("run.model", run.model)?;
+        self.check_model("run.model", model.as_deref().unwrap_or_default())?;
         let new = NewRun {
             thread: Some(thread.clone()),
             content: Vec::new(),
-            model: model("run.model", run.model)?,
+            model,
             instructions: run.instructions,
             limits,
             assistant,

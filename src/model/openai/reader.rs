@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use reqwest::Response;
 
-use crate::run::error::Error;
 use crate::run::ports::ModelEvent;
 
 use super::decode::{Decoder, Events};
@@ -64,17 +63,21 @@ impl Reader {
         }
     }
 
+    /// The HTTP status of the answer.
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
     /// The next event; none after the last one or an error.
-    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Error>> {
+    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(Ok(self.rename(event)));
             }
             match std::mem::replace(&mut self.state, State::Told) {
                 State::Reading => self.state = self.read().await,
-                State::Ended(Err(failure)) => return Some(Err(self.source.upstream.failed(failure))),
-                State::Ended(Ok(())) => self.source.upstream.succeeded(),
-                State::Told => return None,
+                State::Ended(Err(failure)) => return Some(Err(failure)),
+                State::Ended(Ok(())) | State::Told => return None,
             }
         }
     }
