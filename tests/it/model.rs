@@ -231,12 +231,16 @@ fn everything() -> ModelRequest {
     }
 }
 
+/// What it says, without how it came to that.
 async fn ask(model: &OpenAi, request: ModelRequest) -> Result<Vec<ModelEvent>, Error> {
     let collected = async {
         let mut events = Vec::new();
         let mut stream = model.stream(request).await?;
         while let Some(event) = stream.next().await {
-            events.push(event?);
+            match event? {
+                ModelEvent::Attempt(_) => {}
+                event => events.push(event),
+            }
         }
         Ok(events)
     };
@@ -393,6 +397,8 @@ async fn a_dropped_stream_closes_the_connection() {
     let (base, mut seen) = serve(vec![Answer::Hang(begun.into())]).await;
     let model = OpenAi::new(config(&base), false).unwrap();
     let mut stream = model.stream(hello()).await.unwrap();
+    let begun = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
+    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
     let first = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
     assert_eq!(first.unwrap().unwrap(), ModelEvent::TextDelta("hi".into()));
     drop(stream);
