@@ -10,7 +10,7 @@ use async_openai::types::responses::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::run::message::{Media, MediaSource, Message, Part, Role};
+use crate::run::message::{Media, MediaSource, Message, Part, Role, ToolOutput};
 use crate::run::ports::ModelRequest;
 
 use super::media;
@@ -133,6 +133,14 @@ fn add_answer(message: &Message, input: &mut Vec<InputItem>) {
     input.extend(said(WireRole::Assistant, text));
 }
 
+/// A picture is for the model to look at; everything else is text, which stays plain where there is no picture.
+fn function_output(output: &ToolOutput) -> FunctionCallOutput {
+    match output.parts() {
+        Some(parts) => FunctionCallOutput::Content(parts.iter().filter_map(part).collect()),
+        None => FunctionCallOutput::Text(output.text()),
+    }
+}
+
 fn output(part: &Part) -> Option<InputItem> {
     let Part::ToolOutput(output) = part else {
         return None;
@@ -140,7 +148,7 @@ fn output(part: &Part) -> Option<InputItem> {
     Some(InputItem::Item(Item::FunctionCallOutput(
         FunctionCallOutputItemParam {
             call_id: Some(output.call.as_str().to_owned()),
-            output: FunctionCallOutput::Text(output.output.text()),
+            output: function_output(&output.output),
             id: None,
             status: None,
             name: None,
