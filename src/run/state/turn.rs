@@ -77,6 +77,20 @@ impl Turn {
         }
     }
 
+    /// All that has been said, refusals apart.
+    pub(super) fn text(&self) -> String {
+        let texts = self.content.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Whether the model declines to answer.
+    pub(super) fn has_refused(&self) -> bool {
+        self.content.iter().any(|part| matches!(part, Part::Refusal(_)))
+    }
+
     pub(super) fn asks_for_calls(&self) -> bool {
         !self.calls.is_empty()
     }
@@ -250,6 +264,10 @@ impl Turn {
     ) -> (Option<Arc<Message>>, Vec<Body>) {
         let mut bodies = Vec::new();
         let mut said = Vec::new();
+        if !is_whole || self.asks_for_calls() {
+            // What the provider has is not what is kept.
+            self.continuation = None;
+        }
         for part in std::mem::take(&mut self.content) {
             match part {
                 Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {

@@ -431,7 +431,7 @@ fn an_answer_in_one_piece_is_read_too() {
         (
             Responses,
             r#"{"object":"response","status":"completed","error":null,"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},{"type":"message","content":[{"type":"output_text","text":"a"}]}],"usage":{"input_tokens":1,"output_tokens":2}}"#,
-            "reasoning=hm text=a usage=1/0/2/0 stop",
+            "reasoned=//hm text=a usage=1/0/2/0 stop",
         ),
         (Responses, r#"{"status":"incomplete","output":[]}"#, "length"),
         (

@@ -77,6 +77,12 @@ pub(super) const SPEAKING: &[Row] = &[
     ("save failed", "abort save(partial =failed)", "failed"),
 ];
 
+/// What it has said does not fit, and it may be asked again.
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message +system) ask", "running")];
+
+/// It may not.
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message =failed)", "failed")];
+
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
     ("text", "'b'", ""),
