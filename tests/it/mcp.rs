@@ -17,6 +17,7 @@ use assistd::run::ports::{Caller, Connection, Library, Toolbox};
 use peer::{Listening, Peer, Seen};
 use rmcp::ServiceExt;
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Long enough for a busy machine; no test waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -245,6 +246,35 @@ async fn a_server_that_cannot_be_started_is_down_with_the_reason_and_the_others_
     assert_eq!(servers[3].connection, Connection::Ready);
     assert!(call(&pool, "good__echo", json!({})).await.is_ok());
     pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_only_the_oldest_remote_transport_is_told_so() {
+    let listener = tokio::net::TcpListener::bind(loopback()).await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let server = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).await.unwrap_or(0);
+            let answer: &[u8] = match head[..read].starts_with(b"GET ") {
+                true => b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: endpoint\ndata: /messages\n\n",
+                false => b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            };
+            let _ = stream.write_all(answer).await;
+            open.push(stream);
+        }
+    });
+    let pool = pool(json!({"old": {"url": format!("http://{address}/sse")}})).await;
+    let Connection::Down(reason) = &pool.servers()[0].connection else {
+        panic!("{:?}", pool.servers());
+    };
+    assert!(
+        reason.starts_with("the server speaks only the HTTP+SSE transport of 2024"),
+        "{reason}"
+    );
+    pool.shutdown().await;
+    server.abort();
 }
 
 #[tokio::test]

@@ -200,6 +200,7 @@ fn engine_on(archive: &Arc<Archive>, turns: impl IntoIterator<Item = Turn>) -> (
 
 fn settings() -> Settings {
     Settings {
+        options: Default::default(),
         model: "m".into(),
         instructions: String::new(),
         limits: Limits::default(),
@@ -271,7 +272,7 @@ async fn a_run_goes_through_tools_to_its_answer() {
     let seen = events(handle.watch()).await;
     let finished = handle.finished().await.unwrap();
     assert_eq!(outcome(&finished), Outcome::Completed);
-    assert_eq!(finished.response, "done");
+    assert_eq!(finished.response(), "done");
     assert_eq!(finished.record.snapshot.catalogue_version, 7);
     assert_eq!(seen.last().unwrap().sequence, finished.record.last_sequence);
     assert_eq!(world.written().record, *finished.record);
@@ -364,7 +365,7 @@ async fn a_run_ends_incomplete_at_its_own_deadline() {
         outcome(&finished),
         Outcome::Incomplete(crate::run::record::IncompleteReason::Deadline)
     );
-    assert_eq!(finished.response, "x");
+    assert_eq!(finished.response(), "x");
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,7 +486,7 @@ async fn a_panic_ends_that_run_alone() {
         "the thread is free"
     );
     assert_eq!(
-        begin(&engine).await.finished().await.unwrap().response,
+        begin(&engine).await.finished().await.unwrap().response(),
         "the next"
     );
 }
@@ -684,7 +685,7 @@ async fn questions_of_a_server_are_asked_one_by_one_and_the_call_waits_for_as_lo
             .unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(handle.finished().await.unwrap().response, "done");
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
     assert_eq!(outputs(&world), ["Accept({}) Decline"]);
     let nobody = engine.call_tool("asks", Map::new(), None).await.unwrap();
     assert_eq!(nobody.text(), "Cancel Cancel");
@@ -706,7 +707,7 @@ async fn a_call_that_breaks_off_is_for_a_person_to_decide_and_outside_a_run_an_e
         .submit(handle.thread(), handle.id(), vec![submission])
         .await
         .unwrap();
-    assert_eq!(handle.finished().await.unwrap().response, "done");
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
     assert_eq!(outputs(&world), ["not called: the call was rejected: it was"]);
     let error = engine.call_tool("breaks", Map::new(), None).await.unwrap_err();
     assert_eq!(error.reason(), Reason::OutcomeUnknown);
