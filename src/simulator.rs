@@ -15,16 +15,20 @@
 //! say, and its JSON form, is described at [`Script`] and in `docs/simulator.md`.
 
 mod ask;
+mod assistants;
 mod chat_completions;
 mod fault;
+mod pace;
 mod playback;
 mod record;
 mod refusal;
 mod responses;
 mod script;
 mod server;
+mod shelf;
 mod sse;
 mod stand_in;
+mod storm;
 mod turn;
 
 use std::future::Future;
@@ -35,8 +39,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use fault::{At, Fault};
+pub use pace::{Delay, Pace};
 pub use record::Recorded;
-pub use script::{Pace, Script};
+pub use script::{Said, Script};
+pub use storm::{Span, Storm};
 pub use turn::{Answer, Call, Finish, Item, Pieces, RawAnswer, Speech, Turn, When};
 
 /// A running simulator. Dropping it closes its port and every connection at once.
@@ -85,8 +91,8 @@ impl Simulator {
         self.desk.record().requests()
     }
 
-    /// What the [validator](Script::validating) said about the requests that it refused (at most the
-    /// last 1,000), oldest first.
+    /// What the [validator](Script::validating) said about the requests that it refused, and the
+    /// [reviewer](Script::reviewing) about the answers (at most the last 1,000), oldest first.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
         self.desk.record().violations()

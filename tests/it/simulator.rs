@@ -1,5 +1,8 @@
 //! The simulator over real sockets: everything it says is what OpenAI's API description allows.
 
+mod assistants;
+mod kept;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
