@@ -35,6 +35,7 @@ use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
 use crate::run::engine::{Engine, Ports, Settings};
+use crate::run::options::ModelOptions;
 use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
 use crate::simulator::{Script, Simulator};
@@ -507,6 +508,7 @@ fn engine_settings(config: &Config) -> Settings {
     Settings {
         model: config.model.name.clone(),
         instructions: config.run.instructions.clone(),
+        options: ModelOptions::default(),
         limits: Limits {
             max_turns: limits.max_turns,
             max_tool_calls: limits.max_tool_calls,

@@ -15,6 +15,7 @@ pub mod id;
 pub mod library;
 pub mod log;
 pub mod message;
+pub mod options;
 pub mod page;
 pub mod ports;
 pub mod record;

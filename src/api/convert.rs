@@ -7,6 +7,7 @@ pub mod library;
 pub mod media;
 pub mod message;
 pub mod name;
+pub mod options;
 pub mod page;
 pub mod run;
 pub mod step;

@@ -11,7 +11,8 @@ use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
 use super::event::Progress;
 use super::id::RunId;
-use super::message::{Message, ToolOutput, Usage};
+use super::message::{Annotation, Continuation, Message, Reasoning, ToolOutput, Usage};
+use super::options::ModelOptions;
 
 mod library;
 mod ownership;
@@ -62,6 +63,8 @@ pub struct ModelRequest {
     pub tools: Option<Arc<Catalogue>>,
     /// Tokens that it may write.
     pub max_output_tokens: Option<u64>,
+    /// How it is to answer.
+    pub options: Arc<ModelOptions>,
 }
 
 /// What a model says, piece by piece.
@@ -73,6 +76,13 @@ pub enum ModelEvent {
     RefusalDelta(String),
     /// More of its reasoning, as far as the provider shows it.
     ReasoningDelta(String),
+    /// A piece of its reasoning is over. What was shown of it, in the deltas since the last such piece, is its
+    /// summary; where there were none, the summary is given here.
+    Reasoning(Reasoning),
+    /// Something that its text refers to. Places are counted in all the text of the turn.
+    Annotation(Annotation),
+    /// How the provider can go on behind this turn.
+    Continuation(Continuation),
     /// It begins to ask for a call; `index` tells apart the calls of one turn.
     ToolCallStarted {
         /// Which call.

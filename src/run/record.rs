@@ -11,6 +11,7 @@ use super::catalogue::Selection;
 use super::error::{Error, Reason};
 use super::id::{AssistantId, RunId, ThreadId};
 use super::message::Usage;
+use super::options::ModelOptions;
 
 /// A run, as it is stored and shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +83,9 @@ pub struct Snapshot {
     pub instructions: String,
     /// The bounds.
     pub limits: Limits,
+    /// How the model is to answer.
+    #[serde(default)]
+    pub options: Arc<ModelOptions>,
     /// The assistant that answers; none for the operator's default.
     #[serde(default)]
     pub assistant: Option<AssistantId>,

@@ -25,6 +25,7 @@ use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
+use super::options::{ModelOptions, ToolChoice};
 use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
 use super::step::{Step, StepState};
@@ -432,15 +433,13 @@ impl Run {
         matches!(self.phase, Phase::Over)
     }
 
-    /// The text of the last message that the model wrote in this run; empty if it wrote none.
-    pub fn response(&self) -> String {
+    /// The last message that the model wrote in this run, if it wrote any.
+    pub fn answer(&self) -> Option<&Arc<Message>> {
         let run = &self.journal.record().id;
         self.history
             .iter()
             .rev()
             .find(|message| message.role == Role::Assistant && message.run.as_ref() == Some(run))
-            .map(|message| message.text())
-            .unwrap_or_default()
     }
 
     /// The run as it is now.
@@ -522,8 +521,18 @@ impl Run {
             messages: self.history.clone(),
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens: self.journal.output_tokens_left(),
+            options: self.options(),
         }));
         self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
+    }
+
+    /// How the model is to answer in this turn.
+    fn options(&self) -> Arc<ModelOptions> {
+        let RunRecord { snapshot, usage, .. } = self.journal.record();
+        match (&snapshot.options.tool_choice, usage.turns) {
+            (Some(ToolChoice::Required | ToolChoice::Tool(_)), 2..) => Arc::new(snapshot.options.later()),
+            _ => Arc::clone(&snapshot.options),
+        }
     }
 
     /// The model has stopped: the answer is there, or calls are to be made.

@@ -147,6 +147,7 @@ fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
         messages,
         tools: None,
         max_output_tokens: None,
+        options: Arc::default(),
     }
 }
 
@@ -158,6 +159,7 @@ fn hello() -> ModelRequest {
 fn everything() -> ModelRequest {
     let call = CallId::new(&mut Mint::System);
     let media = |source| Media {
+        detail: None,
         source,
         mime_type: String::new(),
         name: String::new(),

@@ -150,6 +150,7 @@ fn media(url: String) -> Media {
         None => (String::new(), MediaSource::Url(url)),
     };
     Media {
+        detail: None,
         source,
         mime_type,
         name: String::new(),

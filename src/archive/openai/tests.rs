@@ -57,6 +57,7 @@ fn messages_stand_in_the_order_in_which_they_were_said_however_they_were_saved()
 fn parts_are_carried_over_or_told_in_words() {
     let image = |source, mime_type: &str| {
         Part::Image(Media {
+            detail: None,
             source,
             mime_type: mime_type.to_owned(),
             name: String::new(),

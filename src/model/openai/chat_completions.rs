@@ -118,7 +118,8 @@ fn part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
             },
         )),
         Part::File(file) => Some(attached(file)),
-        Part::Resource(_) | Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
+        // A user has no others.
+        _ => None,
     }
 }
 

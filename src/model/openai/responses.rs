@@ -94,7 +94,8 @@ fn part(part: &Part) -> Option<InputContent> {
             ..InputImageContent::default()
         })),
         Part::File(file) => Some(InputContent::InputFile(attached(file))),
-        Part::Resource(_) | Part::Refusal(_) | Part::ToolCall(_) | Part::ToolOutput(_) => None,
+        // A user has no others.
+        _ => None,
     }
 }
 
@@ -127,7 +128,7 @@ fn add_answer(message: &Message, input: &mut Vec<InputItem>) {
                     ..FunctionToolCall::default()
                 })));
             }
-            Part::Image(_) | Part::File(_) | Part::Resource(_) | Part::ToolOutput(_) => {}
+            _ => {}
         }
     }
     input.extend(said(WireRole::Assistant, text));

@@ -78,7 +78,7 @@ impl Shared {
             .rev()
             .find(|message| message.role == Role::Assistant);
         Ok(Finished {
-            response: answer.map(|message| message.text()).unwrap_or_default(),
+            answer: answer.cloned(),
             record: Arc::new(record),
         })
     }

@@ -308,7 +308,7 @@ fn reply(replies: &mut Vec<oneshot::Sender<Result<(), Error>>>, result: Result<(
 /// The run as it is now.
 pub(super) fn finished(run: &Run) -> Finished {
     Finished {
-        response: run.response(),
+        answer: run.answer().cloned(),
         record: Arc::new(run.record().clone()),
     }
 }
@@ -533,10 +533,7 @@ async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Err
         events: vec![end],
     };
     write_end(shared, live, &save).await?;
-    Some(Finished {
-        record,
-        response: String::new(),
-    })
+    Some(Finished { record, answer: None })
 }
 
 /// What a run waits for: its model request or its calls.

@@ -12,7 +12,7 @@ use crate::run::action::{Action, Answer};
 use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
-use crate::run::message::{Part, Usage};
+use crate::run::message::{Annotation, Cited, Continuation, Part, Reasoning, Usage};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
 use crate::run::step::Work;
@@ -191,6 +191,13 @@ impl Stage {
         self.submit(vec![submission(&action, answer)])
     }
 
+    fn response(&self) -> String {
+        self.run
+            .answer()
+            .map(|message| message.text())
+            .unwrap_or_default()
+    }
+
     fn outcome(&self) -> Option<&Outcome> {
         self.run.record().state.outcome()
     }
@@ -210,6 +217,7 @@ fn word(body: &Body) -> String {
         Body::StateChanged { to, .. } => to.name().to_owned(),
         Body::MessageCreated(message) => format!("+{:?}", message.role).to_lowercase(),
         Body::TextDelta { text, .. } => format!("'{text}'"),
+        Body::RefusalDelta { .. } => "refuses".to_owned(),
         Body::ReasoningDelta { .. } => "thinks".to_owned(),
         Body::MessageCompleted(message) if message.incomplete => "partial".to_owned(),
         Body::MessageCompleted(_) => "message".to_owned(),
@@ -276,6 +284,17 @@ fn tool(name: &str, annotations: Annotations) -> Tool {
     })
 }
 
+fn annotation() -> Annotation {
+    Annotation {
+        source: Cited::Url {
+            url: "https://example.com".into(),
+            title: String::new(),
+        },
+        start: Some(0),
+        end: Some(1),
+    }
+}
+
 fn text(text: &str) -> ModelEvent {
     ModelEvent::TextDelta(text.into())
 }
@@ -320,7 +339,7 @@ fn a_run_answers() {
         stage.transcript(),
         "running +user +assistant 'a' 'b' message 5tok =completed"
     );
-    assert_eq!(stage.run.response(), "ab");
+    assert_eq!(stage.response(), "ab");
     assert_eq!(stage.run.record().last_sequence, 8);
 }
 
@@ -409,7 +428,7 @@ fn the_last_turn_has_no_tools() {
         stage.outcome(),
         Some(&Outcome::Incomplete(IncompleteReason::MaxTurns))
     );
-    assert_eq!(stage.run.response(), "all I have");
+    assert_eq!(stage.response(), "all I have");
 }
 
 #[test]
@@ -461,7 +480,7 @@ fn a_run_that_breaks_off_keeps_what_was_said() {
             [Part::Text("par".into())],
             "a call that was never made is not kept"
         );
-        assert_eq!(stage.run.response(), "par");
+        assert_eq!(stage.response(), "par");
     }
 }
 
@@ -591,7 +610,7 @@ fn a_crash_voids_the_unfinished_turn_and_nothing_else() {
         2 + RESERVE + 1,
         "beyond all that anybody can have seen"
     );
-    assert_eq!(stage.run.response(), "whole");
+    assert_eq!(stage.response(), "whole");
     assert_eq!(
         stage.record.usage.turns, 1,
         "the turn that is void does not count"
@@ -871,6 +890,17 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
         4 => "[a-z]{0,3}".prop_map(ModelEvent::TextDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::RefusalDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::ReasoningDelta),
+        1 => "[a-z]{0,3}".prop_map(|summary| ModelEvent::Reasoning(Reasoning {
+            summary,
+            encrypted: "0x".into(),
+            upstream: "here".into(),
+            ..Reasoning::default()
+        })),
+        1 => Just(ModelEvent::Annotation(annotation())),
+        1 => Just(ModelEvent::Continuation(Continuation {
+            upstream: "here".into(),
+            state: json!("resp"),
+        })),
         4 => (index.clone(), prop_oneof![Just("echo"), Just("look"), Just("risky"), Just("mine"), Just("nope")])
             .prop_map(|(index, tool)| ModelEvent::ToolCallStarted { index, tool: tool.into() }),
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])

@@ -58,6 +58,7 @@ fn output() -> impl Strategy<Value = ToolOutput> {
 
 fn part() -> impl Strategy<Value = Part> {
     let media = |source| Media {
+        detail: None,
         source,
         mime_type: "image/png".to_owned(),
         name: String::new(),

@@ -5,7 +5,7 @@ use crate::model::Dialect::{self, ChatCompletions, Responses};
 use crate::model::openai::decode::Events;
 use crate::model::openai::error::Failure;
 use crate::model::openai::sse;
-use crate::run::message::Usage;
+use crate::run::message::{Reasoning, Usage};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// A shorthand for what came of an answer, deltas joined: `"text"`, `?reasoning`, `!refusal`, `call0=name`,
@@ -17,6 +17,14 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ModelEvent::TextDelta(text) => ("text=".to_owned(), text.clone()),
             ModelEvent::ReasoningDelta(text) => ("reasoning=".to_owned(), text.clone()),
             ModelEvent::RefusalDelta(text) => ("refusal=".to_owned(), text.clone()),
+            ModelEvent::Reasoning(Reasoning {
+                summary,
+                encrypted,
+                id,
+                ..
+            }) => ("reasoned=".to_owned(), format!("{id}/{encrypted}/{summary}")),
+            ModelEvent::Annotation(annotation) => ("cites=".to_owned(), format!("{annotation:?}")),
+            ModelEvent::Continuation(continuation) => ("goes_on=".to_owned(), continuation.state.to_string()),
             ModelEvent::ToolCallStarted { index, tool } => (format!("call{index}="), tool.clone()),
             ModelEvent::ToolCallArgumentsDelta { index, json } => (format!("args{index}="), json.clone()),
             ModelEvent::Usage(Usage {

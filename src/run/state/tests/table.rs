@@ -31,6 +31,9 @@ names!(INPUTS, input_name, Input, {
     Input::Model(ModelEvent::TextDelta(_)) => "text",
     Input::Model(ModelEvent::RefusalDelta(_)) => "refusal",
     Input::Model(ModelEvent::ReasoningDelta(_)) => "reasoning",
+    Input::Model(ModelEvent::Reasoning(_)) => "reasoned",
+    Input::Model(ModelEvent::Annotation(_)) => "annotation",
+    Input::Model(ModelEvent::Continuation(_)) => "continuation",
     Input::Model(ModelEvent::ToolCallStarted { .. }) => "call",
     Input::Model(ModelEvent::ToolCallArgumentsDelta { .. }) => "arguments",
     Input::Model(ModelEvent::Usage(_)) => "usage",
@@ -177,6 +180,16 @@ fn input(name: &str, of: Option<CallId>) -> Input {
         "text" => Input::Model(text("b")),
         "refusal" => Input::Model(ModelEvent::RefusalDelta("no".into())),
         "reasoning" => Input::Model(ModelEvent::ReasoningDelta("hm".into())),
+        "reasoned" => Input::Model(ModelEvent::Reasoning(Reasoning {
+            encrypted: "0x".into(),
+            upstream: "here".into(),
+            ..Reasoning::default()
+        })),
+        "annotation" => Input::Model(ModelEvent::Annotation(annotation())),
+        "continuation" => Input::Model(ModelEvent::Continuation(Continuation {
+            upstream: "here".into(),
+            state: json!("resp"),
+        })),
         "call" => Input::Model(ModelEvent::ToolCallStarted {
             index: 7,
             tool: "look".into(),

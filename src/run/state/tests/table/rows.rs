@@ -19,6 +19,9 @@ pub(super) const NOT_ASKING: &[Row] = &[
     ("text", "", ""),
     ("refusal", "", ""),
     ("reasoning", "", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "", ""),
     ("arguments", "", ""),
     ("usage", "", ""),
@@ -30,8 +33,11 @@ pub(super) const NOT_ASKING: &[Row] = &[
 /// The model has said nothing yet: everything but how it stops.
 pub(super) const SILENT: &[Row] = &[
     ("text", "+assistant 'b'", ""),
-    ("refusal", "+assistant", ""),
+    ("refusal", "+assistant refuses", ""),
     ("reasoning", "+assistant thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "+assistant calls:look", ""),
     ("arguments", "", ""),
     ("usage", "", ""),
@@ -48,8 +54,11 @@ pub(super) const SILENT: &[Row] = &[
 /// It has said something.
 pub(super) const SPEAKING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "", ""),
     ("usage", "", ""),
@@ -71,8 +80,11 @@ pub(super) const SPEAKING: &[Row] = &[
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "{}", ""),
     ("usage", "", ""),
@@ -128,7 +140,7 @@ pub(super) const SPENT: &[Row] = &[
     ),
     (
         "refusal",
-        "abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
@@ -136,6 +148,9 @@ pub(super) const SPENT: &[Row] = &[
         "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     (
         "arguments",
