@@ -96,6 +96,8 @@ pub enum Dialect {
     Responses,
     /// OpenAI's Chat Completions API, which nearly everybody else speaks.
     ChatCompletions,
+    /// OpenAI's Assistants API, for servers that still have it.
+    Assistants,
 }
 
 /// The tools.

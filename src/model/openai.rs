@@ -17,12 +17,14 @@ use crate::model::{Config, Dialect};
 use crate::run::error::Error;
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
+use assistants::Assistants;
 use chat_completions::LimitName;
 use decode::Decoder;
 use reader::{Reader, Source};
-use tools::{Offer, Offers};
+use tools::Offers;
 use upstream::Upstream;
 
+mod assistants;
 mod calls;
 mod chat_completions;
 mod decode;
@@ -44,6 +46,7 @@ pub struct OpenAi {
     offers: Offers,
     model: String,
     simulated: bool,
+    assistants: Arc<Assistants>,
 }
 
 impl OpenAi {
@@ -65,9 +68,13 @@ impl OpenAi {
         let path: &[&str] = match dialect {
             Dialect::Responses => &["responses"],
             Dialect::ChatCompletions => &["chat", "completions"],
+            // Its paths are as many as its objects.
+            Dialect::Assistants => &[],
         };
+        let upstream = Arc::new(Upstream::new(&config, base, path)?);
         Ok(Self {
-            upstream: Arc::new(Upstream::new(&config, base, path)?),
+            assistants: Arc::new(Assistants::new(Arc::clone(&upstream))),
+            upstream,
             dialect,
             limit_name: if is_openai {
                 LimitName::MaxCompletionTokens
@@ -78,14 +85,6 @@ impl OpenAi {
             model: config.model,
             simulated,
         })
-    }
-
-    fn body(&self, request: &ModelRequest, offer: Option<&Offer>) -> Result<Bytes, Error> {
-        let body = match self.dialect {
-            Dialect::Responses => responses::body(request, offer),
-            Dialect::ChatCompletions => chat_completions::body(request, offer, self.limit_name),
-        };
-        body.map(Bytes::from).map_err(Error::internal)
     }
 }
 
@@ -106,7 +105,12 @@ impl Model for OpenAi {
             }
             _ => None,
         };
-        let body = self.body(&request, offer.as_deref())?;
+        let body = match self.dialect {
+            Dialect::Responses => responses::body(&request, offer.as_deref()),
+            Dialect::ChatCompletions => chat_completions::body(&request, offer.as_deref(), self.limit_name),
+            Dialect::Assistants => return self.assistants.stream(request, offer).await,
+        };
+        let body = body.map(Bytes::from).map_err(Error::internal)?;
         let response = match self.upstream.send(body).await {
             Ok(response) => response,
             Err(failure) => return Err(self.upstream.failed(failure)),

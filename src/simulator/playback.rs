@@ -70,6 +70,19 @@ impl Playback {
         Playback::new(trickled(steps(bytes, marks), faults), None)
     }
 
+    /// These pieces, each after its wait; the connection may break behind the last.
+    pub fn pieces<'a>(pieces: impl Iterator<Item = (Duration, &'a str)>, broken: bool) -> Self {
+        let mut steps = Vec::new();
+        for (wait, piece) in pieces {
+            let bytes = Bytes::copy_from_slice(piece.as_bytes());
+            steps.extend([Step::Wait(wait), Step::Send(bytes)]);
+        }
+        if broken {
+            steps.extend([Step::Flush, Step::Abort]);
+        }
+        Playback::new(steps, None)
+    }
+
     fn new(steps: Vec<Step>, length: Option<u64>) -> Self {
         Playback {
             steps: steps.into_iter(),

@@ -1,5 +1,7 @@
 //! The HTTP side: connections, routes, bodies.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -37,7 +40,7 @@ const MODEL: &str = "simulator";
 #[derive(Debug)]
 pub(super) struct Desk {
     prompter: Prompter,
-    record: Record,
+    record: Arc<Record>,
     responses: responses::Kept,
     assistants: Assistants,
     /// Makes ids differ between simulators, and the serial between requests.
@@ -63,13 +66,31 @@ impl Stamp {
 /// Why there is no answer: the connection is to be closed.
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed as scripted")]
-struct Disconnected;
+pub(super) struct Disconnected;
+
+/// Whatever answers requests.
+pub(super) trait Answering: Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error = io::Error> + Send + 'static;
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Disconnected>> + Send;
+}
+
+impl Answering for Desk {
+    type Body = Playback;
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Playback>, Disconnected> {
+        answer(request, self).await
+    }
+}
 
 impl Desk {
     pub fn new(script: Script) -> Self {
         Desk {
             prompter: Prompter::new(script),
-            record: Record::default(),
+            record: Arc::default(),
             responses: responses::Kept::default(),
             assistants: Assistants::default(),
             seed: fastrand::u64(..),
@@ -77,8 +98,8 @@ impl Desk {
         }
     }
 
-    pub fn record(&self) -> &Record {
-        &self.record
+    pub fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.record)
     }
 
     fn stamp(&self) -> Stamp {
@@ -120,7 +141,7 @@ impl Desk {
 }
 
 /// Accepts connections until it is dropped, and all of them with it.
-pub(super) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
+pub(super) async fn accept(listener: TcpListener, desk: Arc<impl Answering>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -139,12 +160,12 @@ pub(super) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn serve(stream: TcpStream, desk: Arc<Desk>) {
+async fn serve(stream: TcpStream, desk: Arc<impl Answering>) {
     // Without it a token may wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "simulator cannot set nodelay");
     }
-    let service = service_fn(|request| answer(request, &desk));
+    let service = service_fn(|request| desk.answer(request));
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -200,7 +221,7 @@ async fn answer(request: Request<Incoming>, desk: &Desk) -> Result<Response<Play
     }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
+pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
     let collected = Limited::new(body, BODY_LIMIT_BYTES).collect();
     match tokio::time::timeout(BODY_TIMEOUT, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -429,7 +450,7 @@ fn typed(content_type: &'static str, body: Playback) -> Response<Playback> {
     response
 }
 
-fn refused(refusal: &Refusal) -> Response<Playback> {
+pub(super) fn refused(refusal: &Refusal) -> Response<Playback> {
     let mut response = whole(refusal.body(), &[]);
     *response.status_mut() = refusal.status;
     response

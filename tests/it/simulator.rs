@@ -2,6 +2,7 @@
 
 mod assistants;
 mod kept;
+mod tape;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -42,6 +42,11 @@ impl Calls {
         self.0.is_empty()
     }
 
+    /// The provider's ids, in the order of the indices here; empty for one that has none.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|call| call.id.as_str())
+    }
+
     /// Whether a call was mentioned whose tool was never named: it can be neither made nor answered.
     pub(super) fn has_nameless(&self) -> bool {
         self.0
