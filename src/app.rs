@@ -466,6 +466,7 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
         dialect: config.dialect.map(|dialect| match dialect {
             config::Dialect::Responses => model::Dialect::Responses,
             config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
+            config::Dialect::Assistants => model::Dialect::Assistants,
         }),
         state: match config.state {
             config::ModelState::Stateless => model::State::Stateless,

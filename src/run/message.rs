@@ -544,6 +544,13 @@ mod tests {
     }
 
     #[test]
+    fn images_are_stored_as_they_were_before_unless_they_say_how_closely_to_look() {
+        let stored = json!({"image": {"source": {"url": "u"}, "mime_type": "", "name": ""}});
+        let part: Part = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(part).unwrap(), stored);
+    }
+
+    #[test]
     fn resources_are_stored_as_they_were_before() {
         let stored = json!({"resource": {"uri": "u", "mime_type": "m", "body": {"text": "t"}}});
         let content: Content = serde_json::from_value(stored.clone()).unwrap();

@@ -151,7 +151,7 @@ pub struct ModelStatus {
     pub model: String,
     /// The scheme, host and port of the provider, without path and credentials.
     pub endpoint: String,
-    /// How it is spoken to: `responses` or `chat_completions`; empty when none is configured.
+    /// How it is spoken to: `responses`, `chat_completions` or `assistants`; empty when none is configured.
     pub dialect: &'static str,
     /// Whether it is the built-in simulator.
     pub simulated: bool,

@@ -100,6 +100,7 @@ fn model(status: ModelStatus) -> pb::ModelHealth {
     let dialect = match status.dialect {
         "responses" => pb::ModelDialect::Responses,
         "chat_completions" => pb::ModelDialect::ChatCompletions,
+        "assistants" => pb::ModelDialect::Assistants,
         _ => pb::ModelDialect::Unspecified,
     };
     let is_configured = dialect != pb::ModelDialect::Unspecified;

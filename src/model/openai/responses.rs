@@ -171,14 +171,6 @@ fn add_answer(message: &Message, reader: Option<&str>, input: &mut Vec<InputItem
     input.extend(said(WireRole::Assistant, text));
 }
 
-/// A picture is for the model to look at; everything else is text, which stays plain where there is no picture.
-fn function_output(output: &ToolOutput) -> FunctionCallOutput {
-    match output.parts() {
-        Some(parts) => FunctionCallOutput::Content(parts.iter().filter_map(part).collect()),
-        None => FunctionCallOutput::Text(output.text()),
-    }
-}
-
 /// Reasoning that this upstream's model can read.
 fn thought(reasoning: &Reasoning, reader: Option<&str>) -> Option<InputItem> {
     if reasoning.encrypted.is_empty() || reader != Some(reasoning.upstream.as_str()) {
@@ -193,6 +185,14 @@ fn thought(reasoning: &Reasoning, reader: Option<&str>) -> Option<InputItem> {
         encrypted_content: Some(reasoning.encrypted.clone()),
         status: None,
     })))
+}
+
+/// A picture is for the model to look at; everything else is text, which stays plain where there is no picture.
+fn function_output(output: &ToolOutput) -> FunctionCallOutput {
+    match output.parts() {
+        Some(parts) => FunctionCallOutput::Content(parts.iter().filter_map(part).collect()),
+        None => FunctionCallOutput::Text(output.text()),
+    }
 }
 
 fn output(part: &Part, kept: Option<&Kept<'_>>) -> Option<InputItem> {
