@@ -499,7 +499,10 @@ impl Engine {
                 model: model.unwrap_or_else(|| settings.model.clone()),
                 instructions: instructions.join("\n\n"),
                 limits: new.limits.over(profile.limits.over(settings.limits)),
-                options: Arc::new(new.options.over(profile.options.over(settings.options.clone()))),
+                options: Arc::new(
+                    new.options
+                        .over(Arc::unwrap_or_clone(profile.options).over(settings.options.clone())),
+                ),
                 assistant,
                 catalogue_version: 0,
                 selection: Selection {

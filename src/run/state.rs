@@ -172,7 +172,7 @@ pub enum Effect {
 
 #[derive(Debug)]
 enum Phase {
-    Asking(Turn),
+    Asking(Box<Turn>),
     Calling(Calls),
     Over,
 }
@@ -566,7 +566,8 @@ impl Run {
             deadline: self.alarm().map(|(time, _)| time),
             options: self.options(),
         }));
-        self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
+        let turn = Turn::new(record.id.clone(), &mut self.mint, now);
+        self.phase = Phase::Asking(Box::new(turn));
     }
 
     /// How the model is to answer in this turn.

@@ -1,5 +1,7 @@
 //! Assistants.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::archive::fault::{Fault, of_id};
@@ -28,7 +30,7 @@ pub(super) fn assistant(assistant: Assistant, notes: &mut Notes) -> Result<Assis
             instructions: assistant.instructions.unwrap_or_default(),
             model: assistant.model,
             allowed_tools: Some(functions(&assistant.tools)),
-            options,
+            options: Arc::new(options),
             metadata: labels.into_map(),
             ..Profile::default()
         },
