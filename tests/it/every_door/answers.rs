@@ -14,6 +14,7 @@ over_every_door! {
     an_answer_in_json_is_checked_and_asked_for_again,
     an_answer_that_never_fits_is_no_answer,
     a_refusal_and_reasoning_come_live_and_stay,
+    what_an_answer_cites_comes_with_its_place,
 }
 
 fn weather(max_corrections: i32) -> Value {
@@ -193,5 +194,35 @@ async fn a_refusal_and_reasoning_come_live_and_stay(form: Form) {
     );
     // A refusal is no answer that could fit.
     assert_eq!(case(events.last().unwrap()), "runCompleted");
+    world.stopped().await;
+}
+
+async fn what_an_answer_cites_comes_with_its_place(form: Form) {
+    let body = concat!(
+        r#"data: {"choices":[{"delta":{"content":"Après moi"}}]}"#,
+        "\n\n",
+        r#"data: {"choices":[{"delta":{"annotations":[{"type":"url_citation","url_citation":"#,
+        r#"{"url":"https://a.example","title":"A","start_index":6,"end_index":9}},"#,
+        r#"{"type":"file_citation","file_id":"f","filename":"n"}]},"finish_reason":"stop"}]}"#,
+        "\n\ndata: [DONE]\n\n",
+    );
+    let world = World::new(Script::turns([Turn::raw(200, "text/event-stream", body)])).await;
+    let door = Door::to(&world, form);
+    let answer = door
+        .call("AssistantService.Chat", json!({"message": "who said it?"}))
+        .await
+        .unwrap();
+    let expected = json!([
+        {"url": {"url": "https://a.example", "title": "A"}, "start": "6", "end": "9"},
+        {"file": {"fileId": "f", "name": "n", "containerId": ""}},
+    ]);
+    assert_eq!(answer["response"], "Après moi");
+    assert_eq!(answer["annotations"], expected);
+    let listed = door
+        .call("ThreadService.ListMessages", json!({"parent": answer["thread"]}))
+        .await
+        .unwrap();
+    assert_eq!(listed["messages"][1]["annotations"], expected);
+    assert_eq!(listed["messages"][1]["content"], json!([{"text": "Après moi"}]));
     world.stopped().await;
 }
