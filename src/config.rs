@@ -15,6 +15,7 @@ mod secret;
 mod section;
 mod settings;
 pub mod table;
+mod watched;
 
 use std::path::{Path, PathBuf};
 
@@ -25,9 +26,10 @@ pub use problem::{Error, Problem};
 pub use secret::Secret;
 pub use section::{
     ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelResilience,
-    ModelSection, ModelTimeouts, NamedModel, Origins, RunLimits, RunSection, StoreSection,
+    ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, RunLimits, RunSection, StoreSection,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
+pub use watched::WatchedFile;
 
 /// The `data_dir` that stands for none.
 const IN_MEMORY: &str = ":memory:";
@@ -138,6 +140,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         name: default_model(name, has_upstream, &listed)?,
         endpoint,
         dialect: settings.get(&table::MODEL_DIALECT),
+        state: settings.require(&table::MODEL_STATE)?,
         timeouts: ModelTimeouts {
             connect: settings.require(&table::MODEL_CONNECT_TIMEOUT)?,
             first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
@@ -228,6 +231,7 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
 fn run(settings: &Settings) -> Result<RunSection, Error> {
     Ok(RunSection {
         instructions: settings.require(&table::ASSISTANT_INSTRUCTIONS)?,
+        options: settings.get(&table::ASSISTANT_OPTIONS),
         limits: RunLimits {
             max_turns: settings.require(&table::RUN_MAX_TURNS)?,
             max_tool_calls: settings.require(&table::RUN_MAX_TOOL_CALLS)?,

@@ -8,6 +8,7 @@ pub mod media;
 pub mod message;
 pub mod model;
 pub mod name;
+pub mod options;
 pub mod page;
 pub mod run;
 pub mod step;

@@ -11,7 +11,7 @@ use super::form;
 use super::key::{About, Entry, Fallback, Key};
 use super::problem::{Error, Problem};
 use super::secret::Secret;
-use super::section::{Dialect, ModelEndpoint, ModelResilience, ModelTimeouts, NamedModel};
+use super::section::{Dialect, ModelEndpoint, ModelResilience, ModelState, ModelTimeouts, NamedModel};
 use super::settings::{Setting, Settings, Source, check};
 use super::table;
 
@@ -27,6 +27,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &API_KEY_HEADER,
     &HEADERS,
     &DIALECT,
+    &STATE,
     &ORGANIZATION,
     &PROJECT,
     &ALIASES,
@@ -80,6 +81,8 @@ keys! {
     DIALECT: Dialect = "dialect", form::DIALECT,
         "`responses` for api.openai.com, `chat_completions` for any other base URL",
         "The API that the model speaks";
+    STATE: ModelState = "state", form::MODEL_STATE, "`model.state`",
+        "Where the state of a conversation is kept, in the Responses dialect";
     ORGANIZATION: String = "organization", form::NAME, "none",
         "The organization that the provider bills";
     PROJECT: String = "project", form::NAME, "none",
@@ -202,6 +205,7 @@ impl NamedTable {
                 headers: self.headers(environment)?,
             },
             dialect: self.get(&DIALECT),
+            state: self.or(&STATE, settings, &table::MODEL_STATE)?,
             timeouts: ModelTimeouts {
                 connect: self.or(&CONNECT_TIMEOUT, settings, &table::MODEL_CONNECT_TIMEOUT)?,
                 first_byte: self.or(&FIRST_BYTE_TIMEOUT, settings, &table::MODEL_FIRST_BYTE_TIMEOUT)?,

@@ -17,18 +17,22 @@ use reqwest::Url;
 use crate::model::{Config, Dialect, Secret};
 use crate::run::error::Error;
 use crate::run::model::{Condition, ModelCard};
-use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
+use crate::run::ports::{Model, ModelEvent, ModelRequest, ModelStatus, ModelStream};
 
-use chat_completions::LimitName;
+use assistants::{Assistants, Order};
+use chat_completions::Server;
 use decode::Decoder;
 use error::Failure;
 use exchange::Exchange;
 use reader::{Reader, Source};
 use tools::{Offer, Offers};
 use upstream::Upstream;
+use way::{Way, Ways};
 
 pub(crate) use exchange::Route;
 
+mod annotation;
+mod assistants;
 mod calls;
 mod chat_completions;
 mod decode;
@@ -36,11 +40,13 @@ mod error;
 mod exchange;
 mod loose;
 mod media;
+mod options;
 mod reader;
 mod responses;
 mod sse;
 mod tools;
 mod upstream;
+mod way;
 
 /// One model at one provider, alone: nothing else answers in its place.
 #[derive(Debug)]
@@ -54,16 +60,35 @@ pub(crate) struct Deployment {
     card: Arc<ModelCard>,
     upstream: Arc<Upstream>,
     dialect: Dialect,
-    limit_name: LimitName,
+    server: Server,
+    ways: Ways,
+    assistants: Arc<Assistants>,
     offers: Offers,
+}
+
+/// What is sent.
+enum Content {
+    /// One request.
+    Body(Bytes),
+    /// As many as the Assistants dialect needs.
+    Order(Arc<Order>),
+}
+
+/// An answer, by what it takes to read it.
+enum Answer {
+    OfOne(Box<Reader>),
+    OfAssistants(Box<assistants::Turn>),
 }
 
 /// A request as it is sent.
 struct Prepared {
     /// What the provider calls the model.
     model: String,
-    body: Bytes,
+    content: Content,
     offer: Option<Arc<Offer>>,
+    /// Who can read what this model encrypts, and go on behind its responses.
+    identity: String,
+    way: Way,
 }
 
 impl OpenAi {
@@ -101,8 +126,10 @@ impl Deployment {
         let path: &[&str] = match dialect {
             Dialect::Responses => &["responses"],
             Dialect::ChatCompletions => &["chat", "completions"],
+            // Its paths are as many as its objects.
+            Dialect::Assistants => &[],
         };
-        let upstream = Upstream::new(config, base, path)?;
+        let upstream = Arc::new(Upstream::new(config, base, path)?);
         let card = ModelCard {
             name: config.name().to_owned(),
             provider_model: config.model.clone(),
@@ -118,13 +145,15 @@ impl Deployment {
         };
         Ok(Self {
             card: Arc::new(card),
-            upstream: Arc::new(upstream),
+            assistants: Arc::new(Assistants::new(Arc::clone(&upstream))),
+            upstream,
             dialect,
-            limit_name: if is_openai {
-                LimitName::MaxCompletionTokens
+            server: if is_openai {
+                Server::OpenAi
             } else {
-                LimitName::MaxTokens
+                Server::Compatible
             },
+            ways: Ways::new(config.state),
             offers: Offers::default(),
         })
     }
@@ -155,8 +184,9 @@ impl Deployment {
         self.card.context_tokens
     }
 
-    /// Writes a request down.
+    /// Writes a request down, in the way in which the model is asked first.
     fn prepare(&self, request: &ModelRequest) -> Result<Prepared, Error> {
+        options::check(&request.options, self.dialect)?;
         let offer = match &request.tools {
             // An empty list of tools is refused by some servers.
             Some(catalogue) if !catalogue.tools().is_empty() => {
@@ -164,19 +194,59 @@ impl Deployment {
             }
             _ => None,
         };
+        self.prepare_in(self.ways.of(&request.model), request, offer)
+    }
+
+    /// The same in another way, where the provider has refused this one for its way.
+    fn prepare_otherwise(
+        &self,
+        prepared: &Prepared,
+        way: Way,
+        request: &ModelRequest,
+    ) -> Result<Prepared, Error> {
+        self.prepare_in(way, request, prepared.offer.clone())
+    }
+
+    fn prepare_in(
+        &self,
+        way: Way,
+        request: &ModelRequest,
+        offer: Option<Arc<Offer>>,
+    ) -> Result<Prepared, Error> {
+        let identity = format!("{} {}", self.upstream.endpoint(), request.model);
+        let offered = offer.as_deref();
+        let body = match self.dialect {
+            Dialect::Responses => responses::body(request, offered, &identity, way),
+            Dialect::ChatCompletions => chat_completions::body(request, offered, self.server),
+            Dialect::Assistants => {
+                return Ok(Prepared {
+                    model: request.model.clone(),
+                    content: Content::Order(Arc::new(Order::new(request.clone(), offered))),
+                    offer,
+                    identity,
+                    way,
+                });
+            }
+        };
         Ok(Prepared {
             model: request.model.clone(),
-            body: self.body(request, offer.as_deref())?,
+            content: Content::Body(body.map_err(Error::internal)?.into()),
             offer,
+            identity,
+            way,
         })
     }
 
-    fn body(&self, request: &ModelRequest, offer: Option<&Offer>) -> Result<Bytes, Error> {
-        let body = match self.dialect {
-            Dialect::Responses => responses::body(request, offer),
-            Dialect::ChatCompletions => chat_completions::body(request, offer, self.limit_name),
-        };
-        body.map(Bytes::from).map_err(Error::internal)
+    /// The way to ask again after this failure; none when it was not for the way.
+    fn other_way(&self, prepared: &Prepared, failure: &Failure) -> Option<Way> {
+        let is_of_ways = self.dialect == Dialect::Responses;
+        let other = is_of_ways.then(|| self.ways.after(prepared.way, &prepared.model, failure));
+        other.flatten()
+    }
+
+    /// Whether what fails before any work is sent again below, request by request.
+    fn repeats_by_itself(&self) -> bool {
+        self.dialect == Dialect::Assistants
     }
 
     /// Sends a request once; the answer is there, though nothing of it has been read.
@@ -185,14 +255,41 @@ impl Deployment {
         prepared: &Prepared,
         key: Option<&Secret>,
         idempotency_key: Option<&HeaderValue>,
-    ) -> Result<Reader, Failure> {
-        let body = prepared.body.clone();
+    ) -> Result<Answer, Failure> {
+        let body = match &prepared.content {
+            Content::Body(body) => body.clone(),
+            Content::Order(order) => {
+                let turn = self.assistants.open(order, prepared.offer.clone()).await?;
+                return Ok(Answer::OfAssistants(Box::new(turn)));
+            }
+        };
         let response = self.upstream.send(body, key, idempotency_key).await?;
         let source = Source {
             upstream: Arc::clone(&self.upstream),
             offer: prepared.offer.clone(),
+            identity: prepared.identity.clone(),
+            is_kept: prepared.way.keeps(),
         };
-        Ok(Reader::new(response, Decoder::new(self.dialect), source))
+        let reader = Reader::new(response, Decoder::new(self.dialect), source);
+        Ok(Answer::OfOne(Box::new(reader)))
+    }
+}
+
+impl Answer {
+    /// The next event; none after the last one or a failure.
+    async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
+        match self {
+            Answer::OfOne(reader) => reader.next().await,
+            Answer::OfAssistants(turn) => Box::pin(turn.next()).await,
+        }
+    }
+
+    /// The HTTP status with which it began.
+    fn status(&self) -> u16 {
+        match self {
+            Answer::OfOne(reader) => reader.status(),
+            Answer::OfAssistants(turn) => turn.status(),
+        }
     }
 }
 

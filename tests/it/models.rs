@@ -64,6 +64,7 @@ fn request(model: &str) -> ModelRequest {
         messages: vec![Arc::new(message)],
         tools: None,
         max_output_tokens: None,
+        options: Arc::default(),
         deadline: None,
     }
 }
@@ -406,6 +407,7 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
                 ..Default::default()
             },
             dialect: None,
+            state: config.model.state,
             timeouts: config.model.timeouts,
             resilience: config.model.resilience,
             context_tokens: Some(8_000),

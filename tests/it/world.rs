@@ -8,13 +8,15 @@ use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
     ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelResilience, ModelSection,
-    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
+    ModelState, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
 };
 use assistd::simulator::{Script, Simulator};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+
+use crate::description::judged;
 
 /// The longest that anything in these tests may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +37,7 @@ impl World {
 
     /// The same, with its configuration changed.
     pub async fn with(script: Script, change: impl FnOnce(&mut Config)) -> World {
-        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), script.recording())
+        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), judged(script.recording()))
             .await
             .unwrap();
         let mut config = config(&simulator.base_url());
@@ -89,6 +91,7 @@ impl World {
             .await
             .expect("it stops in time")
             .unwrap();
+        assert_eq!(self.simulator.violations(), [""; 0], "as OpenAI describes it");
     }
 }
 
@@ -117,6 +120,7 @@ fn config(base_url: &str) -> Config {
                 ..ModelEndpoint::default()
             },
             dialect: None,
+            state: ModelState::Stateless,
             timeouts: ModelTimeouts {
                 connect: PATIENCE,
                 first_byte: PATIENCE,
@@ -142,6 +146,7 @@ fn config(base_url: &str) -> Config {
         mcp: mcp(&servers),
         run: RunSection {
             instructions: "Be brief.".to_owned(),
+            options: None,
             limits: RunLimits {
                 max_turns: 4,
                 max_tool_calls: 8,

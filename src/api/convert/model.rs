@@ -38,6 +38,7 @@ pub fn dialect(dialect: &str) -> pb::ModelDialect {
     match dialect {
         "responses" => pb::ModelDialect::Responses,
         "chat_completions" => pb::ModelDialect::ChatCompletions,
+        "assistants" => pb::ModelDialect::Assistants,
         _ => pb::ModelDialect::Unspecified,
     }
 }

@@ -17,9 +17,9 @@ use crate::run::model::{Attempt, AttemptResult};
 use crate::run::ports::{Finish, ModelEvent, ModelRequest};
 
 use super::error::Failure;
-use super::reader::Reader;
 use super::upstream::Place;
-use super::{Deployment, Prepared};
+use super::way::Way;
+use super::{Answer, Deployment, Prepared};
 
 /// Where a request goes, and where it goes then.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Exchange {
 
 enum Stage {
     Asking(Box<Asking>),
-    Answering { reader: Reader, place: Place },
+    Answering { answer: Answer, place: Place },
     Over,
 }
 
@@ -72,6 +72,8 @@ struct Failing {
     status: Option<u16>,
     is_before_work: bool,
     is_filtered: bool,
+    /// The way to ask again when this one was refused for its way.
+    other_way: Option<Way>,
     was_sent: bool,
     /// The key that it was sent with, when that is in a file.
     key: Option<Secret>,
@@ -109,7 +111,7 @@ impl Exchange {
             }
             match &mut self.stage {
                 Stage::Over => return None,
-                Stage::Answering { reader, .. } => match reader.next().await {
+                Stage::Answering { answer, .. } => match answer.next().await {
                     Some(Ok(event)) => return Some(Ok(event)),
                     end => return self.end(end),
                 },
@@ -146,7 +148,7 @@ impl Exchange {
             Ok(begun) => {
                 self.told = [Some(Ok(begun.attempt)), Some(Ok(begun.event))];
                 self.stage = Stage::Answering {
-                    reader: begun.reader,
+                    answer: begun.answer,
                     place: begun.place,
                 };
             }
@@ -181,6 +183,17 @@ impl Asking {
             leg.has_renewed_key = true;
             leg.rest(Duration::ZERO);
             return None;
+        }
+        if let Some(way) = failing.other_way {
+            tracing::debug!(model = leg.model.name(), ?way, "asking the model in another way");
+            leg.rest(Duration::ZERO);
+            return match leg.model.prepare_otherwise(&leg.prepared, way, &self.request) {
+                Ok(prepared) => {
+                    leg.prepared = prepared;
+                    None
+                }
+                Err(error) => Some(Err(error)),
+            };
         }
         if failing.is_filtered {
             return Some(Ok(ModelEvent::Finished(Finish::ContentFilter)));
@@ -251,7 +264,7 @@ impl Asking {
 struct Begun {
     attempt: ModelEvent,
     event: ModelEvent,
-    reader: Reader,
+    answer: Answer,
     place: Place,
 }
 
@@ -291,6 +304,7 @@ impl Leg {
             status: None,
             is_before_work: false,
             is_filtered: false,
+            other_way: None,
             was_sent,
             key: None,
             wait,
@@ -299,22 +313,24 @@ impl Leg {
         let mut place = entered.map_err(|error| failing(error, false, Duration::ZERO))?;
         let key = upstream.key().await;
         let failure = match self.first_piece(key.as_ref()).await {
-            Ok((reader, event)) => {
+            Ok((answer, event)) => {
                 place.begun();
                 let attempt = Attempt {
-                    status: Some(reader.status()),
+                    status: Some(answer.status()),
                     ..self.told(AttemptResult::Answered, wait, sent.elapsed())
                 };
                 return Ok(Begun {
                     attempt: ModelEvent::Attempt(attempt),
                     event,
-                    reader,
+                    answer,
                     place,
                 });
             }
             Err(failure) => failure,
         };
-        let (status, is_before_work) = (failure.status, failure.is_before_work());
+        let status = failure.status;
+        let is_before_work = failure.is_before_work() && !self.model.repeats_by_itself();
+        let other_way = self.model.other_way(&self.prepared, &failure);
         let is_filtered = failure.is_filtered();
         let error = upstream.error(failure);
         place.failed(&error);
@@ -322,17 +338,18 @@ impl Leg {
             status,
             is_before_work,
             is_filtered,
+            other_way,
             key,
             ..failing(error, true, sent.elapsed())
         })
     }
 
-    async fn first_piece(&self, key: Option<&Secret>) -> Result<(Reader, ModelEvent), Failure> {
+    async fn first_piece(&self, key: Option<&Secret>) -> Result<(Answer, ModelEvent), Failure> {
         let prepared = &self.prepared;
         let key_of_request = self.idempotency_key.as_ref();
-        let mut reader = self.model.open(prepared, key, key_of_request).await?;
-        match reader.next().await {
-            Some(Ok(event)) => Ok((reader, event)),
+        let mut answer = self.model.open(prepared, key, key_of_request).await?;
+        match answer.next().await {
+            Some(Ok(event)) => Ok((answer, event)),
             Some(Err(failure)) => Err(failure),
             None => Err(Failure::broken("the answer is empty")),
         }

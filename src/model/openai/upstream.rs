@@ -22,6 +22,8 @@ use crate::run::model::Condition;
 
 use super::error::Failure;
 
+pub(super) mod aside;
+
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 /// Secrets shorter than this are not struck out of texts: they would be found everywhere.
@@ -228,6 +230,11 @@ impl Upstream {
             .await
             .map_err(|_| Failure::silent(self.timeouts.first_byte))?
             .map_err(Failure::from_transport)?;
+        self.accepted(response).await
+    }
+
+    /// The answer, unless it is a refusal.
+    async fn accepted(&self, response: Response) -> Result<Response, Failure> {
         if response.status().is_success() {
             return Ok(response);
         }
