@@ -43,6 +43,11 @@ pub(super) const SILENT: &[Row] = &[
     ("expire", "abort save(=expired)", "expired"),
     ("fail", "abort save(=failed)", "failed"),
     ("save failed", "abort save(=failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// It has said something.
@@ -66,6 +71,11 @@ pub(super) const SPEAKING: &[Row] = &[
     ("expire", "abort save(partial =expired)", "expired"),
     ("fail", "abort save(partial =failed)", "failed"),
     ("save failed", "abort save(partial =failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling partial =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// It has begun to ask for a call.
@@ -116,6 +126,11 @@ pub(super) const WANTING: &[Row] = &[
         "save failed",
         "abort save([not called: the run failed] partial =failed)",
         "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial =cancelled)",
+        "cancelled",
     ),
 ];
 
@@ -188,6 +203,11 @@ pub(super) const SPENT: &[Row] = &[
         "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// One tool is at work.
@@ -223,6 +243,11 @@ pub(super) const CALLING: &[Row] = &[
         "save failed",
         "abort save([not finished: the run failed] +tool =failed)",
         "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
     ),
 ];
 
@@ -266,6 +291,12 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not finished: the run was cancelled] cancelled \
+         [not called: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
     ("approve", "save(approved) call:risky", "running"),
     ("edit", "save(edited) call:risky", "running"),
     (
@@ -308,6 +339,11 @@ pub(super) const WAITING: &[Row] = &[
         "abort save(cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling cancelled [not called: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
     ("approve", "save(approved running) call:risky", "running"),
     ("edit", "save(edited running) call:risky", "running"),
     (
@@ -326,6 +362,7 @@ pub(super) const OVER: &[Row] = &[
     ("expire", "", ""),
     ("fail", "", ""),
     ("save failed", "", ""),
+    ("save failed, called off", "", ""),
 ];
 
 pub(super) const SILENT_STOP: &[Row] = &[("stop", "save(=completed)", "completed")];
