@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -35,6 +36,7 @@ use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
 use crate::run::engine::{Engine, Ports, Settings};
+use crate::run::options::ModelOptions;
 use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
 use crate::simulator::{Script, Simulator};
@@ -42,6 +44,9 @@ use crate::{mcp, model, run, store};
 
 /// How long start-up waits for the first attempt at each MCP server. One that takes longer joins later.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
+
+/// How often the list of MCP servers is looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long connections may take to end once every run has.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
@@ -72,6 +77,8 @@ pub struct App {
     health: HealthReporter,
     drain: Drain,
     event_retention: Duration,
+    mcp: config::McpSection,
+    reload: Arc<Notify>,
 }
 
 /// What lives behind the door.
@@ -154,7 +161,14 @@ impl App {
             health,
             drain,
             event_retention: config.run.event_retention,
+            mcp: config.mcp,
+            reload: Arc::default(),
         })
+    }
+
+    /// Notified, it has the list of MCP servers read again at once; otherwise that happens soon after it has changed.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Where it listens: with the real port when port 0 was asked for.
@@ -181,7 +195,11 @@ impl App {
         for server in ports.toolbox.servers() {
             let state = match server.connection {
                 Connection::Ready => format!("{} tools", server.tool_count),
+                Connection::Degraded(reason) | Connection::Quarantined(reason) => {
+                    format!("{} tools, but {reason}", server.tool_count)
+                }
                 Connection::Connecting => "connecting".to_owned(),
+                Connection::Disabled => "switched off".to_owned(),
                 Connection::Down(reason) => format!("down: {reason}"),
             };
             banner.push_str(&format!("  tools    {}: {state}\n", server.name));
@@ -199,8 +217,11 @@ impl App {
             health,
             drain,
             event_retention,
+            mcp,
+            reload,
             ..
         } = self;
+        let reloading = tokio::spawn(follow_mcp(mcp, Arc::clone(&core.pool), reload));
         let (engine, ending) = (core.engine.clone(), drain.begun.clone());
         let sweeping = tokio::spawn(async move { engine.sweep(event_retention, ending).await });
         let (engine, leaving) = (core.engine.clone(), CancellationToken::new());
@@ -233,6 +254,7 @@ impl App {
         }
         core.engine.drain(Duration::ZERO).await;
         sweeping.abort();
+        reloading.abort();
         leaving.cancel();
         if let Err(error) = owning.await {
             tracing::error!(%error, "the task that owns the runs has panicked");
@@ -261,7 +283,7 @@ impl Core {
             ownership: opened.ownership,
             news: opened.news,
         };
-        let engine = Engine::new(ports, engine_settings(config));
+        let engine = Engine::new(ports, engine_settings(config)?);
         pool.settled(SETTLE_TIME).await;
         engine.recover().await.map_err(StartError::Store)?;
         Ok(Core {
@@ -444,7 +466,12 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
         dialect: config.dialect.map(|dialect| match dialect {
             config::Dialect::Responses => model::Dialect::Responses,
             config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
+            config::Dialect::Assistants => model::Dialect::Assistants,
         }),
+        state: match config.state {
+            config::ModelState::Stateless => model::State::Stateless,
+            config::ModelState::PreviousResponse => model::State::PreviousResponse,
+        },
         timeouts: model::Timeouts {
             connect: config.timeouts.connect,
             first_byte: config.timeouts.first_byte,
@@ -484,29 +511,60 @@ pub async fn open_store(config: &config::StoreSection, creates: bool) -> Result<
 }
 
 fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
-    let mut servers = match &config.source {
+    match &config.source {
         config::McpSource::Builtin => {
             let exe: PathBuf = std::env::current_exe().map_err(|error| {
                 StartError::Configuration(format!("the program's own path is not known: {error}"))
             })?;
-            mcp::Config::builtin(exe)
+            Ok(mcp::Config::builtin(exe))
         }
-        config::McpSource::File { path, text } => {
-            mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))
-                .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display())))?
-        }
-    };
+        config::McpSource::File { path, text } => mcp_list(config, text)
+            .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn mcp_list(config: &config::McpSection, text: &str) -> Result<mcp::Config, mcp::ConfigError> {
+    let mut servers = mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))?;
     for server in &mut servers.servers {
         server.policies.asks_before_destruction = config.ask_before_destruction;
     }
     Ok(servers)
 }
 
-fn engine_settings(config: &Config) -> Settings {
+/// Keeps the pool true to the list of MCP servers, for as long as it is polled. A list that cannot be used leaves
+/// everything as it was.
+async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Arc<Notify>) {
+    let config::McpSource::File { path, text } = &config.source else {
+        return;
+    };
+    let mut file = config::WatchedFile::new(path.clone(), text.clone());
+    loop {
+        let now = tokio::select! {
+            () = reload.notified() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let Some(text) = file.look(now).await else {
+            continue;
+        };
+        let servers = text.and_then(|text| mcp_list(&config, &text).map_err(|error| error.to_string()));
+        match servers {
+            Ok(servers) => pool.reconfigure(servers),
+            Err(reason) => pool.keep_configuration(format!("{}: {reason}", file.path().display())),
+        }
+    }
+}
+
+fn engine_settings(config: &Config) -> Result<Settings, StartError> {
+    let options = match &config.run.options {
+        Some(text) => ModelOptions::parse(text)
+            .map_err(|error| StartError::Configuration(format!("assistant.options: {}", error.message())))?,
+        None => ModelOptions::default(),
+    };
     let limits = config.run.limits;
-    Settings {
+    Ok(Settings {
         model: config.model.name.clone(),
         instructions: config.run.instructions.clone(),
+        options,
         limits: Limits {
             max_turns: limits.max_turns,
             max_tool_calls: limits.max_tool_calls,
@@ -520,7 +578,7 @@ fn engine_settings(config: &Config) -> Settings {
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
         tool_output_limit: config.run.tool_output_limit_bytes,
-    }
+    })
 }
 
 fn origins(origins: &config::Origins) -> Result<Origins, StartError> {

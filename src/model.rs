@@ -1,6 +1,6 @@
 //! Language models; async-openai lives only here.
 //!
-//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of two [`Dialect`]s; [`NotConfigured`]
+//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of three [`Dialect`]s; [`NotConfigured`]
 //! stands in where there is no model. Both are the heart's [`Model`].
 
 use std::fmt;
@@ -34,8 +34,20 @@ pub struct Config {
     pub headers: Vec<(String, String)>,
     /// How to speak to it; none is Responses with OpenAI itself and Chat Completions with everybody else.
     pub dialect: Option<Dialect>,
+    /// Where the state of a conversation is kept, in the Responses dialect.
+    pub state: State,
     /// How long to wait.
     pub timeouts: Timeouts,
+}
+
+/// Where the state of a conversation is kept, in the Responses dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Here alone: every request has the whole history.
+    #[default]
+    Stateless,
+    /// At the provider too: a request has what is new, and names the response that it follows.
+    PreviousResponse,
 }
 
 /// How long to wait for the provider. A run's own deadline holds besides.
@@ -66,6 +78,8 @@ pub enum Dialect {
     Responses,
     /// `POST /chat/completions`.
     ChatCompletions,
+    /// `POST /threads/…/runs` and what belongs to it, in its second version.
+    Assistants,
 }
 
 impl Dialect {
@@ -74,6 +88,7 @@ impl Dialect {
         match self {
             Dialect::Responses => "responses",
             Dialect::ChatCompletions => "chat_completions",
+            Dialect::Assistants => "assistants",
         }
     }
 }
@@ -85,9 +100,10 @@ impl FromStr for Dialect {
         match text {
             "responses" => Ok(Dialect::Responses),
             "chat_completions" => Ok(Dialect::ChatCompletions),
+            "assistants" => Ok(Dialect::Assistants),
             _ => Err(Error::invalid(
                 "model.dialect",
-                "expected responses or chat_completions",
+                "expected responses, chat_completions or assistants",
             )),
         }
     }
@@ -151,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_dialect_reads_back_from_its_name() {
-        for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+        for dialect in [Dialect::Responses, Dialect::ChatCompletions, Dialect::Assistants] {
             assert_eq!(dialect.as_str().parse::<Dialect>().unwrap(), dialect);
         }
         assert_eq!(

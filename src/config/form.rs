@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection};
+use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
@@ -118,10 +118,21 @@ pub const GRACE: Form<Duration> = Form {
 
 /// The API that a model speaks.
 pub const DIALECT: Form<Dialect> = Form {
-    shape: open("DIALECT", "responses or chat_completions"),
+    shape: open("DIALECT", "responses, chat_completions or assistants"),
     parse: |raw| match raw.text()? {
         "responses" => Some(Dialect::Responses),
         "chat_completions" => Some(Dialect::ChatCompletions),
+        "assistants" => Some(Dialect::Assistants),
+        _ => None,
+    },
+};
+
+/// Where the state of a conversation is kept.
+pub const MODEL_STATE: Form<ModelState> = Form {
+    shape: open("STATE", "stateless or previous_response"),
+    parse: |raw| match raw.text()? {
+        "stateless" => Some(ModelState::Stateless),
+        "previous_response" => Some(ModelState::PreviousResponse),
         _ => None,
     },
 };

@@ -7,14 +7,16 @@ use std::time::Duration;
 use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
-    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelTimeouts,
-    Origins, RunLimits, RunSection, StoreSection,
+    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelState,
+    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
 };
 use assistd::simulator::{Script, Simulator};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+
+use crate::description::judged;
 
 /// The longest that anything in these tests may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +37,7 @@ impl World {
 
     /// The same, with its configuration changed.
     pub async fn with(script: Script, change: impl FnOnce(&mut Config)) -> World {
-        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), script.recording())
+        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), judged(script.recording()))
             .await
             .unwrap();
         let mut config = config(&simulator.base_url());
@@ -89,6 +91,7 @@ impl World {
             .await
             .expect("it stops in time")
             .unwrap();
+        assert_eq!(self.simulator.violations(), [""; 0], "as OpenAI describes it");
     }
 }
 
@@ -116,6 +119,7 @@ fn config(base_url: &str) -> Config {
                 headers: Vec::new(),
             },
             dialect: None,
+            state: ModelState::Stateless,
             timeouts: ModelTimeouts {
                 connect: PATIENCE,
                 first_byte: PATIENCE,
@@ -126,6 +130,7 @@ fn config(base_url: &str) -> Config {
         mcp: mcp(&servers),
         run: RunSection {
             instructions: "Be brief.".to_owned(),
+            options: None,
             limits: RunLimits {
                 max_turns: 4,
                 max_tool_calls: 8,

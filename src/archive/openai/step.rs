@@ -47,6 +47,7 @@ pub(super) fn steps(
                 model: model.to_owned(),
                 message: message.transpose()?,
                 usage: usage(step.usage),
+                attempts: Vec::new(),
             });
         }
         "tool_calls" => {
@@ -123,6 +124,7 @@ fn work(call: Call, step: &str, notes: &mut Notes) -> Result<Work, Fault> {
         server: String::new(),
         action: None,
         answer: None,
+        questions: Vec::new(),
         output,
         duration: Duration::ZERO,
     })

@@ -37,7 +37,7 @@ impl Shared {
         record: &RunRecord,
         submissions: Vec<Submission>,
     ) -> Result<(), Error> {
-        let terms = self.terms(&record.snapshot.selection);
+        let terms = self.terms(&record.snapshot);
         for (index, submission) in submissions.iter().enumerate() {
             state::check_answer(&record.pending, index, submission, &terms)?;
         }
@@ -83,7 +83,7 @@ impl Shared {
             .rev()
             .find(|message| message.role == Role::Assistant);
         Ok(Finished {
-            response: answer.map(|message| message.text()).unwrap_or_default(),
+            answer: answer.cloned(),
             record: Arc::new(record),
         })
     }

@@ -9,18 +9,28 @@ pub(super) const NOT_ASKED: &[Row] = &[
     ("edit", "ACTION_NOT_PENDING", ""),
     ("reject", "ACTION_NOT_PENDING", ""),
     ("output", "ACTION_NOT_PENDING", ""),
+    ("reply", "ACTION_NOT_PENDING", ""),
 ];
 
 /// No tool is at work.
-pub(super) const NOT_CALLING: &[Row] = &[("progress", "", ""), ("done", "", "")];
+pub(super) const NOT_CALLING: &[Row] = &[
+    ("progress", "", ""),
+    ("done", "", ""),
+    ("asks", "", ""),
+    ("lost", "", ""),
+];
 
 /// The model is not asked.
 pub(super) const NOT_ASKING: &[Row] = &[
     ("text", "", ""),
     ("refusal", "", ""),
     ("reasoning", "", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "", ""),
     ("length", "", ""),
@@ -30,10 +40,14 @@ pub(super) const NOT_ASKING: &[Row] = &[
 /// The model has said nothing yet: everything but how it stops.
 pub(super) const SILENT: &[Row] = &[
     ("text", "+assistant 'b'", ""),
-    ("refusal", "+assistant", ""),
+    ("refusal", "+assistant refuses", ""),
     ("reasoning", "+assistant thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "+assistant calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("length", "save(=incomplete)", "incomplete:max_tokens"),
     ("filter", "save(=incomplete)", "incomplete:content_filter"),
@@ -53,10 +67,14 @@ pub(super) const SILENT: &[Row] = &[
 /// It has said something.
 pub(super) const SPEAKING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
     ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
@@ -78,13 +96,23 @@ pub(super) const SPEAKING: &[Row] = &[
     ),
 ];
 
+/// What it has said does not fit, and it may be asked again.
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message +system) ask", "running")];
+
+/// It may not.
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message =failed)", "failed")];
+
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "{}", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message) call:echo", "running"),
     (
@@ -143,7 +171,7 @@ pub(super) const SPENT: &[Row] = &[
     ),
     (
         "refusal",
-        "abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
@@ -151,12 +179,16 @@ pub(super) const SPENT: &[Row] = &[
         "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     (
         "arguments",
         "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("attempt", "", ""),
     ("usage", "", ""),
     (
         "stop",
@@ -214,6 +246,8 @@ pub(super) const SPENT: &[Row] = &[
 pub(super) const CALLING: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] +tool) ask", "running"),
+    ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("lost", "save(ask:echo requires_action)", "requires_action"),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -258,6 +292,8 @@ pub(super) const CALLING_LAST: &[Row] = &[("done", "save([x] +tool) ask without 
 pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] requires_action)", "requires_action"),
+    ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("lost", "save(ask:echo requires_action)", "requires_action"),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -305,6 +341,55 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
         "running",
     ),
     ("output", "save(answered [given])", "running"),
+    ("reply", "VALIDATION_FAILED", ""),
+];
+
+/// The server of the only call, which goes on, asks a person.
+pub(super) const ASKED_BY_SERVER: &[Row] = &[
+    ("progress", "progress", ""),
+    ("done", "save(cancelled [x] running +tool) ask", "running"),
+    ("asks", "", ""),
+    ("lost", "save(cancelled ask:echo)", ""),
+    (
+        "model failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save(cancelled [not finished: the run ran out of time] +tool =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save(expired [not finished: the run ran out of time] +tool =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    ("approve", "VALIDATION_FAILED", ""),
+    ("edit", "VALIDATION_FAILED", ""),
+    ("reject", "VALIDATION_FAILED", ""),
+    ("output", "VALIDATION_FAILED", ""),
+    ("reply", "save(answered running) tell:decline", "running"),
 ];
 
 /// Somebody is asked, and nothing else goes on.
@@ -352,6 +437,7 @@ pub(super) const WAITING: &[Row] = &[
         "running",
     ),
     ("output", "save(answered [given] running +tool) ask", "running"),
+    ("reply", "VALIDATION_FAILED", ""),
 ];
 
 /// It is over.
