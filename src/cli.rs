@@ -80,7 +80,7 @@ pub enum Command {
     Chat(ChatArguments),
     /// List the tools of a running service
     Tools(ToolsArguments),
-    /// Call one tool of a running service
+    /// Call one tool of a running service; exit 1 when the tool reports an error
     Call(CallArguments),
     /// List the resources of a running service's MCP servers, or read one
     Resources(ResourcesArguments),

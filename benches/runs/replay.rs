@@ -15,9 +15,9 @@ use assistd::store::{Config, Location, open};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::figures::{Figures, Goal};
-use super::load::median;
 use super::service::{Service, in_file, talker};
+use crate::measure::figures::{Figures, Goal};
+use crate::measure::load::median;
 
 const PIECES: usize = 10_000;
 const ROUNDS: usize = 9;

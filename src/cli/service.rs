@@ -85,6 +85,7 @@ pub async fn serve(settings: &Settings) -> Result<(), Error> {
 fn start_error(error: StartError) -> Error {
     match error {
         StartError::Configuration(text) => Error::Usage(text),
+        StartError::Listen { address, source } => cannot_listen(address, &source),
         error => Error::service(error),
     }
 }
@@ -148,7 +149,14 @@ fn read_script(path: &Path) -> Result<Script, Error> {
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Error {
-    Error::service(format!("cannot listen on {address}: {error}"))
+    let mut text = format!("cannot listen on {address}: {error}");
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let any = SocketAddr::new(address.ip(), 0);
+        text.push_str(&format!(
+            "; choose another port, or any that is free with `--listen {any}`"
+        ));
+    }
+    Error::service(text)
 }
 
 /// Resolves at the first SIGTERM or Ctrl-C. From here on neither ends the process by itself.
@@ -216,5 +224,6 @@ mod tests {
             said.starts_with(&format!("cannot listen on {address}: ")),
             "{said}"
         );
+        assert!(said.ends_with("`--listen 127.0.0.1:0`"), "{said}");
     }
 }

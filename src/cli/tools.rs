@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
         ProtoJson::of("ListToolsResponse")?.line(&list)? + "\n"
     } else {
         let cells: Vec<[String; 3]> = list.tools.iter().map(cells).collect();
-        table(["NAME", "SERVER", "DESCRIPTION"], &cells)
+        listing("tools", ["NAME", "SERVER", "DESCRIPTION"], &cells)
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -113,6 +113,14 @@ fn cells(tool: &pb::Tool) -> [String; 3] {
         brief(&tool.server, usize::MAX),
         brief(description, DESCRIPTION_CHARS),
     ]
+}
+
+/// A table of these things, or that there are none.
+pub fn listing(what: &str, head: [&str; 3], rows: &[[String; 3]]) -> String {
+    match rows {
+        [] => format!("there are no {what}\n"),
+        rows => table(head, rows),
+    }
 }
 
 /// Columns of equal width, but for the last.
@@ -187,6 +195,8 @@ NAME         SERVER   DESCRIPTION
 echo         builtin  Says it again. …
 files__read  builtin  Reads a file
 ";
-        assert_eq!(table(["NAME", "SERVER", "DESCRIPTION"], &rows), expected);
+        let head = ["NAME", "SERVER", "DESCRIPTION"];
+        assert_eq!(listing("tools", head, &rows), expected);
+        assert_eq!(listing("tools", head, &[]), "there are no tools\n");
     }
 }

@@ -543,6 +543,19 @@ impl Engine {
         }
     }
 
+    /// What this request has begun before, if it was made before.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED`; `RUN_NOT_FOUND` when what it began is deleted; `STORE_UNAVAILABLE`.
+    pub async fn begun_by(&self, request: &RequestKey) -> Result<Option<Begun>, Error> {
+        let store = &self.shared.ports.store;
+        let Some(run) = store.brought(request).await? else {
+            return Ok(None);
+        };
+        let run = RunId::parse(&run).map_err(Error::internal)?;
+        self.begun_before(store.run(&run).await?).await.map(Some)
+    }
+
     /// The run that an earlier request with this id started.
     async fn begun_before(&self, record: RunRecord) -> Result<Begun, Error> {
         if let Some(live) = self.shared.live(&record.id) {

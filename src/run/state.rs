@@ -129,6 +129,8 @@ pub enum Input {
         error: Error,
         /// What was not done, in order.
         undone: Vec<Effect>,
+        /// Whether somebody called the run off meanwhile, which is its end then.
+        called_off: bool,
     },
 }
 
@@ -403,10 +405,20 @@ impl Run {
                 self.stop(outcome, Entry::default(), now, out);
             }
             Input::Expire => self.stop(self.expired(), Entry::default(), now, out),
-            Input::SaveFailed { error, undone } => {
-                let undone = Entry::undone(undone);
+            Input::SaveFailed {
+                error,
+                undone,
+                called_off,
+            } => {
+                let mut undone = Entry::undone(undone);
                 self.journal.take_back(undone.bodies.len() as u64);
-                self.stop(Outcome::Failed(error), undone, now, out);
+                let outcome = if called_off {
+                    undone.bodies.push(self.journal.change_state(State::Cancelling));
+                    Outcome::Cancelled
+                } else {
+                    Outcome::Failed(error)
+                };
+                self.stop(outcome, undone, now, out);
             }
         }
     }

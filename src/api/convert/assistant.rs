@@ -236,7 +236,8 @@ fn rule_from_pb(field: &str, rule: pb::ToolPolicyRule) -> Result<Rule, Error> {
         Ok(pb::ToolPolicy::Ask) => Policy::Ask,
         Ok(pb::ToolPolicy::Deny) => Policy::Deny,
         Ok(pb::ToolPolicy::Unspecified) | Err(_) => {
-            return Err(Error::invalid(format!("{field}.policy"), "is not a known policy"));
+            let known = "must be TOOL_POLICY_ALLOW, TOOL_POLICY_ASK or TOOL_POLICY_DENY";
+            return Err(Error::invalid(format!("{field}.policy"), known));
         }
     };
     Ok(Rule { target, policy })

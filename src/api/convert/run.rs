@@ -97,7 +97,10 @@ pub fn state_name(field: &str, state: i32) -> Result<&'static str, Error> {
         Ok(pb::RunState::Cancelled) => "cancelled",
         Ok(pb::RunState::Expired) => "expired",
         Ok(pb::RunState::Incomplete) => "incomplete",
-        Ok(pb::RunState::Unspecified) | Err(_) => return Err(Error::invalid(field, "is not a known state")),
+        Ok(pb::RunState::Unspecified) | Err(_) => {
+            let known = "must be a state such as RUN_STATE_RUNNING or RUN_STATE_COMPLETED";
+            return Err(Error::invalid(field, known));
+        }
     })
 }
 

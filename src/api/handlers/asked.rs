@@ -48,7 +48,10 @@ pub(super) fn on_busy(on_busy: i32) -> Result<OnBusy, Error> {
         Ok(pb::OnBusy::Unspecified | pb::OnBusy::Reject) => Ok(OnBusy::Reject),
         Ok(pb::OnBusy::Enqueue) => Ok(OnBusy::Enqueue),
         Ok(pb::OnBusy::Interrupt) => Ok(OnBusy::Interrupt),
-        Err(_) => Err(Error::invalid("on_busy", "is not a known value")),
+        Err(_) => Err(Error::invalid(
+            "on_busy",
+            "must be ON_BUSY_REJECT, ON_BUSY_ENQUEUE or ON_BUSY_INTERRUPT",
+        )),
     }
 }
 
@@ -58,7 +61,10 @@ pub(super) fn on_disconnect(on_disconnect: i32, otherwise: OnDisconnect) -> Resu
         Ok(pb::OnDisconnect::Unspecified) => Ok(otherwise),
         Ok(pb::OnDisconnect::Cancel) => Ok(OnDisconnect::Cancel),
         Ok(pb::OnDisconnect::Continue) => Ok(OnDisconnect::GoOn),
-        Err(_) => Err(Error::invalid("on_disconnect", "is not a known value")),
+        Err(_) => Err(Error::invalid(
+            "on_disconnect",
+            "must be ON_DISCONNECT_CANCEL or ON_DISCONNECT_CONTINUE",
+        )),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Handlers;
 use super::asked::{model, named, on_busy, on_disconnect, options, parts, present, request_key};
+use super::attached;
 use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
@@ -9,6 +10,7 @@ use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
 use crate::run::error::{Error, Reason};
 use crate::run::message::Part;
 use crate::run::options::OutputFormat;
+use crate::run::ports::RequestKey;
 use crate::run::record::{Outcome, RunRecord, State};
 
 impl Handlers {
@@ -48,8 +50,20 @@ impl Handlers {
         Ok(events::of_watch(watch, self.slow_watcher_limit))
     }
 
-    async fn begin(&self, request: pb::ChatRequest) -> Result<Begun, Error> {
-        let (new, on_disconnect) = self.read(request).await?;
+    async fn begin(&self, mut request: pb::ChatRequest) -> Result<Begun, Error> {
+        let id = std::mem::take(&mut request.request_id);
+        let key = request_key(&id, "Chat", &request)?;
+        // What it names may have changed since it was made before, or be gone.
+        let names_others = !request.assistant.is_empty()
+            || !request.client_tools.is_empty()
+            || attached::are_among(&request.parts);
+        if names_others
+            && let Some(key) = &key
+            && let Some(begun) = self.engine.begun_by(key).await?
+        {
+            return Ok(begun);
+        }
+        let (new, on_disconnect) = self.read(request, key).await?;
         let thread = new.thread.clone();
         let begun = self.engine.begin(new, on_disconnect).await;
         begun.map_err(|error| match thread {
@@ -59,9 +73,11 @@ impl Handlers {
     }
 
     /// Reads a request, naming every field that does not fit.
-    async fn read(&self, mut request: pb::ChatRequest) -> Result<(NewRun, OnDisconnect), Error> {
-        let id = std::mem::take(&mut request.request_id);
-        let key = request_key(&id, "Chat", &request)?;
+    async fn read(
+        &self,
+        request: pb::ChatRequest,
+        key: Option<RequestKey>,
+    ) -> Result<(NewRun, OnDisconnect), Error> {
         let assistant = self.assistant("assistant", &request.assistant).await?;
         let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();

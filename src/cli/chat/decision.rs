@@ -8,7 +8,7 @@ use crate::api::pb;
 use crate::api::pb::action_answer::Answer;
 use crate::api::pb::pending_action::Request;
 
-const ABOUT_A_CALL: &str = "call it? [y]es, [n]o, other arguments as JSON, or why not: ";
+const ABOUT_A_CALL: &str = "call it? [y]es, [n]o, \"no, because …\", or other arguments as JSON: ";
 const TO_FILL_IN: &str = "the answer as JSON, [n]o, or nothing to put it away: ";
 const TO_VISIT: &str = "[y]es once you have been there, [n]o, or nothing to put it away: ";
 
@@ -90,17 +90,19 @@ fn read(line: &str) -> Result<Answer, String> {
             reason: reason.to_owned(),
         })
     };
-    match line.trim() {
-        "y" | "Y" | "yes" => Ok(Answer::Approve(pb::ApproveCall { arguments: None })),
-        "" | "n" | "N" | "no" => Ok(reject("")),
-        text if text.starts_with('{') => match serde_json::from_str(text) {
+    let line = line.trim();
+    let (word, reason) = line.split_once([' ', ',', ':']).unwrap_or((line, ""));
+    match (word.to_lowercase().as_str(), line) {
+        ("y" | "yes", _) if reason.is_empty() => Ok(Answer::Approve(pb::ApproveCall { arguments: None })),
+        ("" | "n" | "no", _) => Ok(reject(reason.trim())),
+        (_, text) if text.starts_with('{') => match serde_json::from_str(text) {
             Ok(Value::Object(arguments)) => Ok(Answer::Approve(pb::ApproveCall {
                 arguments: Some(structure::from_json(&arguments)),
             })),
             Ok(_) => Err("the arguments must be a JSON object".to_owned()),
             Err(error) => Err(format!("the arguments are not valid JSON: {error}")),
         },
-        reason => Ok(reject(reason)),
+        _ => Err("that is neither yes nor no, nor arguments as a JSON object".to_owned()),
     }
 }
 
@@ -132,13 +134,20 @@ mod tests {
 
     #[test]
     fn a_line_approves_edits_or_rejects() {
-        for yes in ["y", " yes ", "Y"] {
+        for yes in ["y", " yes ", "Y", "Yes"] {
             assert!(
                 matches!(read(yes), Ok(Answer::Approve(approve)) if approve.arguments.is_none()),
                 "{yes}"
             );
         }
-        for (line, reason) in [("n", ""), ("", ""), ("no", ""), ("not today", "not today")] {
+        let rejections = [
+            ("n", ""),
+            ("", ""),
+            ("No", ""),
+            ("no, not today", "not today"),
+            ("n it is late", "it is late"),
+        ];
+        for (line, reason) in rejections {
             assert!(
                 matches!(read(line), Ok(Answer::Reject(reject)) if reject.reason == reason),
                 "{line}"
@@ -147,5 +156,11 @@ mod tests {
         let edited = read(r#"{"expression": "1+1"}"#).unwrap();
         assert!(matches!(edited, Answer::Approve(approve) if approve.arguments.is_some()));
         assert!(read("{\"half\":").unwrap_err().contains("not valid JSON"));
+        for unclear in ["maybe", "yess", "not today", "yes, but", "42"] {
+            assert!(
+                read(unclear).unwrap_err().contains("neither yes nor no"),
+                "{unclear}"
+            );
+        }
     }
 }

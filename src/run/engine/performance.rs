@@ -252,7 +252,13 @@ pub(super) async fn perform(
             Ok(()) => {}
             Err(Halt::Unwritten { error, undone }) => {
                 reply(&mut replies, Err(error.clone()));
-                run.on(Input::SaveFailed { error, undone }, clock::now(), &mut effects);
+                let called_off = live.cancel.is_cancelled();
+                let failed = Input::SaveFailed {
+                    error,
+                    undone,
+                    called_off,
+                };
+                run.on(failed, clock::now(), &mut effects);
                 continue;
             }
             Err(Halt::Left) => return None,

@@ -387,6 +387,27 @@ async fn a_store_that_comes_back_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_is_called_off_while_a_write_fails_is_cancelled() {
+    let (engine, world) = engine([calls(&["slow"]), says("never")]);
+    let handle = begin(&engine).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    let cancelling = tokio::spawn({
+        let (engine, thread, run) = (engine.clone(), handle.thread().clone(), handle.id().clone());
+        async move { engine.cancel(&thread, &run).await }
+    });
+    assert_eq!(
+        cancelling.await.unwrap().unwrap_err().reason(),
+        Reason::StoreUnavailable
+    );
+    world.archive.is_away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let finished = handle.finished().await.unwrap();
+    assert_eq!(outcome(&finished), Outcome::Cancelled);
+    let cancelled = engine.cancel(handle.thread(), handle.id()).await.unwrap();
+    assert_eq!(cancelled.state, State::Ended(Outcome::Cancelled));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_stays_away_fails_the_run_once_that_can_be_written() {
     let (engine, world) = engine([calls(&["slow"]), says("never")]);
     let handle = begin(&engine).await;

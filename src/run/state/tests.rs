@@ -145,7 +145,11 @@ impl Stage {
                 Effect::Save(ref save) if save_fails && save.record.state.outcome().is_none() => {
                     let undone = std::iter::once(effect).chain(effects).collect();
                     let error = Error::new(Reason::StoreUnavailable, "full");
-                    return self.feed(Input::SaveFailed { error, undone });
+                    return self.feed(Input::SaveFailed {
+                        error,
+                        undone,
+                        called_off: false,
+                    });
                 }
                 Effect::Save(save) => {
                     self.record = (*save.record).clone();

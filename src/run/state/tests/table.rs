@@ -51,7 +51,8 @@ names!(INPUTS, input_name, Input, {
     Input::Deadline => "deadline",
     Input::Expire => "expire",
     Input::Fail(_) => "fail",
-    Input::SaveFailed { .. } => "save failed",
+    Input::SaveFailed { called_off: false, .. } => "save failed",
+    Input::SaveFailed { .. } => "save failed, called off",
 });
 
 names!(ANSWERS, answer_name, Answer, {
@@ -242,9 +243,10 @@ fn input(name: &str, of: Option<CallId>) -> Input {
         "deadline" => Input::Deadline,
         "expire" => Input::Expire,
         "fail" => Input::Fail(error(Reason::ShuttingDown)),
-        "save failed" => Input::SaveFailed {
+        "save failed" | "save failed, called off" => Input::SaveFailed {
             error: error(Reason::StoreUnavailable),
             undone: Vec::new(),
+            called_off: name != "save failed",
         },
         other => panic!("no input is named {other}"),
     };

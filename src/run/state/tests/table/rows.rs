@@ -57,6 +57,11 @@ pub(super) const SILENT: &[Row] = &[
     ("expire", "abort save(=expired)", "expired"),
     ("fail", "abort save(=failed)", "failed"),
     ("save failed", "abort save(=failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// It has said something.
@@ -84,6 +89,11 @@ pub(super) const SPEAKING: &[Row] = &[
     ("expire", "abort save(partial =expired)", "expired"),
     ("fail", "abort save(partial =failed)", "failed"),
     ("save failed", "abort save(partial =failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling partial =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// What it has said does not fit, and it may be asked again.
@@ -144,6 +154,11 @@ pub(super) const WANTING: &[Row] = &[
         "save failed",
         "abort save([not called: the run failed] partial =failed)",
         "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial =cancelled)",
+        "cancelled",
     ),
 ];
 
@@ -220,6 +235,11 @@ pub(super) const SPENT: &[Row] = &[
         "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// One tool is at work.
@@ -257,6 +277,11 @@ pub(super) const CALLING: &[Row] = &[
         "save failed",
         "abort save([not finished: the run failed] +tool =failed)",
         "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
     ),
 ];
 
@@ -301,6 +326,12 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
         "save failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
         "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not finished: the run was cancelled] cancelled \
+         [not called: the run was cancelled] +tool =cancelled)",
+        "cancelled",
     ),
     ("approve", "save(approved) call:risky", "running"),
     ("edit", "save(edited) call:risky", "running"),
@@ -349,6 +380,11 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
         "abort save(cancelled [not finished: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
     ("approve", "VALIDATION_FAILED", ""),
     ("edit", "VALIDATION_FAILED", ""),
     ("reject", "VALIDATION_FAILED", ""),
@@ -388,6 +424,11 @@ pub(super) const WAITING: &[Row] = &[
         "abort save(cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling cancelled [not called: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
     ("approve", "save(approved running) call:risky", "running"),
     ("edit", "save(edited running) call:risky", "running"),
     (
@@ -407,6 +448,7 @@ pub(super) const OVER: &[Row] = &[
     ("expire", "", ""),
     ("fail", "", ""),
     ("save failed", "", ""),
+    ("save failed, called off", "", ""),
 ];
 
 pub(super) const SILENT_STOP: &[Row] = &[("stop", "save(=completed)", "completed")];
