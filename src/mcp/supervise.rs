@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleClient;
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
+use rmcp::model::{ClientCapabilities, ClientConfig, Implementation};
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, ServiceError};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{self, Child};
-use super::config::{Endpoint, Process, Remote};
+use super::config::{Endpoint, Process, Remote, ServerConfig};
 use super::convert;
 use super::library;
 use super::reason;
@@ -96,15 +96,10 @@ impl Supervisor {
         }
     }
 
-    /// A server of the stateless revision is asked in its own way first. rmcp falls back to a session by itself,
-    /// except for a server that knows the question but not the revision: that one is asked again.
+    /// Tries to begin in every way that the server's [`Protocol`](super::config::Protocol) has.
     async fn serve_remote(&mut self, remote: &Remote) {
-        let newest_first = ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: None,
-        };
         let mut refusal = None;
-        for lifecycle in [newest_first, ClientLifecycleMode::Initialize] {
+        for lifecycle in self.link.config.protocol.lifecycles() {
             let transport = match remote::transport(remote) {
                 Ok(transport) => transport,
                 Err(reason) => return self.down(reason),
@@ -129,9 +124,9 @@ impl Supervisor {
         let gone = CancellationToken::new();
         self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
         let transport = AsyncRwTransport::new_client(streams.stdout, streams.stdin);
-        // A server of the older revisions may choke on an unknown first message, and one that says nothing would
-        // cost ten seconds.
-        let lifecycle = ClientLifecycleMode::Initialize;
+        // Whoever has to be asked anew is started anew: there is only one way to begin for this process.
+        let mut lifecycles = self.link.config.protocol.lifecycles().into_iter();
+        let lifecycle = lifecycles.next().unwrap_or(ClientLifecycleMode::Initialize);
         if let Attempt::NeedsSession(reason) =
             self.serve_over(transport, lifecycle, pin!(child.exited())).await
         {
@@ -154,7 +149,7 @@ impl Supervisor {
         let changes = Changes::default();
         let tap = Tap::new(transport, self.link.config.name.clone(), changes.clone());
         let limit = self.link.config.connect_timeout;
-        let opening = client().serve_with_lifecycle(tap, lifecycle);
+        let opening = client(&self.link.config).serve_with_lifecycle(tap, lifecycle);
         let opened = tokio::select! {
             () = self.stop.cancelled() => Err("shutting down".to_owned()),
             reason = &mut exited => Err(reason),
@@ -303,7 +298,11 @@ enum Attempt {
 }
 
 /// How the service introduces itself.
-fn client() -> ClientConfig {
+fn client(server: &ServerConfig) -> ClientConfig {
     let implementation = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    ClientConfig::new(ClientCapabilities::default(), implementation)
+    let client = ClientConfig::new(ClientCapabilities::default(), implementation);
+    match server.protocol.session_version() {
+        Some(version) => client.with_protocol_version(version.clone()),
+        None => client,
+    }
 }

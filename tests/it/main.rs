@@ -15,6 +15,7 @@ mod hostile;
 mod legacy;
 mod library;
 mod mcp;
+mod mcp_door;
 mod model;
 mod ownership;
 mod simulator;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::run::catalogue::Policy;
 
-use super::{Config, ConfigError, Endpoint, Process, Remote, ServerConfig, reference};
+use super::{Config, ConfigError, Endpoint, Process, Protocol, Remote, ServerConfig, reference};
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
 /// speak the user's language. The service's own keys are not among them.
@@ -48,6 +48,7 @@ const KNOWN: &[&str] = &[
     "headers",
     "prefix",
     "disabled",
+    "protocol",
     "timeout_ms",
     "connect_timeout_ms",
     "policy",
@@ -133,6 +134,10 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
     server.disabled = entry.flag("disabled")?;
     server.call_timeout = entry.timeout("timeout_ms", server.call_timeout)?;
     server.connect_timeout = entry.timeout("connect_timeout_ms", server.connect_timeout)?;
+    if let Some(text) = entry.text("protocol")? {
+        let refusal = || entry.invalid("protocol", format!("'{text}': {}", Protocol::EXPECTED));
+        server.protocol = Protocol::parse(&text).ok_or_else(refusal)?;
+    }
     server.policies.all = entry
         .text("policy")?
         .map(|name| entry.policy("policy", &name))
