@@ -36,6 +36,7 @@ use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
 use crate::run::engine::{Engine, Ports, Settings};
+use crate::run::options::ModelOptions;
 use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
 use crate::simulator::{Script, Simulator};
@@ -280,7 +281,7 @@ impl Core {
             ownership: opened.ownership,
             news: opened.news,
         };
-        let engine = Engine::new(ports, engine_settings(config));
+        let engine = Engine::new(ports, engine_settings(config)?);
         pool.settled(SETTLE_TIME).await;
         engine.recover().await.map_err(StartError::Store)?;
         Ok(Core {
@@ -495,6 +496,10 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
             config::Dialect::Responses => model::Dialect::Responses,
             config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
         }),
+        state: match config.state {
+            config::ModelState::Stateless => model::State::Stateless,
+            config::ModelState::PreviousResponse => model::State::PreviousResponse,
+        },
         timeouts: model::Timeouts {
             connect: config.timeouts.connect,
             first_byte: config.timeouts.first_byte,
@@ -552,11 +557,17 @@ fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
     Ok(servers)
 }
 
-fn engine_settings(config: &Config) -> Settings {
+fn engine_settings(config: &Config) -> Result<Settings, StartError> {
+    let options = match &config.run.options {
+        Some(text) => ModelOptions::parse(text)
+            .map_err(|error| StartError::Configuration(format!("assistant.options: {}", error.message())))?,
+        None => ModelOptions::default(),
+    };
     let limits = config.run.limits;
-    Settings {
+    Ok(Settings {
         model: config.model.name.clone(),
         instructions: config.run.instructions.clone(),
+        options,
         limits: Limits {
             max_turns: limits.max_turns,
             max_tool_calls: limits.max_tool_calls,
@@ -570,7 +581,7 @@ fn engine_settings(config: &Config) -> Settings {
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
         tool_output_limit: config.run.tool_output_limit_bytes,
-    }
+    })
 }
 
 fn origins(origins: &config::Origins) -> Result<Origins, StartError> {

@@ -8,6 +8,7 @@ use assistd::run::engine::{Engine, Ports, Settings};
 use assistd::run::error::Error;
 use assistd::run::id::{RunId, ThreadId};
 use assistd::run::message::ToolOutput;
+use assistd::run::options::ModelOptions;
 use assistd::run::ports::{Model, ModelRequest, ModelStatus, ModelStream, OnProgress, ServerStatus, Toolbox};
 use assistd::run::record::Limits;
 use assistd::store::{Config, Location, open};
@@ -104,6 +105,7 @@ fn settings() -> Settings {
     Settings {
         model: String::new(),
         instructions: String::new(),
+        options: ModelOptions::default(),
         limits: Limits::default(),
         execution_limit: LONG,
         waiting_limit: LONG,

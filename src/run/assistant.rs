@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::Rule;
 use super::id::AssistantId;
+use super::options::ModelOptions;
 use super::record::LimitsPatch;
 
 /// An assistant, as it is stored and shown.
@@ -43,6 +44,8 @@ pub struct Profile {
     pub policies: Vec<Rule>,
     /// Bounds of runs that do not set their own.
     pub limits: LimitsPatch,
+    /// How the model answers in runs that do not say otherwise.
+    pub options: ModelOptions,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }

@@ -25,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::action::Submission;
+use super::answer::AnswerCheck;
 use super::assistant::{AssistantRecord, Profile};
 use super::catalogue::{ClientTool, Policy, Selection};
 use super::clock;
@@ -33,6 +34,7 @@ use super::event::Event;
 use super::id::{MessageId, Mint, RunId, ThreadId};
 use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
+use super::options::ModelOptions;
 use super::page::{Order, Page};
 use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Toolbox};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
@@ -91,6 +93,8 @@ pub struct Settings {
     pub model: String,
     /// The default assistant's instructions; empty for none.
     pub instructions: String,
+    /// How the model answers in runs that do not say otherwise.
+    pub options: ModelOptions,
     /// The bounds of a run that gives none.
     pub limits: Limits,
     /// How long a run may take, whatever its own bounds are; then it is EXPIRED.
@@ -120,6 +124,8 @@ pub struct NewRun {
     pub instructions: String,
     /// Bounds that hold instead of the assistant's and the operator's.
     pub limits: LimitsPatch,
+    /// How the model is to answer, instead of what the assistant and the operator say.
+    pub options: ModelOptions,
     /// The assistant that answers; the operator's default if there is none.
     pub assistant: Option<AssistantRecord>,
     /// Functions that the client carries out itself.
@@ -175,8 +181,18 @@ pub struct RunHandle {
 pub struct Finished {
     /// The run as it is.
     pub record: Arc<RunRecord>,
+    /// The last message that the model wrote, if it wrote any.
+    pub answer: Option<Arc<Message>>,
+}
+
+impl Finished {
     /// The text of the last message that the model wrote; empty if it wrote none.
-    pub response: String,
+    pub fn response(&self) -> String {
+        self.answer
+            .as_ref()
+            .map(|message| message.text())
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
@@ -483,6 +499,7 @@ impl Engine {
                 model: model.unwrap_or_else(|| settings.model.clone()),
                 instructions: instructions.join("\n\n"),
                 limits: new.limits.over(profile.limits.over(settings.limits)),
+                options: Arc::new(new.options.over(profile.options.over(settings.options.clone()))),
                 assistant,
                 catalogue_version: 0,
                 selection: Selection {
@@ -601,11 +618,17 @@ impl Shared {
         }
     }
 
-    /// What a run with this selection of tools may use.
-    fn terms(&self, selection: &Selection) -> Terms {
+    /// What a run that was started with this may use.
+    fn terms(&self, snapshot: &Snapshot) -> Terms {
         let settings = &self.settings;
         Terms {
-            catalogue: self.ports.toolbox.catalogue().selected(selection),
+            catalogue: self.ports.toolbox.catalogue().selected(&snapshot.selection),
+            answer: snapshot
+                .options
+                .output_format
+                .as_ref()
+                .and_then(AnswerCheck::of)
+                .map(Arc::new),
             parallel_calls: settings.parallel_calls,
             tool_output_limit: settings.tool_output_limit,
             execution_limit: settings.execution_limit,

@@ -8,7 +8,12 @@ use serde_json::Value;
 
 use super::id::{CallId, MessageId, RunId};
 
+mod annotation;
+mod carried;
 mod cut;
+
+pub use annotation::{Annotation, Cited};
+pub use carried::{Continuation, Reasoning};
 
 /// One message of a thread. Messages never change once they are written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +67,12 @@ pub enum Part {
     ToolCall(ToolCall),
     /// What a call brought.
     ToolOutput(CallOutput),
+    /// How the model came to what follows.
+    Reasoning(Reasoning),
+    /// What the message's text refers to.
+    Annotations(Vec<Annotation>),
+    /// How the provider goes on behind the message.
+    Continuation(Continuation),
 }
 
 /// An image or a file, by address or by value.
@@ -73,6 +84,21 @@ pub struct Media {
     pub mime_type: String,
     /// A name for people; empty when there is none.
     pub name: String,
+    /// How closely the model looks at an image; none for as closely as the provider thinks fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
+}
+
+/// How closely a model looks at an image: the closer, the more tokens it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detail {
+    /// At a small copy of it.
+    Low,
+    /// At the image in pieces.
+    High,
+    /// At all of its pixels.
+    Original,
 }
 
 /// Where the bytes of an image or file are.
@@ -236,6 +262,36 @@ impl Message {
             .collect()
     }
 
+    /// Every refusal part, joined.
+    pub fn refusal(&self) -> String {
+        self.content
+            .iter()
+            .filter_map(|part| match part {
+                Part::Refusal(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Every summary of its reasoning, joined.
+    pub fn reasoning(&self) -> String {
+        self.content
+            .iter()
+            .filter_map(|part| match part {
+                Part::Reasoning(reasoning) => Some(reasoning.summary.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// What its text refers to.
+    pub fn annotations(&self) -> impl Iterator<Item = &Annotation> {
+        self.content.iter().flat_map(|part| match part {
+            Part::Annotations(annotations) => annotations.as_slice(),
+            _ => &[],
+        })
+    }
+
     /// The calls that it asks for, in order.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.content.iter().filter_map(|part| match part {
@@ -273,6 +329,7 @@ impl ResourceContents {
                     source: MediaSource::Base64(data.clone()),
                     mime_type: mime_type.clone(),
                     name: name.to_owned(),
+                    detail: None,
                 };
                 match mime_type.starts_with("image/") {
                     true => Part::Image(media),
@@ -365,6 +422,7 @@ mod tests {
             source: MediaSource::Base64("aWI=".into()),
             mime_type: mime_type.into(),
             name: name.into(),
+            detail: None,
         };
         assert_eq!(
             attached.parts().collect::<Vec<_>>(),
@@ -392,6 +450,13 @@ mod tests {
         for (base64, bytes) in [("", 0), ("YQ==", 1), ("YWI=", 2), ("YWJj", 3), ("YWJjZA==", 4)] {
             assert_eq!(of(ResourceBody::Base64(base64.into())), bytes, "{base64}");
         }
+    }
+
+    #[test]
+    fn images_are_stored_as_they_were_before_unless_they_say_how_closely_to_look() {
+        let stored = json!({"image": {"source": {"url": "u"}, "mime_type": "", "name": ""}});
+        let part: Part = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(part).unwrap(), stored);
     }
 
     #[test]

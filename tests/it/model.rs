@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 
 use crate::description::description;
 
+mod options;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHAT_OK: &str =
     "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -147,6 +149,8 @@ fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
         messages,
         tools: None,
         max_output_tokens: None,
+        options: Arc::default(),
+        deadline: None,
     }
 }
 
@@ -158,6 +162,7 @@ fn hello() -> ModelRequest {
 fn everything() -> ModelRequest {
     let call = CallId::new(&mut Mint::System);
     let media = |source| Media {
+        detail: None,
         source,
         mime_type: String::new(),
         name: String::new(),

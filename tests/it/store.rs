@@ -11,6 +11,7 @@ use assistd::run::error::{Error, Reason};
 use assistd::run::event::{Body, Event, Progress};
 use assistd::run::id::{ActionId, AssistantId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
+use assistd::run::options::ModelOptions;
 use assistd::run::page::{Order, Page};
 use assistd::run::ports::{
     Append, NewThread, Opened, Opening, RequestKey, Save, Start, Started, Store, ThreadChange,
@@ -271,6 +272,11 @@ async fn every_terminal_state_frees_the_thread_and_reads_back(store: Arc<dyn Sto
 async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
     let mut opening = opening(&thread(), true);
     opening.record.snapshot = Snapshot {
+        options: Arc::new(ModelOptions {
+            temperature: Some(0.25),
+            stop: vec!["\n".into()],
+            ..ModelOptions::default()
+        }),
         model: "gpt-é".into(),
         instructions: "be \"brief\"\n\0".into(),
         limits: Limits {

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::run::{limits_from_pb, limits_patch_to_pb, limits_to_pb};
 use super::thread::check_labels;
-use super::{name, timestamp};
+use super::{name, options, timestamp};
 use crate::api::pb;
 use crate::run::assistant::{AssistantRecord, Profile};
 use crate::run::catalogue::{Policy, Rule, Target};
@@ -21,7 +21,7 @@ const TOOLS_LIMIT: usize = 256;
 const RULES_LIMIT: usize = 256;
 
 /// The fields that can be changed.
-const FIELDS: [&str; 8] = [
+const FIELDS: [&str; 9] = [
     "display_name",
     "description",
     "instructions",
@@ -29,6 +29,7 @@ const FIELDS: [&str; 8] = [
     "allowed_tools",
     "tool_policies",
     "limits",
+    "options",
     "metadata",
 ];
 
@@ -46,6 +47,7 @@ pub fn to_pb(record: &AssistantRecord) -> pb::Assistant {
         }),
         tool_policies: profile.policies.iter().map(rule_to_pb).collect(),
         limits: Some(limits_patch_to_pb(&profile.limits)),
+        options: options::to_pb(&profile.options),
         metadata: profile.metadata.clone(),
         create_time: Some(timestamp(record.create_time)),
         update_time: Some(timestamp(record.update_time)),
@@ -62,6 +64,7 @@ pub fn default_to_pb(settings: &Settings, started: SystemTime) -> pb::Assistant 
         instructions: settings.instructions.clone(),
         model: settings.model.clone(),
         limits: Some(limits_to_pb(&settings.limits)),
+        options: options::to_pb(&settings.options),
         create_time: Some(timestamp(started)),
         update_time: Some(timestamp(started)),
         ..pb::Assistant::default()
@@ -127,6 +130,9 @@ pub fn profile(assistant: pb::Assistant) -> Result<Profile, Error> {
     let mut limits = Default::default();
     let read = limits_from_pb("assistant.limits", assistant.limits.as_ref());
     take(read.map(|read| limits = read));
+    let mut answers = Default::default();
+    let read = options::from_pb("assistant.options", assistant.options);
+    take(read.map(|read| answers = read));
     take(check_labels("assistant.metadata", &assistant.metadata));
     if !violations.is_empty() {
         return Err(Error::invalid_fields(violations));
@@ -139,6 +145,7 @@ pub fn profile(assistant: pb::Assistant) -> Result<Profile, Error> {
         allowed_tools,
         policies,
         limits,
+        options: answers,
         metadata: assistant.metadata,
     })
 }
@@ -195,6 +202,9 @@ pub fn changed(
     }
     if takes("limits", new.limits != unset.limits) {
         profile.limits = new.limits;
+    }
+    if takes("options", new.options != unset.options) {
+        profile.options = new.options;
     }
     if takes("metadata", new.metadata != unset.metadata) {
         profile.metadata = new.metadata;

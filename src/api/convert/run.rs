@@ -1,6 +1,6 @@
 //! Runs, their limits and what they use.
 
-use super::{action, count, duration, name, positive_duration, timestamp, tool};
+use super::{action, count, duration, name, options, positive_duration, timestamp, tool};
 use crate::api::{pb, status};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::message::Usage;
@@ -19,6 +19,7 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         error: error(record),
         usage: Some(usage(record.usage)),
         limits: Some(limits_to_pb(&snapshot.limits)),
+        options: options::to_pb(&snapshot.options),
         client_tools: snapshot
             .selection
             .client_tools

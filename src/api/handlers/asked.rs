@@ -1,13 +1,18 @@
 //! What several requests ask in the same way, and how errors name what they are about.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use crate::api::convert::{self, name};
 use crate::api::pb;
+use crate::run::assistant::AssistantRecord;
+use crate::run::catalogue::{Catalogue, ClientTool, Selection};
 use crate::run::engine::{OnBusy, OnDisconnect};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::Part;
+use crate::run::options::{ModelOptions, ToolChoice};
 use crate::run::ports::RequestKey;
 
 /// The longest name of a model, in bytes.
@@ -64,6 +69,39 @@ pub(super) fn model(field: &str, model: String) -> Result<Option<String>, Error>
         return Err(Error::invalid(field, description));
     }
     Ok(present(model))
+}
+
+/// How the model is to answer a run of this assistant.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming every field that does not fit, and a tool that must be called and that the run is
+/// not offered.
+pub(super) fn options(
+    field: &str,
+    options: Option<pb::ModelOptions>,
+    assistant: Option<&AssistantRecord>,
+    client_tools: &[ClientTool],
+    catalogue: &Arc<Catalogue>,
+) -> Result<ModelOptions, Error> {
+    let options = convert::options::from_pb(field, options)?;
+    let Some(ToolChoice::Tool(tool)) = &options.tool_choice else {
+        return Ok(options);
+    };
+    let profile = assistant.map(|assistant| &assistant.profile);
+    let selection = Selection {
+        allowed: profile.and_then(|profile| profile.allowed_tools.clone()),
+        rules: profile
+            .map(|profile| profile.policies.clone())
+            .unwrap_or_default(),
+        client_tools: client_tools.to_vec(),
+    };
+    match catalogue.selected(&selection).get(tool) {
+        Some(_) => Ok(options),
+        None => Err(Error::invalid(
+            format!("{field}.tool_choice.tool"),
+            format!("the run is offered no tool named {tool:?}"),
+        )),
+    }
 }
 
 /// What a caller says, part by part.

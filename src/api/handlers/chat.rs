@@ -1,13 +1,14 @@
 //! Chat and StreamChat.
 
 use super::Handlers;
-use super::asked::{model, named, on_busy, on_disconnect, parts, present, request_key};
+use super::asked::{model, named, on_busy, on_disconnect, options, parts, present, request_key};
 use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
 use crate::run::error::{Error, Reason};
 use crate::run::message::Part;
+use crate::run::options::OutputFormat;
 use crate::run::record::{Outcome, RunRecord, State};
 
 impl Handlers {
@@ -68,6 +69,13 @@ impl Handlers {
         convert::thread::check_labels("metadata", &request.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::Cancel)?;
         let limits = convert::run::limits_from_pb("limits", request.limits.as_ref())?;
+        let options = options(
+            "options",
+            request.options,
+            assistant.as_ref(),
+            &client_tools,
+            &catalogue,
+        )?;
         let thread = present(request.thread)
             .map(|thread| name::parse_thread("thread", &thread))
             .transpose()?;
@@ -86,6 +94,7 @@ impl Handlers {
             model,
             instructions: request.instructions,
             limits,
+            options,
             assistant,
             client_tools,
             on_busy,
@@ -97,12 +106,22 @@ impl Handlers {
 }
 
 fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
-    let Finished { record, response } = finished;
+    let response = finished.response();
+    let Finished { record, answer } = finished;
     let run = name::run(&record.thread, &record.id);
     let error = match &record.state {
         State::Ended(Outcome::Completed | Outcome::Incomplete(_)) | State::RequiresAction => {
             return Ok(pb::ChatResponse {
+                structured: structured(&record, &response),
                 response,
+                refusal: answer
+                    .as_ref()
+                    .map(|message| message.refusal())
+                    .unwrap_or_default(),
+                annotations: answer
+                    .as_ref()
+                    .map(|message| convert::message::annotations_to_pb(message))
+                    .unwrap_or_default(),
                 thread: name::thread(&record.thread),
                 run,
                 usage: Some(convert::run::usage(record.usage)),
@@ -119,4 +138,17 @@ fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
         }
     };
     Err(error.with("run", run))
+}
+
+/// The answer as data, where it was to be JSON. Of a run that is COMPLETED, it is.
+fn structured(record: &RunRecord, response: &str) -> Option<prost_types::Value> {
+    let is_data = matches!(
+        record.snapshot.options.output_format,
+        Some(OutputFormat::JsonObject { .. } | OutputFormat::JsonSchema(_))
+    );
+    if !is_data || record.state != State::Ended(Outcome::Completed) {
+        return None;
+    }
+    let value = serde_json::from_str(response).ok()?;
+    Some(convert::structure::value_from_json(&value))
 }

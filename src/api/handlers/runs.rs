@@ -1,7 +1,7 @@
 //! Runs: create, get, list, watch, cancel, their steps, and the answers that they wait for.
 
 use super::Handlers;
-use super::asked::{model, named, of_run, on_busy, on_disconnect, request_key};
+use super::asked::{model, named, of_run, on_busy, on_disconnect, options, request_key};
 use super::events::{self, Events};
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
@@ -28,12 +28,20 @@ impl Handlers {
         convert::thread::check_labels("run.metadata", &run.metadata)?;
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::GoOn)?;
         let limits = convert::run::limits_from_pb("run.limits", run.limits.as_ref())?;
+        let options = options(
+            "run.options",
+            run.options,
+            assistant.as_ref(),
+            &client_tools,
+            &catalogue,
+        )?;
         let new = NewRun {
             thread: Some(thread.clone()),
             content: Vec::new(),
             model: model("run.model", run.model)?,
             instructions: run.instructions,
             limits,
+            options,
             assistant,
             client_tools,
             on_busy,

@@ -36,7 +36,7 @@ impl Shared {
         record: &RunRecord,
         submissions: Vec<Submission>,
     ) -> Result<(), Error> {
-        let terms = self.terms(&record.snapshot.selection);
+        let terms = self.terms(&record.snapshot);
         for (index, submission) in submissions.iter().enumerate() {
             state::check_answer(&record.pending, index, submission, &terms)?;
         }
@@ -78,7 +78,7 @@ impl Shared {
             .rev()
             .find(|message| message.role == Role::Assistant);
         Ok(Finished {
-            response: answer.map(|message| message.text()).unwrap_or_default(),
+            answer: answer.cloned(),
             record: Arc::new(record),
         })
     }

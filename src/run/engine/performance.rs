@@ -52,7 +52,7 @@ pub(super) async fn open_and_perform(
     on_busy: OnBusy,
     opened: oneshot::Sender<Result<Option<RunRecord>, Error>>,
 ) {
-    let terms = shared.terms(&opening.record.snapshot.selection);
+    let terms = shared.terms(&opening.record.snapshot);
     opening.record.snapshot.catalogue_version = terms.catalogue.version();
     let now = opening.record.create_time;
     opening.events = opening_events(&mut opening.record, opening.message.as_ref(), now);
@@ -308,7 +308,7 @@ fn reply(replies: &mut Vec<oneshot::Sender<Result<(), Error>>>, result: Result<(
 /// The run as it is now.
 pub(super) fn finished(run: &Run) -> Finished {
     Finished {
-        response: run.response(),
+        answer: run.answer().cloned(),
         record: Arc::new(run.record().clone()),
     }
 }
@@ -533,10 +533,7 @@ async fn fail(shared: &Shared, live: &LiveRun, mut record: RunRecord, error: Err
         events: vec![end],
     };
     write_end(shared, live, &save).await?;
-    Some(Finished {
-        record,
-        response: String::new(),
-    })
+    Some(Finished { record, answer: None })
 }
 
 /// What a run waits for: its model request or its calls.

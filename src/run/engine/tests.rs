@@ -184,6 +184,7 @@ fn engine_on(archive: &Arc<Archive>, turns: impl IntoIterator<Item = Turn>) -> (
 
 fn settings() -> Settings {
     Settings {
+        options: Default::default(),
         model: "m".into(),
         instructions: String::new(),
         limits: Limits::default(),
@@ -255,7 +256,7 @@ async fn a_run_goes_through_tools_to_its_answer() {
     let seen = events(handle.watch()).await;
     let finished = handle.finished().await.unwrap();
     assert_eq!(outcome(&finished), Outcome::Completed);
-    assert_eq!(finished.response, "done");
+    assert_eq!(finished.response(), "done");
     assert_eq!(finished.record.snapshot.catalogue_version, 7);
     assert_eq!(seen.last().unwrap().sequence, finished.record.last_sequence);
     assert_eq!(world.written().record, *finished.record);
@@ -348,7 +349,7 @@ async fn a_run_ends_incomplete_at_its_own_deadline() {
         outcome(&finished),
         Outcome::Incomplete(crate::run::record::IncompleteReason::Deadline)
     );
-    assert_eq!(finished.response, "x");
+    assert_eq!(finished.response(), "x");
 }
 
 #[tokio::test(start_paused = true)]
@@ -469,7 +470,7 @@ async fn a_panic_ends_that_run_alone() {
         "the thread is free"
     );
     assert_eq!(
-        begin(&engine).await.finished().await.unwrap().response,
+        begin(&engine).await.finished().await.unwrap().response(),
         "the next"
     );
 }

@@ -58,6 +58,7 @@ fn output() -> impl Strategy<Value = ToolOutput> {
 
 fn part() -> impl Strategy<Value = Part> {
     let media = |source| Media {
+        detail: None,
         source,
         mime_type: "image/png".to_owned(),
         name: String::new(),
@@ -97,6 +98,7 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
         model: "m".to_owned(),
         message: wrote.then(|| MessageId::parse("msg_0").unwrap()),
         usage: Usage::default(),
+        attempts: Vec::new(),
     });
     let action = (any::<u32>(), text()).prop_map(move |(micros, text)| {
         Arc::new(Action {

@@ -464,6 +464,7 @@ fn is_written_first(body: &Body) -> bool {
     match body {
         Body::MessageCreated(message) => message.role != Role::Assistant,
         Body::TextDelta { .. }
+        | Body::RefusalDelta { .. }
         | Body::ReasoningDelta { .. }
         | Body::ToolCallStarted { .. }
         | Body::ToolCallArgumentsDelta { .. }

@@ -19,8 +19,12 @@ pub(super) const NOT_ASKING: &[Row] = &[
     ("text", "", ""),
     ("refusal", "", ""),
     ("reasoning", "", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "", ""),
     ("length", "", ""),
@@ -30,10 +34,14 @@ pub(super) const NOT_ASKING: &[Row] = &[
 /// The model has said nothing yet: everything but how it stops.
 pub(super) const SILENT: &[Row] = &[
     ("text", "+assistant 'b'", ""),
-    ("refusal", "+assistant", ""),
+    ("refusal", "+assistant refuses", ""),
     ("reasoning", "+assistant thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "+assistant calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("length", "save(=incomplete)", "incomplete:max_tokens"),
     ("filter", "save(=incomplete)", "incomplete:content_filter"),
@@ -48,10 +56,14 @@ pub(super) const SILENT: &[Row] = &[
 /// It has said something.
 pub(super) const SPEAKING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
     ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
@@ -68,13 +80,23 @@ pub(super) const SPEAKING: &[Row] = &[
     ("save failed", "abort save(partial =failed)", "failed"),
 ];
 
+/// What it has said does not fit, and it may be asked again.
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message +system) ask", "running")];
+
+/// It may not.
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message =failed)", "failed")];
+
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "{}", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message) call:echo", "running"),
     (
@@ -128,7 +150,7 @@ pub(super) const SPENT: &[Row] = &[
     ),
     (
         "refusal",
-        "abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
@@ -136,12 +158,16 @@ pub(super) const SPENT: &[Row] = &[
         "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     (
         "arguments",
         "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("attempt", "", ""),
     ("usage", "", ""),
     (
         "stop",
