@@ -93,7 +93,7 @@ def check_the_stateless_client_conforms():
 
 
 def inspect(*arguments):
-    return json.loads(run(NODE, INSPECTOR, *arguments))
+    return json.loads(run(NODE, INSPECTOR, "--cli", *arguments))
 
 
 def check_the_inspector_sees_the_built_in_server_over_stdio():

@@ -25,7 +25,8 @@ pub(super) fn parse_run(name: &str) -> Option<(ThreadId, RunId)> {
 
 /// The result of a call whose run is over, or waits for people.
 pub(super) fn of(finished: &Finished) -> CallToolResult {
-    let Finished { record, response } = finished;
+    let record = &finished.record;
+    let response = &finished.response();
     let is_error = matches!(
         record.state,
         State::Ended(Outcome::Failed(_) | Outcome::Cancelled | Outcome::Expired(_))

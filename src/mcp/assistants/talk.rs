@@ -19,9 +19,9 @@ use super::{failure, result};
 use crate::run::action::Submission;
 use crate::run::assistant::AssistantRecord;
 use crate::run::engine::{Begun, Engine, Finished, NewRun, OnDisconnect, RunHandle, Watch};
-use crate::run::error::Error;
+use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
-use crate::run::id::{AssistantId, ThreadId};
+use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::message::Part;
 use crate::run::record::{RunRecord, State};
 
@@ -219,7 +219,16 @@ impl<'a> Talk<'a> {
             match self.ask(record, &context.peer).await? {
                 Asked::Decided(submissions) => {
                     let submitted = self.engine.submit(&record.thread, &record.id, submissions).await;
-                    submitted?;
+                    match submitted {
+                        Ok(()) => {}
+                        // Somebody else has answered a part of it meanwhile: what is left is theirs too.
+                        Err(error) if error.reason() == Reason::ActionNotPending => {
+                            self.let_go();
+                            let finished = self.engine.answered_elsewhere(&record.id).await?;
+                            return Ok(result::of(&finished).into());
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 Asked::Overtaken => {}
                 Asked::Undecided => {
@@ -306,7 +315,7 @@ enum Asked {
 /// Calls a run off when it is dropped.
 struct CallOff {
     engine: Engine,
-    run: (ThreadId, crate::run::id::RunId),
+    run: (ThreadId, RunId),
     is_armed: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The sessions of clients that begin with `initialize`: rmcp's, but only so many at a time.
 
 use std::fmt;
+use std::time::Duration;
 
 use futures::Stream;
 use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
@@ -10,8 +11,10 @@ use rmcp::transport::streamable_http_server::session::local::{
 };
 use rmcp::transport::streamable_http_server::session::{ServerSseMessage, SessionId};
 
-/// Sessions at once. One that nothing is heard of for five minutes, rmcp's own limit, makes room.
+/// Sessions at once.
 const MAX_SESSIONS: usize = 1_024;
+/// How long neither side of a session may say anything: a tool that is at work and silent must not take longer.
+const SESSION_IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// The sessions of one server.
 pub(super) struct Sessions {
@@ -31,9 +34,9 @@ pub(super) enum SessionsError {
 
 impl Sessions {
     pub(super) fn new() -> Self {
-        Self {
-            inner: LocalSessionManager::default(),
-        }
+        let mut inner = LocalSessionManager::default();
+        inner.session_config.keep_alive = Some(SESSION_IDLE);
+        Self { inner }
     }
 }
 
