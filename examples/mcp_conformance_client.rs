@@ -7,11 +7,15 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use assistd::mcp::{Config, Pacing, Pool};
+use assistd::run::action::{Question, Reply};
 use assistd::run::catalogue::Tool;
-use assistd::run::ports::{Connection, Library, Toolbox};
+use assistd::run::event::Progress;
+use assistd::run::ports::{Caller, Connection, Library, Toolbox};
+use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 /// How long the server may take until everything that it has is listed.
@@ -55,7 +59,7 @@ async fn use_everything(pool: &Pool, scenario: &str, context: &Value) -> Result<
             let tool = catalogue.get(name).ok_or(format!("there is no tool {name}"))?;
             say(
                 name,
-                pool.call(tool, object(&call["arguments"]), Box::new(|_| {}))
+                pool.call(tool, object(&call["arguments"]), Arc::new(Person))
                     .await,
             );
         }
@@ -66,7 +70,7 @@ async fn use_everything(pool: &Pool, scenario: &str, context: &Value) -> Result<
             "json-schema-2020-12-preservation" => schema_of_another(tool, catalogue.tools()),
             _ => arguments(tool),
         };
-        say(tool.name(), pool.call(tool, arguments, Box::new(|_| {})).await);
+        say(tool.name(), pool.call(tool, arguments, Arc::new(Person)).await);
     }
     let holdings = pool.holdings();
     for resource in &holdings.resources {
@@ -95,11 +99,32 @@ fn object(value: &Value) -> Map<String, Value> {
 
 /// Arguments that fit the schema of a simple tool.
 fn arguments(tool: &Tool) -> Map<String, Value> {
-    let properties = object(&tool.description().input_schema["properties"]);
+    filled_in(&tool.description().input_schema)
+}
+
+/// Somebody who leaves every form as it is, and fills in what has no default.
+struct Person;
+
+#[async_trait]
+impl Caller for Person {
+    fn progress(&self, progress: Progress) {
+        println!("{progress:?}");
+    }
+
+    async fn ask(&self, question: Question) -> Reply {
+        let schema = question.requested_schema.as_deref();
+        Reply::Accept(schema.map(filled_in).unwrap_or_default())
+    }
+}
+
+/// Fields that fit the schema of a simple object.
+fn filled_in(schema: &Value) -> Map<String, Value> {
+    let properties = object(&schema["properties"]);
     properties
         .into_iter()
         .map(|(name, schema)| {
             let value = match schema["type"].as_str() {
+                _ if !schema["default"].is_null() => schema["default"].clone(),
                 Some("number" | "integer") => json!(1),
                 Some("boolean") => json!(true),
                 Some("object") => json!({}),
@@ -112,7 +137,7 @@ fn arguments(tool: &Tool) -> Map<String, Value> {
 }
 
 /// The schema of the other tool, as it was received.
-fn schema_of_another(tool: &Tool, tools: &[std::sync::Arc<Tool>]) -> Map<String, Value> {
+fn schema_of_another(tool: &Tool, tools: &[Arc<Tool>]) -> Map<String, Value> {
     let other = tools.iter().find(|other| other.name() != tool.name());
     let schema = other.map(|other| other.description().input_schema.as_ref().clone());
     Map::from_iter([("schema".to_owned(), schema.unwrap_or_default())])

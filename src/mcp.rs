@@ -9,13 +9,17 @@ pub mod builtin;
 pub mod door;
 
 mod child;
+mod client;
 mod config;
 mod convert;
+mod desk;
+mod gate;
 mod library;
 mod pool;
 mod reason;
 mod remote;
 mod roster;
+mod schema;
 mod session;
 mod supervise;
 mod tap;

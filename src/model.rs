@@ -1,6 +1,6 @@
 //! Language models; async-openai lives only here.
 //!
-//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of two [`Dialect`]s; [`NotConfigured`]
+//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of three [`Dialect`]s; [`NotConfigured`]
 //! stands in where there is no model. Both are the heart's [`Model`].
 
 use std::fmt;
@@ -78,6 +78,8 @@ pub enum Dialect {
     Responses,
     /// `POST /chat/completions`.
     ChatCompletions,
+    /// `POST /threads/…/runs` and what belongs to it, in its second version.
+    Assistants,
 }
 
 impl Dialect {
@@ -86,6 +88,7 @@ impl Dialect {
         match self {
             Dialect::Responses => "responses",
             Dialect::ChatCompletions => "chat_completions",
+            Dialect::Assistants => "assistants",
         }
     }
 }
@@ -97,9 +100,10 @@ impl FromStr for Dialect {
         match text {
             "responses" => Ok(Dialect::Responses),
             "chat_completions" => Ok(Dialect::ChatCompletions),
+            "assistants" => Ok(Dialect::Assistants),
             _ => Err(Error::invalid(
                 "model.dialect",
-                "expected responses or chat_completions",
+                "expected responses, chat_completions or assistants",
             )),
         }
     }
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_dialect_reads_back_from_its_name() {
-        for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+        for dialect in [Dialect::Responses, Dialect::ChatCompletions, Dialect::Assistants] {
             assert_eq!(dialect.as_str().parse::<Dialect>().unwrap(), dialect);
         }
         assert_eq!(

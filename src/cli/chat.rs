@@ -185,15 +185,14 @@ impl Conversation {
         Err(Error::Run("the stream ended before the run did".to_owned()))
     }
 
-    /// Asks the person about a call, until there is an answer that the service takes.
+    /// Asks the person, until there is an answer that the service takes.
     async fn decide(&mut self, run: &str, action: &pb::PendingAction) -> Result<(), Error> {
-        let Some(call) = decision::call(action) else {
+        let Some(decision) = decision::of(action) else {
             return Ok(());
         };
-        let question = format!("? {} {}", call.tool, printer::arguments(call));
-        self.printer.note(&question)?;
+        self.printer.note(&decision.question)?;
         loop {
-            let Some(line) = self.line(decision::WORDS).await? else {
+            let Some(line) = self.line(decision.words).await? else {
                 return Err(match self.is_interactive() {
                     true => Error::Interrupted,
                     false => Error::Undecided {
@@ -202,7 +201,7 @@ impl Conversation {
                     },
                 });
             };
-            let answer = match decision::read(&line) {
+            let answer = match (decision.read)(&line) {
                 Ok(answer) => answer,
                 Err(problem) => {
                     self.printer.note(&problem)?;

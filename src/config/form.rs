@@ -118,10 +118,11 @@ pub const GRACE: Form<Duration> = Form {
 
 /// The API that a model speaks.
 pub const DIALECT: Form<Dialect> = Form {
-    shape: open("DIALECT", "responses or chat_completions"),
+    shape: open("DIALECT", "responses, chat_completions or assistants"),
     parse: |raw| match raw.text()? {
         "responses" => Some(Dialect::Responses),
         "chat_completions" => Some(Dialect::ChatCompletions),
+        "assistants" => Some(Dialect::Assistants),
         _ => None,
     },
 };

@@ -98,6 +98,8 @@ pub enum Dialect {
     Responses,
     /// OpenAI's Chat Completions API, which nearly everybody else speaks.
     ChatCompletions,
+    /// OpenAI's Assistants API, for servers that still have it.
+    Assistants,
 }
 
 /// Where the state of a conversation is kept.

@@ -17,6 +17,7 @@ use crate::model::{Config, Dialect};
 use crate::run::error::Error;
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
+use assistants::Assistants;
 use chat_completions::Server;
 use decode::Decoder;
 use reader::{Reader, Source};
@@ -25,6 +26,7 @@ use upstream::Upstream;
 use way::{Way, Ways};
 
 mod annotation;
+mod assistants;
 mod calls;
 mod chat_completions;
 mod decode;
@@ -49,6 +51,7 @@ pub struct OpenAi {
     offers: Offers,
     model: String,
     simulated: bool,
+    assistants: Arc<Assistants>,
 }
 
 impl OpenAi {
@@ -70,9 +73,13 @@ impl OpenAi {
         let path: &[&str] = match dialect {
             Dialect::Responses => &["responses"],
             Dialect::ChatCompletions => &["chat", "completions"],
+            // Its paths are as many as its objects.
+            Dialect::Assistants => &[],
         };
+        let upstream = Arc::new(Upstream::new(&config, base, path)?);
         Ok(Self {
-            upstream: Arc::new(Upstream::new(&config, base, path)?),
+            assistants: Arc::new(Assistants::new(Arc::clone(&upstream))),
+            upstream,
             dialect,
             server: if is_openai {
                 Server::OpenAi
@@ -100,7 +107,9 @@ impl OpenAi {
     ) -> Result<Bytes, Error> {
         let body = match self.dialect {
             Dialect::Responses => responses::body(request, offer, identity, way),
-            Dialect::ChatCompletions => chat_completions::body(request, offer, self.server),
+            Dialect::ChatCompletions | Dialect::Assistants => {
+                chat_completions::body(request, offer, self.server)
+            }
         };
         body.map(Bytes::from).map_err(Error::internal)
     }
@@ -124,6 +133,9 @@ impl Model for OpenAi {
             }
             _ => None,
         };
+        if self.dialect == Dialect::Assistants {
+            return self.assistants.stream(request, offer).await;
+        }
         let identity = self.identity(&request.model);
         let mut way = self.ways.of(&request.model);
         let response = loop {

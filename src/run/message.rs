@@ -186,6 +186,15 @@ pub enum Content {
         name: String,
         /// Its media type; empty when unknown.
         mime_type: String,
+        /// A name for people; empty when there is none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        title: String,
+        /// What it is, for people and models; empty when nobody says.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        description: String,
+        /// How large it is, in bytes before any encoding, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size_bytes: Option<u64>,
     },
     /// A resource with its content.
     Resource(ResourceContents),
@@ -345,6 +354,9 @@ fn decoded_bytes(base64: &str) -> usize {
     base64.trim_end_matches('=').len() * 3 / 4
 }
 
+/// The pictures that models take, by their media types (OpenAI, Images and vision, as of 2026).
+const PICTURES: &[&str] = &["image/png", "image/jpeg", "image/gif", "image/webp"];
+
 impl ToolOutput {
     /// A failed call whose only content is this text.
     pub fn failure(text: impl Into<String>) -> Self {
@@ -367,13 +379,51 @@ impl ToolOutput {
     }
 }
 
+impl ToolOutput {
+    /// What a model that looks at pictures is given: what [`text`](Self::text) says, and after it the pictures, in
+    /// their order. None where there is no picture of a kind that models take.
+    pub fn parts(&self) -> Option<Vec<Part>> {
+        let pictures: Vec<Part> = self.content.iter().filter_map(Content::picture).collect();
+        (!pictures.is_empty()).then(|| std::iter::once(Part::Text(self.text())).chain(pictures).collect())
+    }
+}
+
 impl Content {
+    /// The picture that it is, if it is one that models take.
+    fn picture(&self) -> Option<Part> {
+        let (data, mime_type) = match self {
+            Content::Image { data, mime_type } => (data, mime_type),
+            Content::Resource(ResourceContents {
+                mime_type,
+                body: ResourceBody::Base64(data),
+                ..
+            }) => (data, mime_type),
+            _ => return None,
+        };
+        PICTURES.contains(&mime_type.as_str()).then(|| {
+            Part::Image(Media {
+                source: MediaSource::Base64(data.clone()),
+                mime_type: mime_type.clone(),
+                name: String::new(),
+                detail: None,
+            })
+        })
+    }
+
     fn text(&self) -> String {
         match self {
             Content::Text(text) => text.clone(),
             Content::Image { mime_type, .. } => format!("[image, {mime_type}]"),
             Content::Audio { mime_type, .. } => format!("[audio, {mime_type}]"),
-            Content::ResourceLink { uri, name, .. } => format!("[resource {name}: {uri}]"),
+            Content::ResourceLink {
+                uri,
+                name,
+                description,
+                ..
+            } => match description.as_str() {
+                "" => format!("[resource {name}: {uri}]"),
+                description => format!("[resource {name}: {uri}, {description}]"),
+            },
             Content::Resource(ResourceContents { uri, mime_type, body }) => match body {
                 ResourceBody::Text(text) => text.clone(),
                 ResourceBody::Base64(_) => format!("[resource {uri}, {mime_type}]"),
@@ -386,7 +436,13 @@ impl Content {
         match self {
             Content::Text(text) => text.len(),
             Content::Image { data, .. } | Content::Audio { data, .. } => decoded_bytes(data),
-            Content::ResourceLink { uri, name, .. } => uri.len() + name.len(),
+            Content::ResourceLink {
+                uri,
+                name,
+                title,
+                description,
+                ..
+            } => uri.len() + name.len() + title.len() + description.len(),
             Content::Resource(contents) => contents.size_bytes(),
         }
     }

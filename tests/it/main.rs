@@ -4,6 +4,7 @@
 mod actions;
 mod archive;
 mod assistants;
+mod assistants_dialect;
 mod chat;
 mod coding;
 mod deadlines;
@@ -11,6 +12,7 @@ mod described;
 mod description;
 mod doors;
 mod every_door;
+mod faults;
 mod hostile;
 mod legacy;
 mod library;

@@ -179,6 +179,7 @@ fn everything() -> ModelRequest {
             input_schema: Arc::new(input_schema),
             output_schema: None,
             annotations: Annotations::default(),
+            timeout: None,
             policy: Default::default(),
         }))
     };

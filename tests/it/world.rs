@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use crate::description::judged;
+
 /// The longest that anything in these tests may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,7 +37,7 @@ impl World {
 
     /// The same, with its configuration changed.
     pub async fn with(script: Script, change: impl FnOnce(&mut Config)) -> World {
-        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), script.recording())
+        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), judged(script.recording()))
             .await
             .unwrap();
         let mut config = config(&simulator.base_url());
@@ -89,6 +91,7 @@ impl World {
             .await
             .expect("it stops in time")
             .unwrap();
+        assert_eq!(self.simulator.violations(), [""; 0], "as OpenAI describes it");
     }
 }
 

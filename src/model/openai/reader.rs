@@ -9,6 +9,7 @@ use crate::run::error::Error;
 use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::ModelEvent;
 
+use super::assistants::events;
 use super::decode::{Decoder, Events};
 use super::error::Failure;
 use super::sse;
@@ -85,6 +86,27 @@ impl Reader {
                 State::Told => return None,
             }
         }
+    }
+
+    /// The decoder, if this is a run of the Assistants dialect.
+    pub(super) fn assistants(&self) -> Option<&events::Decoder> {
+        match &self.decoder {
+            Decoder::Assistants(decoder) => Some(decoder),
+            _ => None,
+        }
+    }
+
+    /// The same, to be told what was learned elsewhere.
+    pub(super) fn assistants_mut(&mut self) -> Option<&mut events::Decoder> {
+        match &mut self.decoder {
+            Decoder::Assistants(decoder) => Some(decoder),
+            _ => None,
+        }
+    }
+
+    /// Adds events that did not come with the answer.
+    pub(super) fn give(&mut self, events: Events) {
+        self.events.extend(events);
     }
 
     async fn read(&mut self) -> State {

@@ -14,6 +14,8 @@ use crate::run::error::Error;
 
 use super::error::Failure;
 
+pub(super) mod aside;
+
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 /// Secrets shorter than this are not struck out of texts: they would be found everywhere.

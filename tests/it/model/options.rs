@@ -11,6 +11,7 @@ fn check(dialect: Dialect, body: &Value) {
     let schema = match dialect {
         Dialect::Responses => "CreateResponse",
         Dialect::ChatCompletions => "CreateChatCompletionRequest",
+        Dialect::Assistants => "CreateRunRequest",
     };
     let Some(description) = description() else { return };
     let validator = description.request_schema(schema);
