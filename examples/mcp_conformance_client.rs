@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 /// How long the server may take until everything that it has is listed.
 const SETTLE_TIME: Duration = Duration::from_secs(15);
-/// How long to stay after the last call: what a server asks or tells then is part of some scenarios.
+/// How long to stay before the first call and after the last one: what a server asks or tells then is part of some scenarios.
 const STAY: Duration = Duration::from_millis(500);
 
 #[tokio::main]
@@ -40,6 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let config = Config::parse(&servers.to_string(), |name| env::var(name).ok())?;
     let pool = Pool::start(config, Pacing::default());
     pool.settled(SETTLE_TIME).await;
+    // What a session begins with, such as its stream for notifications, must not be taken for a part of the first call.
+    tokio::time::sleep(STAY).await;
     let outcome = use_everything(&pool, &scenario, &context).await;
     tokio::time::sleep(STAY).await;
     pool.shutdown().await;

@@ -80,7 +80,7 @@ async fn begin(
     let talked = match begun.await {
         Ok(Begun::Live(handle)) => {
             Talk::of_handle(engine, handle, &context)
-                .to_the_end(&context)
+                .concluded(&context)
                 .await
         }
         Ok(Begun::Past(finished)) => Ok(result::of(&finished).into()),
@@ -111,7 +111,7 @@ async fn resume(
                 None => return Ok(ask_again(&record)),
             }
         }
-        Talk::of_watch(engine, watch, &context).to_the_end(&context).await
+        Talk::of_watch(engine, watch, &context).concluded(&context).await
     };
     Ok(resumed.await.unwrap_or_else(|error| refusal(&error)))
 }
@@ -201,7 +201,7 @@ impl<'a> Talk<'a> {
         }
     }
 
-    async fn to_the_end(mut self, context: &RequestContext<RoleServer>) -> Result<CallToolResponse, Error> {
+    async fn concluded(mut self, context: &RequestContext<RoleServer>) -> Result<CallToolResponse, Error> {
         loop {
             let finished = self.stands().await?;
             let record = &finished.record;

@@ -10,56 +10,30 @@ use super::arithmetic;
 /// A tool with one required string argument.
 struct Definition {
     name: &'static str,
-    title: &'static str,
     description: &'static str,
     argument: &'static str,
     argument_description: &'static str,
-    /// The fields of its structured content, with what they hold.
-    fields: &'static [(&'static str, &'static str)],
-    answer: fn(&str) -> Answer,
-}
-
-/// What a tool answers.
-struct Answer {
-    text: String,
-    /// The field of the structured content, and its value.
-    field: (&'static str, String),
+    answer: fn(&str) -> String,
 }
 
 const DEFINITIONS: [Definition; 2] = [
     Definition {
         name: "echo",
-        title: "Echo",
         description: "Echo back the input text",
         argument: "text",
         argument_description: "Text to echo back",
-        fields: &[("text", "The text, as it was")],
-        answer: |text| Answer {
-            text: format!("Echo: {text}"),
-            field: ("text", text.to_owned()),
-        },
+        answer: |text| format!("Echo: {text}"),
     },
     Definition {
         name: "calculate",
-        title: "Calculator",
         description: "Perform basic arithmetic calculations",
         argument: "expression",
         argument_description: "Mathematical expression to evaluate",
-        fields: &[
-            ("result", "The value, as Python prints it"),
-            ("error", "Why there is no value"),
-        ],
         // An expression without a value is an answer, not a failure of the tool: clients of the
         // service that this one replaces read it as text.
         answer: |expression| match arithmetic::evaluate(expression) {
-            Ok(value) => Answer {
-                text: format!("Result: {value}"),
-                field: ("result", value),
-            },
-            Err(error) => Answer {
-                text: format!("Error: {error}"),
-                field: ("error", error.to_string()),
-            },
+            Ok(value) => format!("Result: {value}"),
+            Err(error) => format!("Error: {error}"),
         },
     },
 ];
@@ -70,32 +44,22 @@ pub(super) fn all() -> Vec<Tool> {
 }
 
 fn listed(definition: &Definition) -> Tool {
-    let mut input = texts(&[(definition.argument, definition.argument_description)]);
-    input.insert("required".to_owned(), json!([definition.argument]));
-    Tool::new(definition.name, definition.description, Arc::new(input))
-        .with_title(definition.title)
-        .with_raw_output_schema(Arc::new(texts(definition.fields)))
-        .with_annotations(
-            ToolAnnotations::new()
-                .read_only(true)
-                .destructive(false)
-                .idempotent(true)
-                .open_world(false),
-        )
-}
-
-/// The schema of an object with these texts, which are described.
-fn texts(fields: &[(&str, &str)]) -> JsonObject {
-    let properties = fields.iter().map(|(name, description)| {
-        let mut property = JsonObject::new();
-        property.insert("type".to_owned(), json!("string"));
-        property.insert("description".to_owned(), json!(description));
-        ((*name).to_owned(), Value::Object(property))
-    });
+    let mut property = JsonObject::new();
+    property.insert("type".to_owned(), json!("string"));
+    property.insert("description".to_owned(), json!(definition.argument_description));
+    let mut properties = JsonObject::new();
+    properties.insert(definition.argument.to_owned(), Value::Object(property));
     let mut schema = JsonObject::new();
     schema.insert("type".to_owned(), json!("object"));
-    schema.insert("properties".to_owned(), Value::Object(properties.collect()));
-    schema
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    schema.insert("required".to_owned(), json!([definition.argument]));
+    Tool::new(definition.name, definition.description, Arc::new(schema)).with_annotations(
+        ToolAnnotations::new()
+            .read_only(true)
+            .destructive(false)
+            .idempotent(true)
+            .open_world(false),
+    )
 }
 
 /// What the tool answers; `None` when there is no tool of this name. Arguments that do not fit the
@@ -104,11 +68,7 @@ pub(super) fn call(name: &str, arguments: &JsonObject) -> Option<CallToolResult>
     let definition = DEFINITIONS.iter().find(|definition| definition.name == name)?;
     Some(match arguments.get(definition.argument) {
         Some(Value::String(text)) => {
-            let Answer { text, field } = (definition.answer)(text);
-            let structured = Value::Object(JsonObject::from_iter([(field.0.to_owned(), json!(field.1))]));
-            let mut result = CallToolResult::structured(structured);
-            result.content = vec![ContentBlock::text(text)];
-            result
+            CallToolResult::success(vec![ContentBlock::text((definition.answer)(text))])
         }
         Some(other) => invalid(&format!("{} is not of type 'string'", in_python(other))),
         None => invalid(&format!("'{}' is a required property", definition.argument)),
@@ -247,32 +207,6 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_structured_too() {
-        let cases = [
-            ("echo", json!({"text": "hi"}), Some(json!({"text": "hi"}))),
-            (
-                "calculate",
-                json!({"expression": "2**3"}),
-                Some(json!({"result": "8"})),
-            ),
-            (
-                "calculate",
-                json!({"expression": "1/0"}),
-                Some(json!({"error": "division by zero"})),
-            ),
-            ("echo", json!({}), None),
-        ];
-        for (name, arguments, structured) in cases {
-            let arguments = arguments.as_object().expect("arguments are an object");
-            assert_eq!(
-                call(name, arguments).unwrap().structured_content,
-                structured,
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
     fn a_tool_that_does_not_exist_has_no_answer() {
         assert!(call("nope", &JsonObject::new()).is_none());
     }
@@ -293,27 +227,14 @@ mod tests {
         let expected = json!([
             {
                 "name": "echo",
-                "title": "Echo",
                 "description": "Echo back the input text",
                 "inputSchema": schema("text", "Text to echo back"),
-                "outputSchema": {
-                    "type": "object",
-                    "properties": {"text": {"type": "string", "description": "The text, as it was"}},
-                },
                 "annotations": hints,
             },
             {
                 "name": "calculate",
-                "title": "Calculator",
                 "description": "Perform basic arithmetic calculations",
                 "inputSchema": schema("expression", "Mathematical expression to evaluate"),
-                "outputSchema": {
-                    "type": "object",
-                    "properties": {
-                        "result": {"type": "string", "description": "The value, as Python prints it"},
-                        "error": {"type": "string", "description": "Why there is no value"},
-                    },
-                },
                 "annotations": hints,
             },
         ]);
