@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -21,7 +22,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
-use crate::api::front::{Contract, Front};
+use crate::api::front::{Contract, Front, Mcp};
 use crate::api::grpc::{Assistant, Models, Prompts, Resources, Runs, Threads};
 use crate::api::guard::Guard;
 use crate::api::handlers::Handlers;
@@ -76,6 +77,8 @@ pub struct App {
     address: SocketAddr,
     door: Cors<Front>,
     core: Core,
+    /// The assistants as MCP tools, while they are served.
+    assistants: Option<mcp::assistants::Assistants>,
     health: HealthReporter,
     drain: Drain,
     event_retention: Duration,
@@ -95,6 +98,8 @@ struct Drain {
     grace: Duration,
     /// The service says that it is not ready, and takes no new connections.
     begun: CancellationToken,
+    /// Every run is over, or left: streams that have no end of their own end.
+    closing: CancellationToken,
     /// Connections that are still there are cut off.
     abandon: CancellationToken,
 }
@@ -148,7 +153,14 @@ impl App {
         ));
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);
-        let door = door(&config.api, &handlers, health_server, drain.begun.clone())?;
+        let assistants = config.mcp.serve.then(|| {
+            let max_talks = usize::try_from(config.api.max_concurrent_requests).unwrap_or(usize::MAX);
+            mcp::assistants::Assistants::new(core.engine.clone(), max_talks)
+        });
+        let mcp = assistants
+            .as_ref()
+            .map(|assistants| mcp_door(assistants, &config.api, address, drain.closing.clone()));
+        let door = door(&config.api, &handlers, health_server, mcp, drain.begun.clone())?;
         for service in SERVICES {
             health
                 .set_service_status(service, tonic_health::ServingStatus::Serving)
@@ -160,6 +172,7 @@ impl App {
             address,
             door,
             core,
+            assistants,
             health,
             drain,
             event_retention: config.run.event_retention,
@@ -194,6 +207,9 @@ impl App {
                 .to_owned(),
             (dialect, false) => format!("  model    {} at {} ({dialect})\n", model.model, model.endpoint),
         });
+        if self.assistants.is_some() {
+            banner.push_str(&format!("  mcp      http://{}/mcp\n", self.address));
+        }
         for server in ports.toolbox.servers() {
             let state = match server.connection {
                 Connection::Ready => format!("{} tools", server.tool_count),
@@ -216,6 +232,7 @@ impl App {
             listener,
             door,
             core,
+            assistants,
             health,
             drain,
             event_retention,
@@ -246,6 +263,7 @@ impl App {
             }
             drain.begun.cancel();
             core.engine.drain(drain.grace).await;
+            drain.closing.cancel();
             tokio::time::sleep(CLOSING_TIME).await;
             drain.abandon.cancel();
         };
@@ -255,6 +273,7 @@ impl App {
             () = ending => serving.await,
         }
         core.engine.drain(Duration::ZERO).await;
+        drop(assistants);
         sweeping.abort();
         reloading.abort();
         leaving.cancel();
@@ -301,6 +320,7 @@ impl Drain {
         Self {
             grace,
             begun: CancellationToken::new(),
+            closing: CancellationToken::new(),
             abandon: CancellationToken::new(),
         }
     }
@@ -319,6 +339,7 @@ fn door(
     config: &config::ApiSection,
     handlers: &Arc<Handlers>,
     health: HealthServer<impl Health>,
+    mcp: Option<Mcp>,
     draining: CancellationToken,
 ) -> Result<Cors<Front>, StartError> {
     let contract_error = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
@@ -334,7 +355,36 @@ fn door(
     );
     let time = config.request_timeout;
     let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), time, draining);
+    let front = match mcp {
+        Some(mcp) => front.with_mcp(mcp),
+        None => front,
+    };
     Ok(Cors::new(front, &origins(&config.cors_origins)?))
+}
+
+/// The assistants as an MCP server. Of the pages of other origins only those may call that are listed by name.
+fn mcp_door(
+    assistants: &mcp::assistants::Assistants,
+    config: &config::ApiSection,
+    address: SocketAddr,
+    stop: CancellationToken,
+) -> Mcp {
+    let mut options = mcp::door::Options {
+        max_body_bytes: config.body_limit_bytes,
+        max_in_flight: usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX),
+        stop,
+        ..mcp::door::Options::at(address)
+    };
+    if let config::Origins::These(listed) = &config.cors_origins {
+        for origin in listed {
+            options.allow_origin(origin);
+        }
+    }
+    let door = assistants.door(options);
+    Mcp::new(tower::service_fn(move |request: Request<Body>| {
+        let door = door.clone();
+        async move { Ok(door.answer(request).await.map(Body::new)) }
+    }))
 }
 
 /// HTTP/JSON in front of a service, and the descriptors that it goes by.

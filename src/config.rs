@@ -225,6 +225,7 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
         source,
         environment: settings.environment().clone(),
         ask_before_destruction: settings.require(&table::MCP_ASK_BEFORE_DESTRUCTION)?,
+        serve: settings.require(&table::MCP_SERVE)?,
     })
 }
 

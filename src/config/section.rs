@@ -186,6 +186,8 @@ pub struct McpSection {
     pub environment: Environment,
     /// Whether somebody is asked before a tool that may destroy something.
     pub ask_before_destruction: bool,
+    /// Whether the assistants are served as MCP tools.
+    pub serve: bool,
 }
 
 /// Where the list of MCP servers comes from.

@@ -18,6 +18,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &NO_SIMULATOR,
     &SERVER,
     &MCP_ASK_BEFORE_DESTRUCTION,
+    &MCP_SERVE,
     &MODEL_API_KEY,
     &MODEL_API_KEY_FILE,
     &MODEL_API_KEY_HEADER,
@@ -139,6 +140,22 @@ pub static MCP_ASK_BEFORE_DESTRUCTION: Key<bool> = Key {
         default: Fallback::Value("false"),
         help: "Whether a run waits for approval before it calls a tool that may destroy something, unless the MCP \
                configuration has a policy for it",
+    },
+    form: form::SWITCH,
+};
+
+/// Whether the assistants are served as MCP tools.
+pub static MCP_SERVE: Key<bool> = Key {
+    about: About {
+        name: "mcp.serve",
+        env: "ASSISTD_MCP_SERVE",
+        flag: Some(Flag {
+            long: "mcp",
+            scope: Scope::Service,
+            is_switch: true,
+        }),
+        default: Fallback::Value("false"),
+        help: "Serve the assistants as MCP tools, over streamable HTTP at /mcp",
     },
     form: form::SWITCH,
 };

@@ -10,24 +10,31 @@ use std::sync::Arc;
 
 use rmcp::model::{
     ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationCapability, ErrorCode,
-    ErrorData, FormElicitationCapability, Implementation, ListRootsResult, RootsCapabilities,
-    UrlElicitationCapability,
+    ErrorData, FormElicitationCapability, Implementation, ListRootsResult, ProtocolVersion,
+    RootsCapabilities, UrlElicitationCapability,
 };
 use rmcp::service::RequestContext;
 use rmcp::{ClientHandler, RoleClient};
 
+use super::config::ServerConfig;
 use super::desk::Desk;
 
 /// The handler of what a server asks.
 pub(super) struct Client {
     desk: Arc<Desk>,
     has_roots: bool,
+    /// The revision that a session is asked for, when it is not the newest.
+    session_version: Option<ProtocolVersion>,
 }
 
 impl Client {
-    /// `has_roots` when the server is told where to work.
-    pub(super) fn new(desk: Arc<Desk>, has_roots: bool) -> Self {
-        Self { desk, has_roots }
+    /// For a server of this configuration.
+    pub(super) fn new(desk: Arc<Desk>, server: &ServerConfig) -> Self {
+        Self {
+            desk,
+            has_roots: !server.roots.is_empty(),
+            session_version: server.protocol.session_version().cloned(),
+        }
     }
 }
 
@@ -41,7 +48,11 @@ impl ClientHandler for Client {
             .with_url(UrlElicitationCapability::new());
         capabilities.elicitation = Some(elicitation);
         capabilities.roots = self.has_roots.then(RootsCapabilities::default);
-        ClientConfig::new(capabilities, implementation)
+        let config = ClientConfig::new(capabilities, implementation);
+        match &self.session_version {
+            Some(version) => config.with_protocol_version(version.clone()),
+            None => config,
+        }
     }
 
     async fn create_elicitation(

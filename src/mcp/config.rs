@@ -1,7 +1,10 @@
 //! Which MCP servers there are, in the format that editors use (`mcpServers`), and a few keys of our own.
 
 mod parse;
+mod protocol;
 mod reference;
+
+pub use protocol::Protocol;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,6 +45,8 @@ pub struct ServerConfig {
     pub disabled: bool,
     /// How it is reached.
     pub endpoint: Endpoint,
+    /// Which revisions of the protocol it is offered.
+    pub protocol: Protocol,
     /// What happens when a model asks for its tools.
     pub policies: Policies,
     /// Which of its tools there are.
@@ -213,11 +218,18 @@ impl ServerConfig {
     /// A server with the defaults for everything else.
     pub fn new(name: impl Into<String>, endpoint: Endpoint) -> Self {
         let name = name.into();
+        // A child process of the older revisions may choke on an unknown first message, and one that says nothing to
+        // it would cost ten seconds.
+        let protocol = match &endpoint {
+            Endpoint::Stdio(_) => Protocol::Legacy,
+            Endpoint::Http(_) => Protocol::Auto,
+        };
         Self {
             prefix: format!("{name}__"),
             name,
             disabled: false,
             endpoint,
+            protocol,
             policies: Policies::default(),
             offer: Offer::default(),
             timeouts: Timeouts::default(),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleClient;
-use rmcp::model::ProtocolVersion;
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, ServiceError};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -102,15 +101,10 @@ impl Supervisor {
         }
     }
 
-    /// A server of the stateless revision is asked in its own way first. rmcp falls back to a session by itself,
-    /// except for a server that knows the question but not the revision: that one is asked again.
+    /// Tries to begin in every way that the server's [`Protocol`](super::config::Protocol) has.
     async fn serve_remote(&mut self, remote: &Remote) {
-        let newest_first = ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: None,
-        };
         let mut refusal = None;
-        for lifecycle in [newest_first, ClientLifecycleMode::Initialize] {
+        for lifecycle in self.link.config.protocol.lifecycles() {
             let transport = match remote::transport(remote) {
                 Ok(transport) => transport,
                 Err(reason) => return self.down(reason),
@@ -135,9 +129,9 @@ impl Supervisor {
         let gone = CancellationToken::new();
         self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
         let transport = AsyncRwTransport::new_client(streams.stdout, streams.stdin);
-        // A server of the older revisions may choke on an unknown first message, and one that says nothing would
-        // cost ten seconds.
-        let lifecycle = ClientLifecycleMode::Initialize;
+        // Whoever has to be asked anew is started anew: there is only one way to begin for this process.
+        let mut lifecycles = self.link.config.protocol.lifecycles().into_iter();
+        let lifecycle = lifecycles.next().unwrap_or(ClientLifecycleMode::Initialize);
         if let Attempt::NeedsSession(reason) =
             self.serve_over(transport, lifecycle, pin!(child.exited())).await
         {
@@ -161,7 +155,7 @@ impl Supervisor {
         let tap = Tap::new(transport, self.link.config.name.clone(), changes.clone());
         let limit = self.link.config.connect_timeout;
         let desk = Arc::new(Desk::new(&self.link.config.name, &self.link.config.roots));
-        let client = Client::new(desk.clone(), !self.link.config.roots.is_empty());
+        let client = Client::new(desk.clone(), &self.link.config);
         let opening = client.serve_with_lifecycle(tap, lifecycle);
         let opened = tokio::select! {
             () = self.stop.cancelled() => Err("shutting down".to_owned()),

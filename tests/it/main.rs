@@ -17,6 +17,7 @@ mod hostile;
 mod legacy;
 mod library;
 mod mcp;
+mod mcp_door;
 mod model;
 mod models;
 mod ownership;

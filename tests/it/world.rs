@@ -175,6 +175,7 @@ pub fn mcp(servers: &Value) -> McpSection {
         source,
         environment: Environment::default(),
         ask_before_destruction: false,
+        serve: false,
     }
 }
 

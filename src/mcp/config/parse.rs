@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::run::catalogue::Policy;
 
-use super::{Config, ConfigError, Endpoint, Process, Remote, ServerConfig, reference};
+use super::{Config, ConfigError, Endpoint, Process, Protocol, Remote, ServerConfig, reference};
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
 /// speak the user's language. The service's own keys are not among them.
@@ -49,6 +49,7 @@ const KNOWN: &[&str] = &[
     "headers",
     "prefix",
     "disabled",
+    "protocol",
     "timeout_ms",
     "connect_timeout_ms",
     "tool_timeouts_ms",
@@ -139,6 +140,10 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
         server.prefix = prefix;
     }
     server.disabled = entry.flag("disabled")?;
+    if let Some(text) = entry.text("protocol")? {
+        let refusal = || entry.invalid("protocol", format!("'{text}': {}", Protocol::EXPECTED));
+        server.protocol = Protocol::parse(&text).ok_or_else(refusal)?;
+    }
     server.timeouts.all = entry.timeout("timeout_ms")?;
     server.timeouts.tools = entry.timeouts("tool_timeouts_ms")?;
     if let Some(total) = entry.timeout("call_limit_ms")? {
