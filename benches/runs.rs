@@ -11,15 +11,10 @@
 mod crowd;
 #[path = "runs/crowd_file.rs"]
 mod crowd_file;
-#[path = "speed/figures.rs"]
-mod figures;
-#[path = "speed/load.rs"]
-#[expect(dead_code, reason = "the other benchmark compares, too")]
-mod load;
+#[expect(dead_code, reason = "the other benchmark measures more")]
+mod measure;
 #[path = "runs/postgres.rs"]
 mod postgres;
-#[path = "speed/process.rs"]
-mod process;
 #[path = "runs/proxy.rs"]
 mod proxy;
 #[path = "runs/replay.rs"]
@@ -35,7 +30,7 @@ mod turn_cost;
 #[path = "runs/watchers.rs"]
 mod watchers;
 
-use figures::Figures;
+use measure::figures::Figures;
 
 fn main() {
     assistd::model::install_tls_provider();

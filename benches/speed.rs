@@ -10,12 +10,7 @@
 
 #[path = "speed/echo.rs"]
 mod echo;
-#[path = "speed/figures.rs"]
-mod figures;
-#[path = "speed/load.rs"]
-mod load;
-#[path = "speed/process.rs"]
-mod process;
+mod measure;
 #[path = "speed/stack.rs"]
 mod stack;
 #[path = "speed/subjects.rs"]
@@ -23,8 +18,8 @@ mod subjects;
 
 use std::time::{Duration, Instant};
 
-use figures::{Figures, Goal};
-use load::{Load, median};
+use measure::figures::{Figures, Goal};
+use measure::load::{self, Load, median};
 use stack::Stack;
 use subjects::Subjects;
 

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -20,13 +22,14 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
-use crate::api::front::{Contract, Front};
-use crate::api::grpc::{Assistant, Prompts, Resources, Runs, Threads};
+use crate::api::front::{Contract, Front, Mcp};
+use crate::api::grpc::{Assistant, Models, Prompts, Resources, Runs, Threads};
 use crate::api::guard::Guard;
 use crate::api::handlers::Handlers;
 use crate::api::legacy::Legacy;
 use crate::api::listener::{self, Bounds};
 use crate::api::pb::assistant_service_server::{AssistantServiceServer, SERVICE_NAME};
+use crate::api::pb::model_service_server::{self, ModelServiceServer};
 use crate::api::pb::prompt_service_server::{self, PromptServiceServer};
 use crate::api::pb::resource_service_server::{self, ResourceServiceServer};
 use crate::api::pb::run_service_server::{self, RunServiceServer};
@@ -34,8 +37,9 @@ use crate::api::pb::thread_service_server::{self, ThreadServiceServer};
 use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
-use crate::run::engine::{Engine, ModelFacts, Ports, Settings};
+use crate::run::engine::{Engine, Ports, Settings};
 use crate::run::money::{NoCurrency, Prices};
+use crate::run::options::ModelOptions;
 use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
 use crate::run::truncation::{Strategy, Truncation};
@@ -45,6 +49,9 @@ use crate::{mcp, model, run, store};
 /// How long start-up waits for the first attempt at each MCP server. One that takes longer joins later.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
+/// How often the list of MCP servers is looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// How long connections may take to end once every run has.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -53,13 +60,14 @@ const MAX_CONNECTIONS: usize = 16_384;
 const MAX_STREAMS: u32 = 1_024;
 
 /// The services of the contract that are served, as their health is asked for: the empty name is the whole.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     SERVICE_NAME,
     thread_service_server::SERVICE_NAME,
     run_service_server::SERVICE_NAME,
     resource_service_server::SERVICE_NAME,
     prompt_service_server::SERVICE_NAME,
+    model_service_server::SERVICE_NAME,
 ];
 
 /// The file of the store in the data directory.
@@ -71,9 +79,13 @@ pub struct App {
     address: SocketAddr,
     door: Cors<Front>,
     core: Core,
+    /// The assistants as MCP tools, while they are served.
+    assistants: Option<mcp::assistants::Assistants>,
     health: HealthReporter,
     drain: Drain,
     event_retention: Duration,
+    mcp: config::McpSection,
+    reload: Arc<Notify>,
 }
 
 /// What lives behind the door.
@@ -88,6 +100,8 @@ struct Drain {
     grace: Duration,
     /// The service says that it is not ready, and takes no new connections.
     begun: CancellationToken,
+    /// Every run is over, or left: streams that have no end of their own end.
+    closing: CancellationToken,
     /// Connections that are still there are cut off.
     abandon: CancellationToken,
 }
@@ -141,7 +155,14 @@ impl App {
         ));
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);
-        let door = door(&config.api, &handlers, health_server, drain.begun.clone())?;
+        let assistants = config.mcp.serve.then(|| {
+            let max_talks = usize::try_from(config.api.max_concurrent_requests).unwrap_or(usize::MAX);
+            mcp::assistants::Assistants::new(core.engine.clone(), max_talks)
+        });
+        let mcp = assistants
+            .as_ref()
+            .map(|assistants| mcp_door(assistants, &config.api, address, drain.closing.clone()));
+        let door = door(&config.api, &handlers, health_server, mcp, drain.begun.clone())?;
         for service in SERVICES {
             health
                 .set_service_status(service, tonic_health::ServingStatus::Serving)
@@ -153,10 +174,18 @@ impl App {
             address,
             door,
             core,
+            assistants,
             health,
             drain,
             event_retention: config.run.event_retention,
+            mcp: config.mcp,
+            reload: Arc::default(),
         })
+    }
+
+    /// Notified, it has the list of MCP servers read again at once; otherwise that happens soon after it has changed.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Where it listens: with the real port when port 0 was asked for.
@@ -180,10 +209,17 @@ impl App {
                 .to_owned(),
             (dialect, false) => format!("  model    {} at {} ({dialect})\n", model.model, model.endpoint),
         });
+        if self.assistants.is_some() {
+            banner.push_str(&format!("  mcp      http://{}/mcp\n", self.address));
+        }
         for server in ports.toolbox.servers() {
             let state = match server.connection {
                 Connection::Ready => format!("{} tools", server.tool_count),
+                Connection::Degraded(reason) | Connection::Quarantined(reason) => {
+                    format!("{} tools, but {reason}", server.tool_count)
+                }
                 Connection::Connecting => "connecting".to_owned(),
+                Connection::Disabled => "switched off".to_owned(),
                 Connection::Down(reason) => format!("down: {reason}"),
             };
             banner.push_str(&format!("  tools    {}: {state}\n", server.name));
@@ -198,11 +234,15 @@ impl App {
             listener,
             door,
             core,
+            assistants,
             health,
             drain,
             event_retention,
+            mcp,
+            reload,
             ..
         } = self;
+        let reloading = tokio::spawn(follow_mcp(mcp, Arc::clone(&core.pool), reload));
         let (engine, ending) = (core.engine.clone(), drain.begun.clone());
         let sweeping = tokio::spawn(async move { engine.sweep(event_retention, ending).await });
         let (engine, leaving) = (core.engine.clone(), CancellationToken::new());
@@ -225,6 +265,7 @@ impl App {
             }
             drain.begun.cancel();
             core.engine.drain(drain.grace).await;
+            drain.closing.cancel();
             tokio::time::sleep(CLOSING_TIME).await;
             drain.abandon.cancel();
         };
@@ -234,7 +275,9 @@ impl App {
             () = ending => serving.await,
         }
         core.engine.drain(Duration::ZERO).await;
+        drop(assistants);
         sweeping.abort();
+        reloading.abort();
         leaving.cancel();
         if let Err(error) = owning.await {
             tracing::error!(%error, "the task that owns the runs has panicked");
@@ -281,6 +324,7 @@ impl Drain {
         Self {
             grace,
             begun: CancellationToken::new(),
+            closing: CancellationToken::new(),
             abandon: CancellationToken::new(),
         }
     }
@@ -299,6 +343,7 @@ fn door(
     config: &config::ApiSection,
     handlers: &Arc<Handlers>,
     health: HealthServer<impl Health>,
+    mcp: Option<Mcp>,
     draining: CancellationToken,
 ) -> Result<Cors<Front>, StartError> {
     let contract_error = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
@@ -314,7 +359,36 @@ fn door(
     );
     let time = config.request_timeout;
     let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), time, draining);
+    let front = match mcp {
+        Some(mcp) => front.with_mcp(mcp),
+        None => front,
+    };
     Ok(Cors::new(front, &origins(&config.cors_origins)?))
+}
+
+/// The assistants as an MCP server. Of the pages of other origins only those may call that are listed by name.
+fn mcp_door(
+    assistants: &mcp::assistants::Assistants,
+    config: &config::ApiSection,
+    address: SocketAddr,
+    stop: CancellationToken,
+) -> Mcp {
+    let mut options = mcp::door::Options {
+        max_body_bytes: config.body_limit_bytes,
+        max_in_flight: usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX),
+        stop,
+        ..mcp::door::Options::at(address)
+    };
+    if let config::Origins::These(listed) = &config.cors_origins {
+        for origin in listed {
+            options.allow_origin(origin);
+        }
+    }
+    let door = assistants.door(options);
+    Mcp::new(tower::service_fn(move |request: Request<Body>| {
+        let door = door.clone();
+        async move { Ok(door.answer(request).await.map(Body::new)) }
+    }))
 }
 
 /// HTTP/JSON in front of a service, and the descriptors that it goes by.
@@ -387,6 +461,12 @@ fn routes(
         .accept_compressed(CompressionEncoding::Zstd)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Zstd);
+    let models = ModelServiceServer::new(Models::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
@@ -399,6 +479,7 @@ fn routes(
         .add_service(runs)
         .add_service(resources)
         .add_service(prompts)
+        .add_service(models)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -409,7 +490,10 @@ fn routes(
 async fn build_model(
     config: &config::ModelSection,
 ) -> Result<(Arc<dyn Model>, Option<Simulator>), StartError> {
-    let is_configured = config.endpoint.api_key.is_some() || config.endpoint.base_url.is_some();
+    let endpoint = &config.endpoint;
+    let has_upstream =
+        endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
+    let is_configured = has_upstream || !config.listed.is_empty();
     if !is_configured && config.no_simulator {
         return Ok((Arc::new(model::NotConfigured), None));
     }
@@ -423,21 +507,80 @@ async fn build_model(
                 .map_err(StartError::Simulator)?,
         )
     };
-    let model_config = model_config(config, simulator.as_ref());
-    let model = model::OpenAi::new(model_config, simulator.is_some())
-        .map_err(|error| StartError::Configuration(error.message().to_owned()))?;
+    let upstream = |simulator: Option<&Simulator>| model::Config {
+        model: config.name.clone(),
+        fallbacks: config.fallbacks.clone(),
+        resilience: resilience(&config.resilience),
+        context_tokens: config.context_tokens,
+        max_output_tokens: config.max_output_tokens,
+        ..model_config(
+            &config.endpoint,
+            config.dialect,
+            config.state,
+            config.timeouts,
+            simulator.map(Simulator::base_url),
+        )
+    };
+    let listing = model::Listing {
+        listed: config.listed.iter().map(named_model_config).collect(),
+        unlisted: (has_upstream || simulator.is_some()).then(|| upstream(simulator.as_ref())),
+        default: config.name.clone(),
+        only_listed: config.only_listed,
+        simulated: simulator.is_some(),
+    };
+    let model =
+        model::Router::new(listing).map_err(|error| StartError::Configuration(error.message().to_owned()))?;
     Ok((Arc::new(model), simulator))
 }
 
-fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) -> model::Config {
-    let endpoint = &config.endpoint;
+fn named_model_config(config: &config::NamedModel) -> model::Config {
+    model::Config {
+        name: Some(config.name.clone()),
+        model: config.provider_model.clone(),
+        aliases: config.aliases.clone(),
+        fallbacks: config.fallbacks.clone(),
+        resilience: resilience(&config.resilience),
+        context_tokens: config.context_tokens,
+        max_output_tokens: config.max_output_tokens,
+        idempotency_keys: config.idempotency_keys,
+        ..model_config(
+            &config.endpoint,
+            config.dialect,
+            config.state,
+            config.timeouts,
+            None,
+        )
+    }
+}
+
+fn resilience(config: &config::ModelResilience) -> model::Resilience {
+    model::Resilience {
+        max_retries: config.max_retries,
+        retry_percent: config.retry_percent,
+        breaker: model::BreakerSettings {
+            failures: config.breaker_failures,
+            failure_percent: config.breaker_failure_percent,
+            window: config.breaker_window,
+            cooldown: config.breaker_cooldown,
+        },
+        max_concurrency: config.max_concurrency,
+        max_waiting: config.max_waiting,
+    }
+}
+
+fn model_config(
+    endpoint: &config::ModelEndpoint,
+    dialect: Option<config::Dialect>,
+    state: config::ModelState,
+    timeouts: config::ModelTimeouts,
+    simulator: Option<String>,
+) -> model::Config {
     let secret = |secret: &config::Secret| model::Secret::new(secret.reveal());
     model::Config {
-        base_url: simulator
-            .map(Simulator::base_url)
-            .or_else(|| endpoint.base_url.clone()),
+        base_url: simulator.or_else(|| endpoint.base_url.clone()),
         api_key: endpoint.api_key.as_ref().map(secret),
-        model: config.name.clone(),
+        api_key_file: endpoint.api_key_file.clone(),
+        api_key_header: endpoint.api_key_header.clone(),
         organization: endpoint.organization.clone(),
         project: endpoint.project.clone(),
         headers: endpoint
@@ -445,15 +588,21 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
             .iter()
             .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
             .collect(),
-        dialect: config.dialect.map(|dialect| match dialect {
+        dialect: dialect.map(|dialect| match dialect {
             config::Dialect::Responses => model::Dialect::Responses,
             config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
+            config::Dialect::Assistants => model::Dialect::Assistants,
         }),
-        timeouts: model::Timeouts {
-            connect: config.timeouts.connect,
-            first_byte: config.timeouts.first_byte,
-            idle: config.timeouts.idle,
+        state: match state {
+            config::ModelState::Stateless => model::State::Stateless,
+            config::ModelState::PreviousResponse => model::State::PreviousResponse,
         },
+        timeouts: model::Timeouts {
+            connect: timeouts.connect,
+            first_byte: timeouts.first_byte,
+            idle: timeouts.idle,
+        },
+        ..model::Config::default()
     }
 }
 
@@ -488,18 +637,20 @@ pub async fn open_store(config: &config::StoreSection, creates: bool) -> Result<
 }
 
 fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
-    let mut servers = match &config.source {
+    match &config.source {
         config::McpSource::Builtin => {
             let exe: PathBuf = std::env::current_exe().map_err(|error| {
                 StartError::Configuration(format!("the program's own path is not known: {error}"))
             })?;
-            mcp::Config::builtin(exe)
+            Ok(mcp::Config::builtin(exe))
         }
-        config::McpSource::File { path, text } => {
-            mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))
-                .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display())))?
-        }
-    };
+        config::McpSource::File { path, text } => mcp_list(config, text)
+            .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn mcp_list(config: &config::McpSection, text: &str) -> Result<mcp::Config, mcp::ConfigError> {
+    let mut servers = mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))?;
     for server in &mut servers.servers {
         server.policies.asks_before_destruction = config.ask_before_destruction;
     }
@@ -530,11 +681,40 @@ fn prices(config: Option<&config::ModelPrices>) -> Result<Option<Prices>, StartE
     read.map_err(|error| StartError::Configuration(error.to_string()))
 }
 
+/// Keeps the pool true to the list of MCP servers, for as long as it is polled. A list that cannot be used leaves
+/// everything as it was.
+async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Arc<Notify>) {
+    let config::McpSource::File { path, text } = &config.source else {
+        return;
+    };
+    let mut file = config::WatchedFile::new(path.clone(), text.clone());
+    loop {
+        let now = tokio::select! {
+            () = reload.notified() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let Some(text) = file.look(now).await else {
+            continue;
+        };
+        let servers = text.and_then(|text| mcp_list(&config, &text).map_err(|error| error.to_string()));
+        match servers {
+            Ok(servers) => pool.reconfigure(servers),
+            Err(reason) => pool.keep_configuration(format!("{}: {reason}", file.path().display())),
+        }
+    }
+}
+
 fn engine_settings(config: &Config) -> Result<Settings, StartError> {
+    let options = match &config.run.options {
+        Some(text) => ModelOptions::parse(text)
+            .map_err(|error| StartError::Configuration(format!("assistant.options: {}", error.message())))?,
+        None => ModelOptions::default(),
+    };
     let limits = config.run.limits;
     Ok(Settings {
         model: config.model.name.clone(),
         instructions: config.run.instructions.clone(),
+        options,
         limits: Limits {
             max_turns: limits.max_turns,
             max_tool_calls: limits.max_tool_calls,
@@ -544,11 +724,7 @@ fn engine_settings(config: &Config) -> Result<Settings, StartError> {
             max_cost: limits.max_cost,
         },
         truncation: truncation(&config.run.truncation),
-        default_model: ModelFacts {
-            context_tokens: config.model.context_tokens,
-            max_output_tokens: config.model.max_output_tokens,
-            prices: prices(config.model.prices.as_ref())?,
-        },
+        prices: prices(config.model.prices.as_ref())?,
         execution_limit: config.run.execution_limit,
         waiting_limit: config.run.waiting_limit,
         lease: config.run.lease,

@@ -10,6 +10,7 @@ mod export;
 mod flags;
 mod health;
 mod import;
+mod models;
 mod openapi;
 mod prompts;
 mod proto_json;
@@ -33,6 +34,7 @@ pub use error::Error;
 pub use export::ExportArguments;
 pub use health::HealthArguments;
 pub use import::ImportArguments;
+pub use models::ModelsArguments;
 pub use prompts::PromptsArguments;
 pub use resources::ResourcesArguments;
 pub use service::{McpServerArguments, SimulateArguments};
@@ -78,12 +80,14 @@ pub enum Command {
     Chat(ChatArguments),
     /// List the tools of a running service
     Tools(ToolsArguments),
-    /// Call one tool of a running service
+    /// Call one tool of a running service; exit 1 when the tool reports an error
     Call(CallArguments),
     /// List the resources of a running service's MCP servers, or read one
     Resources(ResourcesArguments),
     /// List the prompts of a running service's MCP servers, or get one
     Prompts(PromptsArguments),
+    /// List the models that requests can name
+    Models(ModelsArguments),
     /// Ask a running service how it is; exit 0 when it can work
     Health(HealthArguments),
     /// Write threads and assistants from the store as JSON lines
@@ -149,6 +153,7 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::Call(arguments) => call::run(settings, arguments).await,
         Command::Resources(arguments) => resources::run(settings, arguments).await,
         Command::Prompts(arguments) => prompts::run(settings, arguments).await,
+        Command::Models(arguments) => models::run(settings, &arguments).await,
         Command::Health(arguments) => health::run(settings, &arguments).await,
         Command::Export(arguments) => export::run(settings, &arguments).await,
         Command::Import(arguments) => import::run(settings, &arguments).await,

@@ -9,11 +9,13 @@ mod environment;
 mod file;
 pub mod form;
 pub mod key;
+pub mod models;
 mod problem;
 mod secret;
 mod section;
 mod settings;
 pub mod table;
+mod watched;
 
 use std::path::{Path, PathBuf};
 
@@ -24,10 +26,11 @@ pub use problem::{Error, Problem};
 pub use secret::Secret;
 pub use section::{
     ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelPrices,
-    ModelSection, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection, TruncationSection,
-    TruncationStrategy,
+    ModelResilience, ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, RunLimits, RunSection,
+    StoreSection, TruncationSection, TruncationStrategy,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
+pub use watched::WatchedFile;
 
 /// The `data_dir` that stands for none.
 const IN_MEMORY: &str = ":memory:";
@@ -125,23 +128,40 @@ fn default_data_dir() -> Result<PathBuf, Error> {
 }
 
 fn model(settings: &Settings) -> Result<ModelSection, Error> {
+    let endpoint = model_endpoint(settings)?;
+    let listed: Vec<NamedModel> = settings
+        .models()
+        .iter()
+        .map(|table| table.section(settings))
+        .collect::<Result<_, _>>()?;
+    let has_upstream =
+        endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
+    let name = settings.require(&table::MODEL_NAME)?;
     Ok(ModelSection {
-        name: settings.require(&table::MODEL_NAME)?,
-        endpoint: ModelEndpoint {
-            base_url: settings.get(&table::MODEL_BASE_URL),
-            api_key: settings.get(&table::MODEL_API_KEY),
-            organization: settings.get(&table::MODEL_ORGANIZATION),
-            project: settings.get(&table::MODEL_PROJECT),
-            headers: settings.get(&table::MODEL_HEADERS).unwrap_or_default(),
-        },
+        name: default_model(name, has_upstream, &listed)?,
+        endpoint,
         dialect: settings.get(&table::MODEL_DIALECT),
+        state: settings.require(&table::MODEL_STATE)?,
         timeouts: ModelTimeouts {
             connect: settings.require(&table::MODEL_CONNECT_TIMEOUT)?,
             first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
             idle: settings.require(&table::MODEL_IDLE_TIMEOUT)?,
         },
+        resilience: ModelResilience {
+            max_retries: settings.require(&table::MODEL_MAX_RETRIES)?,
+            retry_percent: settings.require(&table::MODEL_RETRY_PERCENT)?,
+            breaker_failures: settings.require(&table::MODEL_BREAKER_FAILURES)?,
+            breaker_failure_percent: settings.require(&table::MODEL_BREAKER_FAILURE_PERCENT)?,
+            breaker_window: settings.require(&table::MODEL_BREAKER_WINDOW)?,
+            breaker_cooldown: settings.require(&table::MODEL_BREAKER_COOLDOWN)?,
+            max_concurrency: settings.get(&table::MODEL_MAX_CONCURRENCY),
+            max_waiting: settings.require(&table::MODEL_MAX_WAITING)?,
+        },
+        fallbacks: settings.get(&table::MODEL_FALLBACKS).unwrap_or_default(),
         context_tokens: settings.get(&table::MODEL_CONTEXT_TOKENS),
         max_output_tokens: settings.get(&table::MODEL_MAX_OUTPUT_TOKENS),
+        listed,
+        only_listed: settings.require(&table::MODEL_ONLY_LISTED)?,
         prices: prices(settings)?,
         no_simulator: settings.require(&table::NO_SIMULATOR)?,
     })
@@ -170,6 +190,49 @@ fn prices(settings: &Settings) -> Result<Option<ModelPrices>, Error> {
     }
 }
 
+fn model_endpoint(settings: &Settings) -> Result<ModelEndpoint, Error> {
+    let endpoint = ModelEndpoint {
+        base_url: settings.get(&table::MODEL_BASE_URL),
+        api_key: settings.get(&table::MODEL_API_KEY),
+        api_key_file: settings.path(&table::MODEL_API_KEY_FILE),
+        api_key_header: settings.get(&table::MODEL_API_KEY_HEADER),
+        organization: settings.get(&table::MODEL_ORGANIZATION),
+        project: settings.get(&table::MODEL_PROJECT),
+        headers: settings.get(&table::MODEL_HEADERS).unwrap_or_default(),
+    };
+    match settings.source(&table::MODEL_API_KEY_FILE) {
+        Some(source) if endpoint.api_key.is_some() => Err(Error::from(Problem::Unfit {
+            key: table::MODEL_API_KEY_FILE.about.name.to_owned(),
+            source,
+            reason: format!("`{}` is given too", table::MODEL_API_KEY.about.name),
+        })),
+        _ => Ok(endpoint),
+    }
+}
+
+/// The name of the model that answers when nobody names one: with an upstream for all names that is always the one
+/// that is said, without one it has to be in the list, unless the list has only one.
+fn default_model(name: String, has_upstream: bool, listed: &[NamedModel]) -> Result<String, Error> {
+    let is_listed = listed
+        .iter()
+        .any(|model| model.name == name || model.aliases.contains(&name));
+    match listed {
+        _ if has_upstream || is_listed => Ok(name),
+        [] => Ok(name),
+        [only] => Ok(only.name.clone()),
+        several => {
+            let names: Vec<&str> = several.iter().map(|model| model.name.as_str()).collect();
+            Err(Error::from(Problem::Missing {
+                key: table::MODEL_NAME.about.name,
+                reason: format!(
+                    "several models are listed, and `{name}` is none of them: it is to be one of {}",
+                    names.join(", ")
+                ),
+            }))
+        }
+    }
+}
+
 fn mcp(settings: &Settings) -> Result<McpSection, Error> {
     let source = match settings.path(&table::MCP_CONFIG) {
         None => McpSource::Builtin,
@@ -187,12 +250,14 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
         source,
         environment: settings.environment().clone(),
         ask_before_destruction: settings.require(&table::MCP_ASK_BEFORE_DESTRUCTION)?,
+        serve: settings.require(&table::MCP_SERVE)?,
     })
 }
 
 fn run(settings: &Settings) -> Result<RunSection, Error> {
     Ok(RunSection {
         instructions: settings.require(&table::ASSISTANT_INSTRUCTIONS)?,
+        options: settings.get(&table::ASSISTANT_OPTIONS),
         limits: RunLimits {
             max_turns: settings.require(&table::RUN_MAX_TURNS)?,
             max_tool_calls: settings.require(&table::RUN_MAX_TOOL_CALLS)?,

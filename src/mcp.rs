@@ -4,20 +4,26 @@
 //! heart's [`Toolbox`](crate::run::ports::Toolbox) and [`Library`](crate::run::ports::Library): lists and the state of
 //! the servers are answered from memory, a call or a reading goes straight to the server's connection.
 
+pub mod assistants;
 pub mod builtin;
+pub mod door;
 
 mod child;
+mod client;
 mod config;
 mod convert;
+mod desk;
+mod gate;
 mod library;
 mod pool;
 mod reason;
 mod remote;
 mod roster;
+mod schema;
 mod session;
 mod supervise;
 mod tap;
 
-pub use config::{Config, ConfigError, Endpoint, Process, Remote, ServerConfig};
+pub use config::{Config, ConfigError, Endpoint, Process, Protocol, Remote, ServerConfig};
 pub use pool::Pool;
 pub use supervise::Pacing;

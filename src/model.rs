@@ -1,9 +1,11 @@
 //! Language models; async-openai lives only here.
 //!
-//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of two [`Dialect`]s; [`NotConfigured`]
-//! stands in where there is no model. Both are the heart's [`Model`].
+//! [`OpenAi`] speaks to anything that is compatible with OpenAI, in one of three [`Dialect`]s; [`Router`] has any
+//! number of such models, by their names; [`NotConfigured`] stands in where there is none. All are the heart's
+//! [`Model`].
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,20 +14,37 @@ use async_trait::async_trait;
 use crate::run::error::{Error, Reason};
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
+mod breaker;
+mod budget;
+mod key;
 pub mod openai;
+mod queue;
 mod retry;
+mod router;
 pub mod tokens;
 
+pub use breaker::BreakerSettings;
 pub use openai::OpenAi;
+pub use router::{Listing, Router};
 
 /// Where a model is and how to ask it. Plain data: nobody here reads the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
+    /// What requests call the model where it has a table of its own; none is what its provider calls it.
+    pub name: Option<String>,
+    /// Further names for it.
+    pub aliases: Vec<String>,
+    /// The names of the models that answer instead when it cannot, the first choice first.
+    pub fallbacks: Vec<String>,
     /// The address that paths such as `/responses` are added to; none is OpenAI's own.
     pub base_url: Option<String>,
     /// The key, sent as a bearer token; none sends no `Authorization`.
     pub api_key: Option<Secret>,
-    /// The model that runs use unless they say otherwise.
+    /// The file with the key, in place of one above. It is read again when it changes.
+    pub api_key_file: Option<PathBuf>,
+    /// The header that the key goes into as it is; none sends it as a bearer token.
+    pub api_key_header: Option<String>,
+    /// The model, as its provider knows it.
     pub model: String,
     /// OpenAI's organisation id.
     pub organization: Option<String>,
@@ -35,8 +54,70 @@ pub struct Config {
     pub headers: Vec<(String, String)>,
     /// How to speak to it; none is Responses with OpenAI itself and Chat Completions with everybody else.
     pub dialect: Option<Dialect>,
+    /// Where the state of a conversation is kept, in the Responses dialect.
+    pub state: State,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// What is done about failures and about too much at once.
+    pub resilience: Resilience,
+    /// Tokens that a conversation and its answer may have together, if that is known.
+    pub context_tokens: Option<u64>,
+    /// Tokens that one answer may have, if that is known.
+    pub max_output_tokens: Option<u64>,
+    /// Whether an `Idempotency-Key` goes with every request; none sends one to OpenAI itself alone.
+    pub idempotency_keys: Option<bool>,
+}
+
+impl Config {
+    /// What requests call the model.
+    pub fn name(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.model)
+    }
+
+    /// The key of the configuration that this setting comes from.
+    fn field(&self, key: &str) -> String {
+        match &self.name {
+            Some(name) => format!("models.{name}.{key}"),
+            None => format!("model.{key}"),
+        }
+    }
+}
+
+/// What is done about a provider that fails, and about too much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resilience {
+    /// How often one request is sent again before its answer begins.
+    pub max_retries: u32,
+    /// The share of all requests that may be sent again, in percent, besides a few.
+    pub retry_percent: u32,
+    /// When it is left alone.
+    pub breaker: BreakerSettings,
+    /// Requests that may go on at once; none for any number.
+    pub max_concurrency: Option<u32>,
+    /// Requests that may wait until one of them ends.
+    pub max_waiting: u32,
+}
+
+impl Default for Resilience {
+    fn default() -> Self {
+        Self {
+            max_retries: 2,
+            retry_percent: 20,
+            breaker: BreakerSettings::default(),
+            max_concurrency: None,
+            max_waiting: 100,
+        }
+    }
+}
+
+/// Where the state of a conversation is kept, in the Responses dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Here alone: every request has the whole history.
+    #[default]
+    Stateless,
+    /// At the provider too: a request has what is new, and names the response that it follows.
+    PreviousResponse,
 }
 
 /// How long to wait for the provider. A run's own deadline holds besides.
@@ -67,6 +148,8 @@ pub enum Dialect {
     Responses,
     /// `POST /chat/completions`.
     ChatCompletions,
+    /// `POST /threads/…/runs` and what belongs to it, in its second version.
+    Assistants,
 }
 
 impl Dialect {
@@ -75,6 +158,7 @@ impl Dialect {
         match self {
             Dialect::Responses => "responses",
             Dialect::ChatCompletions => "chat_completions",
+            Dialect::Assistants => "assistants",
         }
     }
 }
@@ -86,9 +170,10 @@ impl FromStr for Dialect {
         match text {
             "responses" => Ok(Dialect::Responses),
             "chat_completions" => Ok(Dialect::ChatCompletions),
+            "assistants" => Ok(Dialect::Assistants),
             _ => Err(Error::invalid(
                 "model.dialect",
-                "expected responses or chat_completions",
+                "expected responses, chat_completions or assistants",
             )),
         }
     }
@@ -152,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_dialect_reads_back_from_its_name() {
-        for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+        for dialect in [Dialect::Responses, Dialect::ChatCompletions, Dialect::Assistants] {
             assert_eq!(dialect.as_str().parse::<Dialect>().unwrap(), dialect);
         }
         assert_eq!(

@@ -5,6 +5,7 @@
 //! decides, without a clock or I/O; [`engine::Engine`] performs what it decides through the [`ports`].
 
 pub mod action;
+pub mod answer;
 pub mod assistant;
 pub mod catalogue;
 pub mod clock;
@@ -12,11 +13,14 @@ pub mod context;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod glob;
 pub mod id;
 pub mod library;
 pub mod log;
 pub mod message;
+pub mod model;
 pub mod money;
+pub mod options;
 pub mod page;
 pub mod ports;
 pub mod record;

@@ -9,10 +9,10 @@ use std::time::Instant;
 use assistd::api::pb;
 
 use super::crowd_file::{self, MESSAGES, thread_name};
-use super::figures::{Figures, Goal};
-use super::load::median;
 use super::service::{Client, Service, in_file};
 use super::turn_cost;
+use crate::measure::figures::{Figures, Goal};
+use crate::measure::load::median;
 
 const FEW: u64 = 10;
 const MANY: u64 = 1_000;
@@ -126,7 +126,11 @@ impl Side {
     }
 
     async fn list_threads(&self) -> f64 {
-        let request = pb::ListThreadsRequest::default();
+        // As many as both have, so that both answer with as much.
+        let request = pb::ListThreadsRequest {
+            page_size: i32::try_from(FEW).unwrap(),
+            ..pb::ListThreadsRequest::default()
+        };
         timed(self.client.threads.clone().list_threads(request)).await.0
     }
 

@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 
 use assistd::model::tokens::O200k;
 use assistd::run::catalogue::{Catalogue, Tool};
-use assistd::run::engine::{Engine, ModelFacts, Ports, Settings};
+use assistd::run::engine::{Engine, Ports, Settings};
 use assistd::run::error::Error;
 use assistd::run::id::{RunId, ThreadId};
 use assistd::run::message::ToolOutput;
-use assistd::run::ports::{Model, ModelRequest, ModelStatus, ModelStream, OnProgress, ServerStatus, Toolbox};
+use assistd::run::options::ModelOptions;
+use assistd::run::ports::{Caller, Model, ModelRequest, ModelStatus, ModelStream, ServerStatus, Toolbox};
 use assistd::run::record::Limits;
 use assistd::run::truncation::Truncation;
 use assistd::store::{Config, Location, open};
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use super::figures::{Figures, Goal};
-use super::load::median;
 use super::service::{Service, in_file, talker};
+use crate::measure::figures::{Figures, Goal};
+use crate::measure::load::median;
 
 const PIECES: usize = 10_000;
 const ROUNDS: usize = 9;
@@ -107,9 +108,10 @@ fn settings() -> Settings {
     Settings {
         model: String::new(),
         instructions: String::new(),
+        options: ModelOptions::default(),
         limits: Limits::default(),
         truncation: Truncation::default(),
-        default_model: ModelFacts::default(),
+        prices: None,
         execution_limit: LONG,
         waiting_limit: LONG,
         call_timeout: LONG,
@@ -145,7 +147,7 @@ impl Toolbox for Nothing {
         Arc::default()
     }
 
-    async fn call(&self, _: &Tool, _: Map<String, Value>, _: OnProgress) -> Result<ToolOutput, Error> {
+    async fn call(&self, _: &Tool, _: Map<String, Value>, _: Arc<dyn Caller>) -> Result<ToolOutput, Error> {
         Err(Error::internal("there are no tools"))
     }
 

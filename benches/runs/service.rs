@@ -8,9 +8,9 @@ use assistd::api::pb::run_service_client::RunServiceClient;
 use assistd::api::pb::thread_service_client::ThreadServiceClient;
 use assistd::api::pb::{self, run_event::Payload};
 use serde_json::{Value, json};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use super::process::{Process, assistd};
+use crate::measure::process::{self, Process};
 
 /// A service that runs.
 pub struct Service {
@@ -44,21 +44,9 @@ impl Service {
         let files = tempfile::tempdir().unwrap();
         let script_file = files.path().join("script.json");
         fs::write(&script_file, script.to_string()).unwrap();
-        let mut simulate = assistd();
-        simulate
-            .args(["simulate", "--listen", "127.0.0.1:0", "--script"])
-            .arg(&script_file);
-        let simulator = Process::start(simulate, "base url ");
-        let tools = files.path().join("mcp.json");
-        fs::write(&tools, json!({"mcpServers": {}}).to_string()).unwrap();
-        let mut serve = assistd();
-        serve
-            .env("OPENAI_BASE_URL", &simulator.url)
-            .args(["--listen", "127.0.0.1:0", "--log", "warn", "--store", store])
-            .arg("--data-dir")
-            .arg(files.path().join("data"))
-            .arg("--mcp-config")
-            .arg(&tools);
+        let simulator = process::simulator(Some(&script_file));
+        let mut serve = process::service(&simulator, &json!({}), files.path());
+        serve.args(["--store", store]);
         Self {
             process: Process::start(serve, " on "),
             simulator,
@@ -72,8 +60,7 @@ impl Service {
     }
 
     pub async fn client(&self) -> Client {
-        let endpoint = Endpoint::from_shared(self.process.url.clone()).unwrap();
-        let channel = endpoint.connect().await.unwrap();
+        let channel = process::channel(&self.process.url).await;
         Client {
             assistants: AssistantServiceClient::new(channel.clone()),
             threads: ThreadServiceClient::new(channel.clone()),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::figures::{Figures, Goal};
-use super::load::{Load, median};
 use super::postgres::{self, Place};
 use super::proxy::{self, Counts};
 use super::service::{Client, Service, in_file};
 use super::sqlite::Log;
+use crate::measure::figures::{Figures, Goal};
+use crate::measure::load::{Load, median};
 
 /// Runs at once.
 const IN_FLIGHT: usize = 64;

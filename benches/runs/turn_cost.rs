@@ -5,9 +5,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::crowd_file::MESSAGES;
-use super::figures::{Figures, Goal};
-use super::load::median;
 use super::service::{Client, Service};
+use crate::measure::figures::{Figures, Goal};
+use crate::measure::load::median;
 
 const ROUNDS: usize = 200;
 

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use futures::future::join_all;
 
-use super::figures::{Figures, Goal};
-use super::load::median;
 use super::service::{Service, in_file, talker};
+use crate::measure::figures::{Figures, Goal};
+use crate::measure::load::median;
 
 /// Pieces of text that the model says, and how long it waits before, so that everybody is there.
 const PIECES: usize = 10_000;

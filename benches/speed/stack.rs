@@ -1,11 +1,10 @@
 //! The service with everything that its speed is compared with.
 
 use std::fs;
-use std::io::Write;
 use std::process::Command;
 
 use super::echo;
-use super::process::{Process, assistd};
+use crate::measure::process::{self, Process, assistd};
 
 /// A model that begins to answer and goes no further.
 const HANGING: &str = r#"{"turns":[{"when":{"user":""},"answer":{"say":{"items":[{"text":["one ","two"]}],"faults":[{"hang":{"deltas":1}}]}}}]}"#;
@@ -22,42 +21,26 @@ pub struct Stack {
 
 impl Stack {
     pub fn start() -> Self {
-        Self::with_model(|_| Vec::new())
+        Self::with_model(None)
     }
 
     pub fn start_hanging() -> Self {
-        Self::with_model(|files| {
-            let script = files.path().join("script.json");
-            fs::write(&script, HANGING).unwrap();
-            vec!["--script".to_owned(), script.to_string_lossy().into_owned()]
-        })
+        Self::with_model(Some(HANGING))
     }
 
-    fn with_model(arguments: impl Fn(&tempfile::TempDir) -> Vec<String>) -> Self {
+    fn with_model(script: Option<&str>) -> Self {
         let files = tempfile::tempdir().unwrap();
-        let mut simulate = assistd();
-        simulate
-            .args(["simulate", "--listen", "127.0.0.1:0"])
-            .args(arguments(&files));
-        let simulator = Process::start(simulate, "base url ");
+        let script = script.map(|script| {
+            let file = files.path().join("script.json");
+            fs::write(&file, script).unwrap();
+            file
+        });
+        let simulator = process::simulator(script.as_deref());
         let mut serve_tools = assistd();
         serve_tools.args(["mcp-server", "--listen", "127.0.0.1:0"]);
         let tools = Process::start(serve_tools, "listening on ");
-        let config = files.path().join("mcp.json");
-        let servers = serde_json::json!({"mcpServers": {"tools": {"url": tools.url, "prefix": ""}}});
-        fs::File::create(&config)
-            .unwrap()
-            .write_all(servers.to_string().as_bytes())
-            .unwrap();
-        let mut serve = assistd();
-        serve
-            .env("OPENAI_BASE_URL", &simulator.url)
-            .args(["--listen", "127.0.0.1:0", "--log", "warn"])
-            .arg("--data-dir")
-            .arg(files.path().join("data"))
-            .arg("--mcp-config")
-            .arg(&config);
-        let service = Process::start(serve, " on ");
+        let servers = serde_json::json!({"tools": {"url": tools.url, "prefix": ""}});
+        let service = Process::start(process::service(&simulator, &servers, files.path()), " on ");
         let mut bare = Command::new(std::env::current_exe().unwrap());
         bare.arg(echo::ARGUMENT);
         Self {

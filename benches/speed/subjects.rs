@@ -12,11 +12,11 @@ use rmcp::service::{RoleClient, RunningService, ServiceExt};
 use rmcp::transport::StreamableHttpClientTransport;
 use serde_json::{Value, json};
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use super::echo;
-use super::process::Process;
 use super::stack::Stack;
+use crate::measure::process::{Process, channel};
 
 /// Clients of everything that is compared.
 pub struct Subjects {
@@ -201,14 +201,6 @@ pub async fn open_streams(stack: &Stack, count: usize) -> Vec<Streaming<pb::RunE
 pub async fn first_answer(service: &Process) {
     let mut client = AssistantServiceClient::new(channel(&service.url).await);
     client.chat(chat_request("hello")).await.unwrap();
-}
-
-async fn channel(url: &str) -> Channel {
-    Endpoint::from_shared(url.to_owned())
-        .unwrap()
-        .connect()
-        .await
-        .unwrap()
 }
 
 fn chat_request(message: &str) -> pb::ChatRequest {

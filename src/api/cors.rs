@@ -16,7 +16,7 @@ use tower_http::cors::{
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// Headers that a page may read beside the safelisted ones.
-const EXPOSED: [HeaderName; 9] = [
+const EXPOSED: [HeaderName; 10] = [
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),
@@ -26,6 +26,7 @@ const EXPOSED: [HeaderName; 9] = [
     header::ETAG,
     header::LOCATION,
     header::WWW_AUTHENTICATE,
+    HeaderName::from_static("mcp-session-id"),
 ];
 
 /// Whose pages may call.

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
+use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
@@ -32,6 +33,12 @@ const TARGET_LIMIT_BYTES: usize = 16 * 1024;
 /// The contract's services, guarded: what every door but the legacy one leads to.
 pub type Contract = Guard<Routes>;
 
+/// An MCP server, which is none of this room's business but where its path is.
+pub type Mcp = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// Where the MCP server is, if there is one.
+const MCP_PATH: &str = "/mcp";
+
 /// All doors.
 #[derive(Clone)]
 pub struct Front {
@@ -39,6 +46,7 @@ pub struct Front {
     http: Transcoder<Contract>,
     legacy: Arc<Legacy>,
     docs: Arc<Docs>,
+    mcp: Option<Mcp>,
     handlers: Arc<Handlers>,
     request_timeout: Duration,
     draining: CancellationToken,
@@ -61,10 +69,18 @@ impl Front {
             http,
             legacy: Arc::new(legacy),
             docs: Arc::new(docs),
+            mcp: None,
             handlers,
             request_timeout,
             draining,
         }
+    }
+
+    /// The same doors, and one to an MCP server at `/mcp`.
+    #[must_use]
+    pub fn with_mcp(mut self, mcp: Mcp) -> Self {
+        self.mcp = Some(mcp);
+        self
     }
 
     async fn answer(self, request: Request<Body>) -> Response<Body> {
@@ -75,6 +91,13 @@ impl Front {
         let media = Media::of(request.headers());
         if media.is_some() || is_rpc(request.uri().path()) {
             return self.call(media, request).await;
+        }
+        if let Some(mcp) = self.mcp.clone().filter(|_| request.uri().path() == MCP_PATH) {
+            // Its answers may be streams that go on for hours: they are not compressed.
+            return match mcp.oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
         }
         let accepted = Accepted::read(request.headers());
         if accepted.is_nothing() {

@@ -1,6 +1,7 @@
 //! The tonic services: nothing but the way to the handlers.
 
 mod assistant;
+mod model;
 mod prompt;
 mod resource;
 mod run;
@@ -13,6 +14,7 @@ use prost::Message;
 use tonic::{Response, Status};
 
 pub use self::assistant::Assistant;
+pub use self::model::Models;
 pub use self::prompt::Prompts;
 pub use self::resource::Resources;
 pub use self::run::Runs;

@@ -1,28 +1,27 @@
 //! What every call of the contract passes, whatever door it came through: a permit, a deadline, a net under
 //! panics, and the promise that every error has its `ErrorInfo`.
 
+mod body;
 #[cfg(test)]
 mod tests;
 
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response};
-use http_body::Frame;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::Service;
 
+use self::body::GuardedBody;
 use super::request_id::RequestId;
 use super::{deadline, status};
 use crate::run::error::{Error, Reason};
@@ -84,15 +83,7 @@ where
                 Err(_) => return Ok(refusal(&deadline::passed(), &id)),
             };
             let response = explained(response, &id);
-            Ok(response.map(|body| {
-                let sleep = Box::pin(tokio::time::sleep_until(deadline));
-                Body::new(GuardedBody {
-                    body: Some(body),
-                    deadline: sleep,
-                    id,
-                    _permit: permit,
-                })
-            }))
+            Ok(response.map(|body| Body::new(GuardedBody::new(body, permit, deadline, id))))
         }
         .boxed()
     }
@@ -105,58 +96,6 @@ impl<S> Guard<S> {
             .try_acquire_owned()
             .map_err(|_| Error::new(Reason::Overloaded, "too many requests at once"))?;
         Ok((permit, Instant::now() + timeout))
-    }
-}
-
-/// A response's body until its deadline: then, or when it panics, it ends with the error in its trailers.
-struct GuardedBody {
-    /// Gone once the end is out.
-    body: Option<Body>,
-    deadline: Pin<Box<Sleep>>,
-    id: RequestId,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl http_body::Body for GuardedBody {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let Some(body) = &mut this.body else {
-            return Poll::Ready(None);
-        };
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(context)));
-        let error = match polled {
-            Ok(Poll::Ready(frame)) => return Poll::Ready(frame),
-            Ok(Poll::Pending) => {
-                ready!(this.deadline.as_mut().poll(context));
-                deadline::passed()
-            }
-            Err(panic) => panicked(panic.as_ref()),
-        };
-        this.body = None;
-        let mut trailers = HeaderMap::new();
-        let status = status::of(&error, this.id.as_str());
-        Poll::Ready(Some(
-            status
-                .add_header(&mut trailers)
-                .map(|()| Frame::trailers(trailers)),
-        ))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body
-            .as_ref()
-            .map(|body| body.size_hint())
-            .unwrap_or_default()
     }
 }
 

@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod library;
 mod messages;
+mod models;
 mod runs;
 mod threads;
 mod tools;

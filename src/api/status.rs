@@ -98,6 +98,7 @@ fn resource(error: &Error) -> Option<(&'static str, &str)> {
         Reason::RunNotFound => "assistd/Run",
         Reason::ToolNotFound => "assistd/Tool",
         Reason::ResourceNotFound => "assistd/McpResource",
+        Reason::ModelNotFound => "assistd/Model",
         Reason::PromptNotFound => "assistd/Prompt",
         _ => return None,
     };

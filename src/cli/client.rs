@@ -16,6 +16,7 @@ pub type Client = pb::assistant_service_client::AssistantServiceClient<Channel>;
 /// The client for runs, over the same connection.
 pub type Runs = pb::run_service_client::RunServiceClient<Channel>;
 
+pub use pb::model_service_client::ModelServiceClient as Models;
 pub use pb::prompt_service_client::PromptServiceClient as Prompts;
 pub use pb::resource_service_client::ResourceServiceClient as Resources;
 
@@ -49,6 +50,11 @@ pub fn runs(channel: Channel) -> Runs {
 /// The client for resources on a connection.
 pub fn resources(channel: Channel) -> Resources<Channel> {
     Resources::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
+}
+
+/// The client for models on a connection.
+pub fn models(channel: Channel) -> Models<Channel> {
+    Models::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
 }
 
 /// The client for prompts on a connection.

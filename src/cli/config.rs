@@ -43,7 +43,7 @@ fn as_table(rows: &[Row]) -> String {
         .iter()
         .map(|row| {
             let value = row.value.as_deref().unwrap_or("-").replace('\n', "\\n");
-            [row.key.to_owned(), value, row.source.to_string()]
+            [row.key.to_string(), value, row.source.to_string()]
         })
         .collect();
     super::tools::table(["KEY", "VALUE", "SOURCE"], &cells)

@@ -14,7 +14,7 @@ use super::client;
 use super::error::Error;
 use super::proto_json::ProtoJson;
 use super::terminal::brief;
-use super::tools::table;
+use super::tools::listing;
 
 /// What `prompts` takes.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ pub async fn run(settings: &Settings, arguments: PromptsArguments) -> Result<(),
                 ProtoJson::of("ListPromptsResponse")?.line(&list)? + "\n"
             } else {
                 let rows: Vec<[String; 3]> = list.prompts.iter().map(cells).collect();
-                table(["NAME", "ARGUMENTS", "DESCRIPTION"], &rows)
+                listing("prompts", ["NAME", "ARGUMENTS", "DESCRIPTION"], &rows)
             }
         }
     };

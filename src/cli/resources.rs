@@ -14,7 +14,7 @@ use super::client;
 use super::error::Error;
 use super::proto_json::ProtoJson;
 use super::terminal::brief;
-use super::tools::table;
+use super::tools::listing;
 
 /// What `resources` takes.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub async fn run(settings: &Settings, arguments: ResourcesArguments) -> Result<(
                 ProtoJson::of("ListResourcesResponse")?.line(&list)? + "\n"
             } else {
                 let rows: Vec<[String; 3]> = list.resources.iter().map(cells).collect();
-                table(["URI", "SERVER", "DESCRIPTION"], &rows)
+                listing("resources", ["URI", "SERVER", "DESCRIPTION"], &rows)
             }
         }
     };

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::app::{App, StartError};
 use crate::config::{Config, Settings};
 use crate::mcp::builtin;
-use crate::simulator::{Script, Simulator};
+use crate::simulator::{Player, Recorder, Script, Simulator, Timing};
 
 use super::error::Error;
 
@@ -32,24 +32,46 @@ pub struct SimulateArguments {
     listen: SocketAddr,
 
     /// What to answer, instead of the built-in behaviour
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "replay"])]
     script: Option<PathBuf>,
+
+    /// Pass requests on to --upstream and append to this file what it says; keys are passed on, not written
+    #[arg(long, value_name = "FILE", requires = "upstream", conflicts_with = "replay")]
+    record: Option<PathBuf>,
+
+    /// The provider to record, as a base URL
+    #[arg(long, value_name = "URL", requires = "record")]
+    upstream: Option<String>,
+
+    /// Answer what was recorded in this file, and nothing else
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
+
+    /// Answer as slowly as when it was recorded
+    #[arg(long, requires = "replay")]
+    recorded_timing: bool,
 }
 
-/// Runs the service until a signal stops it; a second one ends it at once.
+/// Runs the service until a signal stops it; a second one ends it at once. A hangup has the list of MCP servers read
+/// again.
 pub async fn serve(settings: &Settings) -> Result<(), Error> {
     let config = Config::from_settings(settings)?;
     let mut signals = Signals::listen()?;
     let app = App::bind(config).await.map_err(start_error)?;
     eprint!("{}", app.banner());
+    let mut hangups = signal(SignalKind::hangup())?;
+    let reload = app.reload();
     let (stop, stopped) = oneshot::channel();
     let serving = app.run(async {
         let _ = stopped.await;
     });
     tokio::pin!(serving);
-    tokio::select! {
-        () = &mut serving => return Ok(()),
-        () = signals.next() => {}
+    loop {
+        tokio::select! {
+            () = &mut serving => return Ok(()),
+            () = signals.next() => break,
+            _ = hangups.recv() => reload.notify_one(),
+        }
     }
     // The receiver lives in the future that is polled below.
     let _ = stop.send(());
@@ -63,6 +85,7 @@ pub async fn serve(settings: &Settings) -> Result<(), Error> {
 fn start_error(error: StartError) -> Error {
     match error {
         StartError::Configuration(text) => Error::Usage(text),
+        StartError::Listen { address, source } => cannot_listen(address, &source),
         error => Error::service(error),
     }
 }
@@ -84,28 +107,56 @@ pub async fn mcp_server(arguments: McpServerArguments) -> Result<(), Error> {
 
 /// Runs the simulator until a signal stops it.
 pub async fn simulate(arguments: SimulateArguments) -> Result<(), Error> {
-    let script = match &arguments.script {
-        Some(path) => read_script(path)?,
-        None => Script::stand_in(),
-    };
     let stop = stop_signal()?;
     let address = arguments.listen;
-    let simulator = Simulator::bind(address, script)
-        .await
+    let simulator = start(arguments)
+        .await?
         .map_err(|error| cannot_listen(address, &error))?;
     tracing::info!("simulator listening, base url {}", simulator.base_url());
     simulator.serve_until(stop).await;
     Ok(())
 }
 
+async fn start(arguments: SimulateArguments) -> Result<io::Result<Simulator>, Error> {
+    let address = arguments.listen;
+    if let (Some(path), Some(upstream)) = (&arguments.record, &arguments.upstream) {
+        let recorder = Recorder::new(upstream, path).map_err(|error| Error::Usage(error.to_string()))?;
+        return Ok(Simulator::record(address, recorder).await);
+    }
+    if let Some(path) = &arguments.replay {
+        let timing = match arguments.recorded_timing {
+            true => Timing::AsRecorded,
+            false => Timing::AtOnce,
+        };
+        let player = Player::read(&read(path)?, timing)
+            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+        return Ok(Simulator::replay(address, player).await);
+    }
+    let script = match &arguments.script {
+        Some(path) => read_script(path)?,
+        None => Script::stand_in(),
+    };
+    Ok(Simulator::bind(address, script).await)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("cannot read {}: {error}", path.display())))
+}
+
 fn read_script(path: &Path) -> Result<Script, Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::Usage(format!("cannot read {}: {error}", path.display())))?;
-    Script::from_json(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    Script::from_json(&read(path)?).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Error {
-    Error::service(format!("cannot listen on {address}: {error}"))
+    let mut text = format!("cannot listen on {address}: {error}");
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let any = SocketAddr::new(address.ip(), 0);
+        text.push_str(&format!(
+            "; choose another port, or any that is free with `--listen {any}`"
+        ));
+    }
+    Error::service(text)
 }
 
 /// Resolves at the first SIGTERM or Ctrl-C. From here on neither ends the process by itself.
@@ -163,11 +214,16 @@ mod tests {
         let arguments = SimulateArguments {
             listen: address,
             script: None,
+            record: None,
+            upstream: None,
+            replay: None,
+            recorded_timing: false,
         };
         let said = simulate(arguments).await.unwrap_err().to_string();
         assert!(
             said.starts_with(&format!("cannot listen on {address}: ")),
             "{said}"
         );
+        assert!(said.ends_with("`--listen 127.0.0.1:0`"), "{said}");
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::key::{Entry, Fallback};
+use super::key::{About, Entry, Fallback};
+use super::models;
 use super::table::KEYS;
 
 const INTRODUCTION: &str = "\
@@ -48,7 +49,34 @@ pub fn markdown() -> String {
         }
         line(&mut text, *entry);
     }
+    text.push_str(OF_MODELS);
+    for entry in models::KEYS {
+        let about = entry.about();
+        let (name, help, expects) = (about.name, about.help, entry.shape().expects);
+        let _ = writeln!(
+            text,
+            "| `{name}` | {} | {help}. Takes {expects} |",
+            default(about)
+        );
+    }
     text
+}
+
+const OF_MODELS: &str = "
+## `[models.NAME]`
+
+A table for each model that requests can name; `docs/models.md` tells how they work together. `NAME` is what requests say:
+letters, digits, `.`, `_` and `-`. These keys are read from the file alone.
+
+| key | default | meaning |
+|---|---|---|
+";
+
+fn default(about: &About) -> String {
+    match about.default {
+        Fallback::Value(value) => format!("`{value}`"),
+        Fallback::Unset(words) | Fallback::Platform(words, _) => words.to_owned(),
+    }
 }
 
 /// The TOML table that a key lives in; empty for the top.
@@ -73,10 +101,7 @@ fn line(text: &mut String, entry: &dyn Entry) {
         .flag
         .as_ref()
         .map_or(String::new(), |flag| format!("`--{}`", flag.long));
-    let default = match about.default {
-        Fallback::Value(value) => format!("`{value}`"),
-        Fallback::Unset(words) | Fallback::Platform(words, _) => words.to_owned(),
-    };
+    let default = default(about);
     let _ = writeln!(
         text,
         "| `{}` | `{}` | {flag} | {default} | {}. Takes {} |",

@@ -5,9 +5,10 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::key::Raw;
+use super::key::{Entry, Raw};
+use super::models::{self, NamedTable};
 use super::problem::{Error, Problem};
 use super::settings::{Setting, Source};
 use super::table::KEYS;
@@ -17,6 +18,8 @@ use super::table::KEYS;
 pub struct Settled {
     /// The settings of known keys.
     pub settings: BTreeMap<&'static str, Setting>,
+    /// The models with tables of their own.
+    pub models: Vec<NamedTable>,
     /// What is wrong with the rest.
     pub problems: Vec<Problem>,
 }
@@ -62,10 +65,11 @@ impl Reader<'_> {
                 "" => key.get_ref().to_string(),
                 prefix => format!("{prefix}.{}", key.get_ref()),
             };
-            let source = Source::File {
-                path: self.path.to_owned(),
-                line: line_of(self.text, key.span().start),
-            };
+            let source = self.source(key);
+            if let (models::SECTION, DeValue::Table(tables)) = (name.as_str(), value.get_ref()) {
+                self.models(tables, settled);
+                continue;
+            }
             let known = KEYS.iter().find(|entry| entry.about().name == name);
             match (known, value.get_ref()) {
                 (Some(entry), value) => match raw(value) {
@@ -75,7 +79,7 @@ impl Reader<'_> {
                             .insert(entry.about().name, Setting { raw, source });
                     }
                     None => settled.problems.push(Problem::Invalid {
-                        key: entry.about().name,
+                        key: entry.about().name.to_owned(),
                         value: value.type_str().to_owned(),
                         source,
                         expected: entry.shape().expects,
@@ -86,6 +90,64 @@ impl Reader<'_> {
                 (None, _) => settled.problems.push(Problem::unknown_key(name, source)),
             }
         }
+    }
+}
+
+impl Reader<'_> {
+    fn source(&self, key: &Spanned<DeString<'_>>) -> Source {
+        Source::File {
+            path: self.path.to_owned(),
+            line: line_of(self.text, key.span().start),
+        }
+    }
+
+    /// The tables of models, in the order of the file.
+    fn models(&self, tables: &DeTable<'_>, settled: &mut Settled) {
+        let first = settled.models.len();
+        for (name, value) in tables {
+            let full_name = format!("{}.{}", models::SECTION, name.get_ref());
+            let DeValue::Table(table) = value.get_ref() else {
+                let problem = Problem::Unfit {
+                    key: full_name,
+                    source: self.source(name),
+                    reason: "expected a table".to_owned(),
+                };
+                settled.problems.push(problem);
+                continue;
+            };
+            let mut named = NamedTable {
+                name: name.get_ref().to_string(),
+                source: self.source(name),
+                settings: BTreeMap::new(),
+            };
+            for (key, value) in table {
+                let full_name = named.key(key.get_ref());
+                let source = self.source(key);
+                let known: Option<&&dyn Entry> = models::KEYS
+                    .iter()
+                    .find(|entry| entry.about().name == *key.get_ref());
+                let problem = match (known, raw(value.get_ref())) {
+                    (Some(entry), Some(raw)) => {
+                        named.settings.insert(entry.about().name, Setting { raw, source });
+                        continue;
+                    }
+                    (Some(entry), None) => Problem::Invalid {
+                        key: full_name,
+                        value: value.get_ref().type_str().to_owned(),
+                        source,
+                        expected: entry.shape().expects,
+                    },
+                    (None, _) => Problem::unknown_model_key(full_name, key.get_ref(), source),
+                };
+                settled.problems.push(problem);
+            }
+            settled.models.push(named);
+        }
+        let line = |table: &NamedTable| match table.source {
+            Source::File { line, .. } => line,
+            _ => 0,
+        };
+        settled.models[first..].sort_by_key(line);
     }
 }
 
@@ -110,7 +172,7 @@ fn raw(value: &DeValue<'_>) -> Option<Raw> {
     }
 }
 
-fn pair((key, value): (&Spanned<toml::de::DeString<'_>>, &Spanned<DeValue<'_>>)) -> Option<(String, String)> {
+fn pair((key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)) -> Option<(String, String)> {
     Some((key.get_ref().to_string(), scalar(value.get_ref())?))
 }
 

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection, TruncationStrategy};
+use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection, TruncationStrategy};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
@@ -39,6 +39,31 @@ pub const TEXT: Form<String> = Form {
 pub const NAME: Form<String> = Form {
     shape: open("NAME", "a name, on one line and not empty"),
     parse: |raw| header_text(raw.text()?),
+};
+
+/// Several names.
+pub const NAMES: Form<Vec<String>> = Form {
+    shape: open("NAMES", "names, separated by commas; in toml an array"),
+    parse: names,
+};
+
+/// A variable of the environment.
+pub const VARIABLE: Form<String> = Form {
+    shape: open("VARIABLE", "the name of an environment variable"),
+    parse: |raw| {
+        let name = raw.text()?;
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        (!name.is_empty() && name.chars().all(fits)).then(|| name.to_owned())
+    },
+};
+
+/// A header.
+pub const HEADER_NAME: Form<String> = Form {
+    shape: open("HEADER", "the name of a header"),
+    parse: |raw| {
+        let name = raw.text()?;
+        name.parse::<HeaderName>().ok().map(|_| name.to_owned())
+    },
 };
 
 /// A secret that is sent in a header.
@@ -92,6 +117,18 @@ pub const COUNT: Form<u32> = Form {
     parse: |raw| raw.text()?.parse().ok().filter(|&count| count > 0),
 };
 
+/// How many of something; perhaps none.
+pub const NUMBER: Form<u32> = Form {
+    shape: open("N", "a whole number from 0 to 4294967295"),
+    parse: |raw| raw.text()?.parse().ok(),
+};
+
+/// A share.
+pub const PERCENT: Form<u32> = Form {
+    shape: open("PERCENT", "a whole number from 0 to 100"),
+    parse: |raw| raw.text()?.parse().ok().filter(|&percent| percent <= 100),
+};
+
 /// How many of something that may be very many; at least one.
 pub const AMOUNT: Form<u64> = Form {
     shape: open("N", "a whole number, at least 1"),
@@ -118,10 +155,21 @@ pub const GRACE: Form<Duration> = Form {
 
 /// The API that a model speaks.
 pub const DIALECT: Form<Dialect> = Form {
-    shape: open("DIALECT", "responses or chat_completions"),
+    shape: open("DIALECT", "responses, chat_completions or assistants"),
     parse: |raw| match raw.text()? {
         "responses" => Some(Dialect::Responses),
         "chat_completions" => Some(Dialect::ChatCompletions),
+        "assistants" => Some(Dialect::Assistants),
+        _ => None,
+    },
+};
+
+/// Where the state of a conversation is kept.
+pub const MODEL_STATE: Form<ModelState> = Form {
+    shape: open("STATE", "stateless or previous_response"),
+    parse: |raw| match raw.text()? {
+        "stateless" => Some(ModelState::Stateless),
+        "previous_response" => Some(ModelState::PreviousResponse),
         _ => None,
     },
 };
@@ -197,7 +245,7 @@ pub const LOG_FORMAT: Form<LogFormat> = Form {
 };
 
 /// A text that can be sent as a header's value and is not blank.
-fn header_text(text: &str) -> Option<String> {
+pub(super) fn header_text(text: &str) -> Option<String> {
     let text = text.trim();
     (!text.is_empty() && HeaderValue::from_str(text).is_ok_and(|value| value.to_str().is_ok()))
         .then(|| text.to_owned())
@@ -260,6 +308,19 @@ fn headers(raw: &Raw) -> Option<Vec<(String, Secret)>> {
             .map(|(name, value)| (name, Secret::new(value)))
             .collect()
     })
+}
+
+fn names(raw: &Raw) -> Option<Vec<String>> {
+    let items: Vec<&str> = match raw {
+        Raw::List(items) => items.iter().map(String::as_str).collect(),
+        Raw::Text(text) => text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .collect(),
+        Raw::Pairs(_) => return None,
+    };
+    items.into_iter().map(header_text).collect()
 }
 
 fn origins(raw: &Raw) -> Option<Origins> {

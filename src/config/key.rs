@@ -15,7 +15,7 @@ pub struct Key<T: 'static> {
 pub struct About {
     /// The TOML key, with its table: `model.name`.
     pub name: &'static str,
-    /// The environment variable.
+    /// The environment variable; empty for none.
     pub env: &'static str,
     /// The flag, if there is one.
     pub flag: Option<Flag>,

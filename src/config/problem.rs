@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use strsim::normalized_damerau_levenshtein;
 
 use super::environment::PREFIX;
-use super::key::About;
+use super::key::{About, Entry};
+use super::models;
 use super::settings::Source;
 use super::table::{KEYS, LISTEN};
 
@@ -31,13 +32,22 @@ pub enum Problem {
     /// A value that is not of its key's form.
     Invalid {
         /// The key.
-        key: &'static str,
+        key: String,
         /// The value as it may be shown.
         value: String,
         /// Where it was said.
         source: Source,
         /// Completes "expected …".
         expected: &'static str,
+    },
+    /// A value that does not go with something else.
+    Unfit {
+        /// The key.
+        key: String,
+        /// Where it was said.
+        source: Source,
+        /// Why not.
+        reason: String,
     },
     /// A file that cannot be read.
     Unreadable {
@@ -98,6 +108,16 @@ impl Problem {
         }
     }
 
+    /// An unknown key of a model's table.
+    pub(super) fn unknown_model_key(name: String, last: &str, source: Source) -> Self {
+        let likeness = |about: &About| normalized_damerau_levenshtein(last, about.name);
+        Problem::Unknown {
+            nearest: nearest_of(models::KEYS, likeness).name,
+            name,
+            source,
+        }
+    }
+
     /// An unknown environment variable.
     pub(super) fn unknown_variable(name: String, source: Source) -> Self {
         Problem::Unknown {
@@ -130,7 +150,11 @@ fn nearest_variable(name: &str) -> &'static str {
 }
 
 fn nearest(likeness: impl Fn(&About) -> f64) -> &'static About {
-    KEYS.iter()
+    nearest_of(KEYS, likeness)
+}
+
+fn nearest_of(keys: &'static [&dyn Entry], likeness: impl Fn(&About) -> f64) -> &'static About {
+    keys.iter()
         .map(|entry| entry.about())
         .max_by(|one, two| likeness(one).total_cmp(&likeness(two)))
         .unwrap_or(&LISTEN.about)
@@ -156,6 +180,7 @@ impl fmt::Display for Problem {
                 f,
                 "invalid value `{value}` for `{key}` ({source}); expected {expected}"
             ),
+            Problem::Unfit { key, source, reason } => write!(f, "`{key}` ({source}): {reason}"),
             Problem::Unreadable { path, reason } => write!(f, "cannot read {}: {reason}", path.display()),
             Problem::Syntax { path, line, reason } => write!(f, "{}:{line}: {reason}", path.display()),
             Problem::Missing { key, reason } => write!(f, "no value for `{key}`: {reason}"),

@@ -57,25 +57,89 @@ pub struct ModelSection {
     pub endpoint: ModelEndpoint,
     /// The API that it speaks; `None` lets the base URL decide.
     pub dialect: Option<Dialect>,
+    /// Where the state of a conversation is kept.
+    pub state: ModelState,
     /// How long to wait for it.
     pub timeouts: ModelTimeouts,
-    /// Tokens that it takes at most, read and written together.
+    /// What is done about failures and about too much at once.
+    pub resilience: ModelResilience,
+    /// The names of the models that answer instead when it cannot.
+    pub fallbacks: Vec<String>,
+    /// Tokens that a conversation and its answer may have together, if that is known.
     pub context_tokens: Option<u64>,
-    /// Tokens that it writes at most in one answer.
+    /// Tokens that it can write in one answer, if that is known.
     pub max_output_tokens: Option<u64>,
     /// What it costs.
     pub prices: Option<ModelPrices>,
+    /// The models with names of their own.
+    pub listed: Vec<NamedModel>,
+    /// Whether a name that no model has is refused, instead of being the provider's to know.
+    pub only_listed: bool,
     /// Never use the built-in simulator in place of a missing model.
     pub no_simulator: bool,
 }
 
-/// Where the model is, and who asks.
+/// A model with a name of its own.
 #[derive(Clone, Debug, PartialEq)]
+pub struct NamedModel {
+    /// What requests say.
+    pub name: String,
+    /// What the provider calls it.
+    pub provider_model: String,
+    /// Further names that requests can say.
+    pub aliases: Vec<String>,
+    /// The models that answer instead when it cannot, by name or alias.
+    pub fallbacks: Vec<String>,
+    /// Where it is, and who asks.
+    pub endpoint: ModelEndpoint,
+    /// The API that it speaks; `None` lets the base URL decide.
+    pub dialect: Option<Dialect>,
+    /// Where the state of a conversation is kept.
+    pub state: ModelState,
+    /// How long to wait for it.
+    pub timeouts: ModelTimeouts,
+    /// What is done about failures and about too much at once.
+    pub resilience: ModelResilience,
+    /// Tokens that a conversation and its answer may have together, if that is known.
+    pub context_tokens: Option<u64>,
+    /// Tokens that it can write in one answer, if that is known.
+    pub max_output_tokens: Option<u64>,
+    /// Whether requests have idempotency keys; `None` lets the base URL decide.
+    pub idempotency_keys: Option<bool>,
+}
+
+/// What is done about a provider that fails, and about too much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelResilience {
+    /// How often a request is sent again before its answer begins.
+    pub max_retries: u32,
+    /// The share of all requests that may be sent again.
+    pub retry_percent: u32,
+    /// Failures one after the other that open the breaker; 0 for no breaker.
+    pub breaker_failures: u32,
+    /// The share of failures that opens it.
+    pub breaker_failure_percent: u32,
+    /// How far back that share is counted.
+    pub breaker_window: Duration,
+    /// How long it stays open.
+    pub breaker_cooldown: Duration,
+    /// Requests at the same time; `None` for any number.
+    pub max_concurrency: Option<u32>,
+    /// Requests that wait for one of those to end.
+    pub max_waiting: u32,
+}
+
+/// Where the model is, and who asks.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelEndpoint {
     /// Without a slash at its end; `None` is the provider's own.
     pub base_url: Option<String>,
     /// The credential.
     pub api_key: Option<Secret>,
+    /// A file with the credential, read again when it changes.
+    pub api_key_file: Option<PathBuf>,
+    /// The header that the credential goes into; `None` for a bearer token.
+    pub api_key_header: Option<String>,
     /// The organization that pays.
     pub organization: Option<String>,
     /// The project that it is booked on.
@@ -115,6 +179,17 @@ pub enum Dialect {
     Responses,
     /// OpenAI's Chat Completions API, which nearly everybody else speaks.
     ChatCompletions,
+    /// OpenAI's Assistants API, for servers that still have it.
+    Assistants,
+}
+
+/// Where the state of a conversation is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    /// In the store alone.
+    Stateless,
+    /// At the provider too.
+    PreviousResponse,
 }
 
 /// The tools.
@@ -126,6 +201,8 @@ pub struct McpSection {
     pub environment: Environment,
     /// Whether somebody is asked before a tool that may destroy something.
     pub ask_before_destruction: bool,
+    /// Whether the assistants are served as MCP tools.
+    pub serve: bool,
 }
 
 /// Where the list of MCP servers comes from.
@@ -147,6 +224,8 @@ pub enum McpSource {
 pub struct RunSection {
     /// The system instructions of the default assistant; empty for none.
     pub instructions: String,
+    /// How the model answers unless somebody says otherwise, as JSON.
+    pub options: Option<String>,
     /// The bounds that end a run with what there is.
     pub limits: RunLimits,
     /// What becomes of a conversation that is too long.

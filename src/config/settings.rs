@@ -1,5 +1,6 @@
 //! The layers, merged: for every key the value that counts, and who said it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 use super::file;
 use super::key::{Entry, Fallback, Key, Raw};
+use super::models::{self, NamedTable};
 use super::problem::{Error, Problem};
-use super::table::KEYS;
+use super::table::{KEYS, MODEL_NAME};
 
 /// Where the layers come from.
 #[derive(Debug, Default)]
@@ -80,6 +82,7 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Settings {
     settings: BTreeMap<&'static str, Setting>,
+    models: Vec<NamedTable>,
     environment: Environment,
 }
 
@@ -87,7 +90,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The TOML key.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// The value, a secret masked; `None` when it is unset.
     pub value: Option<String>,
     /// Who said it.
@@ -121,14 +124,18 @@ impl Settings {
                 settings.insert(about.name, Setting { raw, source });
             }
             if let Some(setting) = settings.get(about.name) {
-                problems.extend(check(*entry, setting));
+                problems.extend(check(*entry, setting, || about.name.to_owned()));
             }
         }
-        Error::of(problems)?;
-        Ok(Self {
+        let merged = Self {
             settings,
+            models: said.models,
             environment,
-        })
+        };
+        let unlisted = merged.get(&MODEL_NAME).unwrap_or_default();
+        problems.extend(models::problems(&merged.models, &merged.environment, &unlisted));
+        Error::of(problems)?;
+        Ok(merged)
     }
 
     /// The value of a key that may be unset.
@@ -166,14 +173,38 @@ impl Settings {
         }
     }
 
+    /// Who has set a key, if anybody has.
+    pub fn source<T>(&self, key: &Key<T>) -> Option<Source> {
+        self.settings
+            .get(key.about.name)
+            .map(|setting| setting.source.clone())
+    }
+
     /// The environment that the settings were read from.
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    /// Every key as it stands, to be shown.
+    /// The models with tables of their own, in the order of the file.
+    pub fn models(&self) -> &[NamedTable] {
+        &self.models
+    }
+
+    /// Every key as it stands, to be shown; of a model's table what it says.
     pub fn rows(&self) -> Vec<Row> {
-        KEYS.iter().map(|entry| self.row(*entry)).collect()
+        let of_models = self.models.iter().flat_map(|table| {
+            let said = models::KEYS.iter().filter_map(|entry| {
+                let setting = table.settings.get(entry.about().name)?;
+                Some(Row {
+                    key: table.key(entry.about().name).into(),
+                    value: Some(setting.raw.shown(entry.shape())),
+                    source: setting.source.clone(),
+                })
+            });
+            said.collect::<Vec<_>>()
+        });
+        let rows = KEYS.iter().map(|entry| self.row(*entry));
+        rows.chain(of_models).collect()
     }
 
     fn row(&self, entry: &dyn Entry) -> Row {
@@ -185,16 +216,17 @@ impl Settings {
             (None, Fallback::Platform(_, here)) => (here(), Source::Default),
         };
         Row {
-            key: about.name,
+            key: about.name.into(),
             value,
             source,
         }
     }
 }
 
-fn check(entry: &dyn Entry, setting: &Setting) -> Option<Problem> {
+/// What is wrong with a value, if anything is.
+pub(super) fn check(entry: &dyn Entry, setting: &Setting, key: impl FnOnce() -> String) -> Option<Problem> {
     (!entry.accepts(&setting.raw)).then(|| Problem::Invalid {
-        key: entry.about().name,
+        key: key(),
         value: setting.raw.shown(entry.shape()),
         source: setting.source.clone(),
         expected: entry.shape().expects,

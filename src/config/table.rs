@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection, TruncationStrategy};
+use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection, TruncationStrategy};
 
 /// The keys, in the order in which they are shown.
 pub const KEYS: &[&dyn Entry] = &[
@@ -18,23 +18,38 @@ pub const KEYS: &[&dyn Entry] = &[
     &NO_SIMULATOR,
     &SERVER,
     &MCP_ASK_BEFORE_DESTRUCTION,
+    &MCP_SERVE,
     &MODEL_API_KEY,
+    &MODEL_API_KEY_FILE,
+    &MODEL_API_KEY_HEADER,
     &MODEL_BASE_URL,
     &MODEL_NAME,
     &MODEL_ORGANIZATION,
     &MODEL_PROJECT,
     &MODEL_DIALECT,
+    &MODEL_STATE,
     &MODEL_HEADERS,
     &MODEL_CONNECT_TIMEOUT,
     &MODEL_FIRST_BYTE_TIMEOUT,
     &MODEL_IDLE_TIMEOUT,
+    &MODEL_ONLY_LISTED,
+    &MODEL_FALLBACKS,
     &MODEL_CONTEXT_TOKENS,
     &MODEL_MAX_OUTPUT_TOKENS,
     &MODEL_INPUT_PRICE,
     &MODEL_CACHED_INPUT_PRICE,
     &MODEL_OUTPUT_PRICE,
     &MODEL_CURRENCY,
+    &MODEL_MAX_CONCURRENCY,
+    &MODEL_MAX_WAITING,
+    &MODEL_MAX_RETRIES,
+    &MODEL_RETRY_PERCENT,
+    &MODEL_BREAKER_FAILURES,
+    &MODEL_BREAKER_FAILURE_PERCENT,
+    &MODEL_BREAKER_WINDOW,
+    &MODEL_BREAKER_COOLDOWN,
     &ASSISTANT_INSTRUCTIONS,
+    &ASSISTANT_OPTIONS,
     &RUN_MAX_TURNS,
     &RUN_MAX_TOOL_CALLS,
     &RUN_MAX_OUTPUT_TOKENS,
@@ -133,6 +148,22 @@ pub static MCP_ASK_BEFORE_DESTRUCTION: Key<bool> = Key {
         default: Fallback::Value("false"),
         help: "Whether a run waits for approval before it calls a tool that may destroy something, unless the MCP \
                configuration has a policy for it",
+    },
+    form: form::SWITCH,
+};
+
+/// Whether the assistants are served as MCP tools.
+pub static MCP_SERVE: Key<bool> = Key {
+    about: About {
+        name: "mcp.serve",
+        env: "ASSISTD_MCP_SERVE",
+        flag: Some(Flag {
+            long: "mcp",
+            scope: Scope::Service,
+            is_switch: true,
+        }),
+        default: Fallback::Value("false"),
+        help: "Serve the assistants as MCP tools, over streamable HTTP at /mcp",
     },
     form: form::SWITCH,
 };
@@ -237,6 +268,19 @@ pub static MODEL_DIALECT: Key<Dialect> = Key {
     form: form::DIALECT,
 };
 
+/// Where the state of a conversation is kept.
+pub static MODEL_STATE: Key<ModelState> = Key {
+    about: About {
+        name: "model.state",
+        env: "ASSISTD_MODEL_STATE",
+        flag: None,
+        default: Fallback::Value("stateless"),
+        help: "Whether a model that speaks `responses` keeps the state of conversations too, so that a request has only \
+               what is new",
+    },
+    form: form::MODEL_STATE,
+};
+
 /// Headers for every model request.
 pub static MODEL_HEADERS: Key<Vec<(String, Secret)>> = Key {
     about: About {
@@ -285,7 +329,55 @@ pub static MODEL_IDLE_TIMEOUT: Key<Duration> = Key {
     form: form::DURATION,
 };
 
-/// How much the model takes.
+/// The file with the model's credential.
+pub static MODEL_API_KEY_FILE: Key<PathBuf> = Key {
+    about: About {
+        name: "model.api_key_file",
+        env: "ASSISTD_MODEL_API_KEY_FILE",
+        flag: None,
+        default: Fallback::Unset("none"),
+        help: "A file that holds the API key and nothing else, instead of `model.api_key`. It is read again when it changes",
+    },
+    form: form::PATH,
+};
+
+/// The header that the credential goes into.
+pub static MODEL_API_KEY_HEADER: Key<String> = Key {
+    about: About {
+        name: "model.api_key_header",
+        env: "ASSISTD_MODEL_API_KEY_HEADER",
+        flag: None,
+        default: Fallback::Unset("`Authorization`, as a bearer token"),
+        help: "The header that the API key is sent in as it is, such as Azure's `api-key`",
+    },
+    form: form::HEADER_NAME,
+};
+
+/// Whether other names are refused.
+pub static MODEL_ONLY_LISTED: Key<bool> = Key {
+    about: About {
+        name: "model.only_listed",
+        env: "ASSISTD_MODEL_ONLY_LISTED",
+        flag: None,
+        default: Fallback::Value("false"),
+        help: "Refuse a model that is neither `model.name` nor has a table `[models.NAME]`, instead of asking the provider for it",
+    },
+    form: form::SWITCH,
+};
+
+/// What answers instead.
+pub static MODEL_FALLBACKS: Key<Vec<String>> = Key {
+    about: About {
+        name: "model.fallbacks",
+        env: "ASSISTD_MODEL_FALLBACKS",
+        flag: None,
+        default: Fallback::Unset("none"),
+        help: "The models, of those with a table `[models.NAME]`, that answer instead when this one cannot, the first choice first",
+    },
+    form: form::NAMES,
+};
+
+/// The room of the model.
 pub static MODEL_CONTEXT_TOKENS: Key<u64> = Key {
     about: About {
         name: "model.context_tokens",
@@ -297,7 +389,7 @@ pub static MODEL_CONTEXT_TOKENS: Key<u64> = Key {
     form: form::AMOUNT,
 };
 
-/// How much the model writes.
+/// The longest answer of the model.
 pub static MODEL_MAX_OUTPUT_TOKENS: Key<u64> = Key {
     about: About {
         name: "model.max_output_tokens",
@@ -357,6 +449,102 @@ pub static MODEL_CURRENCY: Key<String> = Key {
     form: form::CURRENCY,
 };
 
+/// Model requests at the same time.
+pub static MODEL_MAX_CONCURRENCY: Key<u32> = Key {
+    about: About {
+        name: "model.max_concurrency",
+        env: "ASSISTD_MODEL_MAX_CONCURRENCY",
+        flag: None,
+        default: Fallback::Unset("any number"),
+        help: "Requests to one model that go on at the same time; a streamed answer counts until it ends",
+    },
+    form: form::COUNT,
+};
+
+/// Model requests that wait.
+pub static MODEL_MAX_WAITING: Key<u32> = Key {
+    about: About {
+        name: "model.max_waiting",
+        env: "ASSISTD_MODEL_MAX_WAITING",
+        flag: None,
+        default: Fallback::Value("100"),
+        help: "Requests that wait until one of those ends; one more is refused as overloaded, or goes to a fallback",
+    },
+    form: form::NUMBER,
+};
+
+/// Retries of one request.
+pub static MODEL_MAX_RETRIES: Key<u32> = Key {
+    about: About {
+        name: "model.max_retries",
+        env: "ASSISTD_MODEL_MAX_RETRIES",
+        flag: None,
+        default: Fallback::Value("2"),
+        help: "How often a model request is sent again before its answer begins",
+    },
+    form: form::NUMBER,
+};
+
+/// Retries of all requests.
+pub static MODEL_RETRY_PERCENT: Key<u32> = Key {
+    about: About {
+        name: "model.retry_percent",
+        env: "ASSISTD_MODEL_RETRY_PERCENT",
+        flag: None,
+        default: Fallback::Value("20"),
+        help: "The share of all model requests that may be sent again, besides one a second",
+    },
+    form: form::PERCENT,
+};
+
+/// When a model is left alone.
+pub static MODEL_BREAKER_FAILURES: Key<u32> = Key {
+    about: About {
+        name: "model.breaker_failures",
+        env: "ASSISTD_MODEL_BREAKER_FAILURES",
+        flag: None,
+        default: Fallback::Value("5"),
+        help: "Failures one after the other after which a model is left alone; 0 never leaves it alone",
+    },
+    form: form::NUMBER,
+};
+
+/// The rate at which a model is left alone.
+pub static MODEL_BREAKER_FAILURE_PERCENT: Key<u32> = Key {
+    about: About {
+        name: "model.breaker_failure_percent",
+        env: "ASSISTD_MODEL_BREAKER_FAILURE_PERCENT",
+        flag: None,
+        default: Fallback::Value("50"),
+        help: "The share of failures, among at least 20 answers, that does the same",
+    },
+    form: form::PERCENT,
+};
+
+/// How far back that rate is counted.
+pub static MODEL_BREAKER_WINDOW: Key<Duration> = Key {
+    about: About {
+        name: "model.breaker_window",
+        env: "ASSISTD_MODEL_BREAKER_WINDOW",
+        flag: None,
+        default: Fallback::Value("1m"),
+        help: "How far back that share is counted",
+    },
+    form: form::DURATION,
+};
+
+/// How long a model is left alone.
+pub static MODEL_BREAKER_COOLDOWN: Key<Duration> = Key {
+    about: About {
+        name: "model.breaker_cooldown",
+        env: "ASSISTD_MODEL_BREAKER_COOLDOWN",
+        flag: None,
+        default: Fallback::Value("10s"),
+        help: "How long a model is left alone before one request tries it again",
+    },
+    form: form::DURATION,
+};
+
 /// The default assistant's instructions.
 pub static ASSISTANT_INSTRUCTIONS: Key<String> = Key {
     about: About {
@@ -365,6 +553,19 @@ pub static ASSISTANT_INSTRUCTIONS: Key<String> = Key {
         flag: None,
         default: Fallback::Value("You are a helpful assistant."),
         help: "The system instructions of the assistant that answers when a request names none",
+    },
+    form: form::TEXT,
+};
+
+/// How the model answers unless somebody says otherwise.
+pub static ASSISTANT_OPTIONS: Key<String> = Key {
+    about: About {
+        name: "assistant.options",
+        env: "ASSISTD_OPTIONS",
+        flag: None,
+        default: Fallback::Unset("the provider's own"),
+        help: "How the model answers where neither a request nor its assistant says otherwise: a JSON object such as \
+               `{\"temperature\": 0.2}`; docs/model-options.md has the fields",
     },
     form: form::TEXT,
 };

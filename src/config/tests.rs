@@ -285,3 +285,108 @@ fn a_file_that_was_asked_for_must_exist() {
         "{error}"
     );
 }
+
+#[test]
+fn a_table_of_a_model_says_what_differs_from_the_section_of_all() {
+    let place = place().env("BIG_KEY", "sk-big").env("TEAM", "blue").file(
+        "assistd.toml",
+        "[model]\nidle_timeout = '7s'\nmax_retries = 0\n[models.big]\nmodel = 'big-1'\n\
+         base_url = 'http://127.0.0.1:9/v1/'\napi_key_env = 'BIG_KEY'\nheaders = { x-team = 'team ${TEAM}' }\n\
+         aliases = ['large']\nconnect_timeout = '1s'\n[models.small]\napi_key_file = 'key'\nfallbacks = ['large']\n\
+         breaker_failures = 0\n",
+    );
+    let settings = place.flag("model.name", "large").settings().unwrap();
+    let model = Config::from_settings(&settings).unwrap().model;
+    let [big, small] = model.listed.as_slice() else {
+        panic!("there are two models: {:?}", model.listed);
+    };
+    assert_eq!(model.name, "large");
+    assert_eq!((big.name.as_str(), big.provider_model.as_str()), ("big", "big-1"));
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        (big.timeouts.connect, big.timeouts.idle),
+        (seconds(1), seconds(7))
+    );
+    assert_eq!(big.resilience.max_retries, 0);
+    assert_eq!(big.endpoint.api_key.as_ref().map(Secret::reveal), Some("sk-big"));
+    assert_eq!(
+        big.endpoint.headers,
+        [("x-team".to_owned(), Secret::new("team blue"))]
+    );
+    assert_eq!(small.provider_model, "small");
+    assert!(small.endpoint.api_key_file.as_ref().unwrap().is_absolute());
+    assert_eq!(
+        (small.fallbacks.clone(), small.resilience.breaker_failures),
+        (vec!["large".to_owned()], 0)
+    );
+    assert!(!format!("{model:?} {:?}", settings.rows()).contains("sk-big"));
+    assert_eq!(
+        row(&settings, "models.big.connect_timeout").0.as_deref(),
+        Some("1s")
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_with_tables_of_models_is_said_at_once_with_its_line() {
+    let problems = place()
+        .file(
+            "assistd.toml",
+            "[models.big]\nmodle = 'x'\nmax_waiting = 'many'\napi_key_env = 'NOT_SET'\nfallbacks = ['smal', 'big']\n\
+             [models.small]\naliases = ['big']\nheaders = { x-a = '${NOT_SET}' }\n[models.'a/b']\n",
+        )
+        .problems();
+    let expected = [
+        (
+            "unknown configuration key `models.big.modle`",
+            "assistd.toml:2); the nearest known one is `model`",
+        ),
+        (
+            "invalid value `many` for `models.big.max_waiting`",
+            "assistd.toml:3)",
+        ),
+        (
+            "`models.big.api_key_env`",
+            "assistd.toml:4): the environment variable NOT_SET is not set",
+        ),
+        (
+            "`models.big.fallbacks`",
+            "assistd.toml:5): no model is called `smal`; the nearest known one is `small`",
+        ),
+        (
+            "`models.big.fallbacks`",
+            "assistd.toml:5): a model cannot stand in for itself",
+        ),
+        (
+            "`models.small.aliases`",
+            "assistd.toml:7): `big` is the name of another model too",
+        ),
+        (
+            "`models.small.headers`",
+            "assistd.toml:8): x-a: the environment variable NOT_SET is not set",
+        ),
+        ("`models.a/b`", "assistd.toml:9): the name may hold letters"),
+    ];
+    for (start, place) in expected {
+        let found = problems
+            .iter()
+            .any(|line| line.starts_with(start) && line.contains(place));
+        assert!(found, "{start}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+}
+
+#[test]
+fn the_default_of_several_models_has_to_be_said_and_of_one_need_not() {
+    let named = |text: &str| {
+        let settings = place().file("assistd.toml", text).settings().unwrap();
+        Config::from_settings(&settings).map(|config| config.model.name)
+    };
+    assert_eq!(named("[models.one]\n").unwrap(), "one");
+    let two = "[models.one]\n[models.two]\n";
+    let error = named(two).unwrap_err().to_string();
+    assert!(error.starts_with("no value for `model.name`"), "{error}");
+    assert!(error.ends_with("one of one, two"), "{error}");
+    assert_eq!(named(&format!("{two}[model]\nname = 'two'\n")).unwrap(), "two");
+    let open = format!("{two}[model]\nbase_url = 'http://127.0.0.1:9/v1'\n");
+    assert_eq!(named(&open).unwrap(), "gpt-5.4-mini");
+}

@@ -6,17 +6,16 @@
 pub mod arithmetic;
 
 mod backpressure;
-mod http;
 mod stdio;
 mod tools;
 
 #[cfg(test)]
 mod tests;
 
-pub use http::serve_http;
 pub use stdio::{serve, serve_stdio};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ErrorData, Implementation, ListToolsResult,
@@ -24,6 +23,9 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
+use tokio::net::TcpListener;
+
+use super::door::{self, Door};
 
 /// The longest message that is read, in bytes: a line on stdio, a body over HTTP.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -31,6 +33,9 @@ pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// How many requests of one stdio connection, or of all HTTP connections, are in work at a time; the
 /// next ones wait unread.
 pub const MAX_IN_FLIGHT: usize = 32;
+
+/// How long a request over HTTP may wait for a free place and for its answer.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
 const INSTRUCTIONS: &str = "`echo` returns its text; `calculate` evaluates an arithmetic expression with \
      + - * / // % ** and parentheses, exactly as Python does.";
@@ -47,6 +52,25 @@ pub enum Error {
     /// The task that serves a connection ended abnormally.
     #[error("the mcp server's task failed: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// Serves streamable HTTP on `listener`, at [`door::PATH`], until `shutdown` resolves; requests in work are finished
+/// first. There are no sessions, since nothing is kept: a POST is answered by one JSON body.
+///
+/// A listener on a loopback address answers only requests whose `Host` is a loopback name, and of web pages only those
+/// from a loopback origin, so that no other page can reach it by rebinding DNS.
+///
+/// # Errors
+///
+/// When the listener has no address.
+pub async fn serve_http(listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    let options = door::Options {
+        sessions: false,
+        answer_within: Some(REQUEST_DEADLINE),
+        ..door::Options::at(listener.local_addr()?)
+    };
+    let server = Server::new();
+    Ok(door::serve(listener, Door::new(move || server.clone(), options), shutdown).await?)
 }
 
 /// The protocol's view of the tools. Cheap to clone: over HTTP there is one per request.

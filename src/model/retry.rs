@@ -1,12 +1,12 @@
-//! When a refused request is sent again: pure arithmetic, the waiting is done elsewhere.
+//! What follows a request that failed before its answer began: pure arithmetic, the waiting is done elsewhere.
 
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
 
-/// How often a request is sent again, before its first byte of answer only.
-const RETRIES: u32 = 2;
+use crate::run::error::Reason;
+
 /// The longest wait that a provider can ask for; one that asks for more is not asked again.
 const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// The longest delay that is passed on to callers.
@@ -14,20 +14,85 @@ const DELAY_LIMIT: Duration = Duration::from_secs(3600);
 /// The most that is waited before the first retry when the provider says nothing; twice that before the next.
 const BACKOFF: Duration = Duration::from_millis(400);
 
-/// How long to wait before retry `retry` (from 0), or none for giving up. `random` is from 0 to 1: the
-/// clients of a provider that stumbles must not come back all at once.
-pub(super) fn wait(retry: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
-    if retry >= RETRIES || retry_after > Some(WAIT_LIMIT) {
-        return None;
+/// The longest wait before a retry where another model can be asked at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What follows a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The same again, after this wait.
+    Again(Duration),
+    /// Another model.
+    Elsewhere,
+    /// The failure is told.
+    GiveUp,
+}
+
+/// A request that failed before its answer began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed {
+    /// Why.
+    pub(super) reason: Reason,
+    /// Whether the provider had not begun to work on it, so that it may be sent again.
+    pub(super) is_before_work: bool,
+    /// When the provider wants to be asked again.
+    pub(super) retry_after: Option<Duration>,
+    /// How often it has been sent again already.
+    pub(super) retries: u32,
+    /// How often it may be.
+    pub(super) max_retries: u32,
+    /// The time that the run has left.
+    pub(super) time_left: Option<Duration>,
+    /// Whether there is another model that may manage it.
+    pub(super) has_other: bool,
+}
+
+/// What follows. `random` is from 0 to 1: the clients of a provider that stumbles must not come back all at once.
+/// `has_budget` is only asked where a retry makes sense otherwise.
+pub(super) fn next(failed: &Failed, random: f64, has_budget: impl FnOnce() -> bool) -> Next {
+    let is_late = |wait: Duration| failed.time_left.is_some_and(|left| wait >= left);
+    let is_slow = |wait: Duration| failed.has_other && wait > PATIENCE;
+    let wait = (failed.is_before_work && failed.retries < failed.max_retries)
+        .then(|| wait(failed.retries, failed.retry_after, random))
+        .flatten()
+        .filter(|&wait| !is_late(wait) && !is_slow(wait));
+    match wait {
+        Some(wait) if has_budget() => Next::Again(wait),
+        _ if failed.has_other && is_of_the_upstream(failed.reason) => Next::Elsewhere,
+        _ => Next::GiveUp,
     }
-    Some(match retry_after {
-        Some(asked) => asked + asked.mul_f64(random / 4.0),
-        None => (BACKOFF * 2_u32.pow(retry)).mul_f64(random),
-    })
+}
+
+/// Whether it is about the provider, and another one may do better; not about the request.
+fn is_of_the_upstream(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ModelUnavailable
+            | Reason::RateLimited
+            | Reason::QuotaExceeded
+            | Reason::ModelCredentialsRejected
+            | Reason::Overloaded
+            // Another model with more room has been looked for.
+            | Reason::ContextLengthExceeded
+    )
+}
+
+/// How long to wait before retry `retry` (from 0), or none when that is too long.
+pub(super) fn wait(retry: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
+    match retry_after {
+        Some(asked) if asked > WAIT_LIMIT => None,
+        Some(asked) => Some(asked + asked.mul_f64(random / 4.0)),
+        None => Some(
+            (BACKOFF * 2_u32.saturating_pow(retry))
+                .min(WAIT_LIMIT)
+                .mul_f64(random),
+        ),
+    }
 }
 
 /// When the provider wants to be asked again: `retry-after-ms`, or `Retry-After` in seconds, which may have a
-/// fraction, or as a date (RFC 9110 §10.2.3).
+/// fraction, or as a date (RFC 9110 §10.2.3); where there is none, when the limits that are used up are reset
+/// (`x-ratelimit-reset-requests` and `-tokens`, as OpenAI sends them).
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let seconds = |text: &str, unit: f64| {
@@ -35,18 +100,227 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         (number >= 0.0).then(|| Duration::from_secs_f64((number * unit).min(DELAY_LIMIT.as_secs_f64())))
     };
     let in_ms = text("retry-after-ms").and_then(|text| seconds(text, 0.001));
-    in_ms.or_else(|| {
-        let text = text(RETRY_AFTER.as_str())?;
-        seconds(text, 1.0).or_else(|| {
-            let date = httpdate::parse_http_date(text).ok()?;
-            Some(date.duration_since(now).unwrap_or_default().min(DELAY_LIMIT))
+    in_ms
+        .or_else(|| {
+            let text = text(RETRY_AFTER.as_str())?;
+            seconds(text, 1.0).or_else(|| {
+                let date = httpdate::parse_http_date(text).ok()?;
+                Some(date.duration_since(now).unwrap_or_default().min(DELAY_LIMIT))
+            })
         })
-    })
+        .or_else(|| {
+            let resets = ["requests", "tokens"].into_iter().filter_map(|what| {
+                let left = text(&format!("x-ratelimit-remaining-{what}"))?;
+                let reset = text(&format!("x-ratelimit-reset-{what}"))?;
+                (left == "0").then(|| span(reset)).flatten()
+            });
+            resets.max()
+        })
+}
+
+/// A span such as `1s`, `6m0s`, `120ms` or `2m59.56s`, or a plain number of seconds.
+fn span(text: &str) -> Option<Duration> {
+    let mut seconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let unit = match unit {
+            "ms" => 0.001,
+            "s" | "" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            "d" => 86_400.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * unit;
+        rest = tail;
+    }
+    (!text.is_empty()).then(|| Duration::from_secs_f64(seconds.min(DELAY_LIMIT.as_secs_f64())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_a_failure_depends_on_whose_it_is_and_on_what_is_left() {
+        use Next::{Again, Elsewhere, GiveUp};
+        let ms = Duration::from_millis;
+        let limited = || Failed {
+            reason: Reason::RateLimited,
+            is_before_work: true,
+            retry_after: Some(ms(500)),
+            retries: 0,
+            max_retries: 2,
+            time_left: None,
+            has_other: false,
+        };
+        let has_other = true;
+        let slow = Some(ms(2_000));
+        let of = |reason, is_before_work| Failed {
+            reason,
+            is_before_work,
+            ..limited()
+        };
+        let table = [
+            (limited(), true, Again(ms(500))),
+            (limited(), false, GiveUp),
+            (
+                Failed {
+                    retries: 1,
+                    ..limited()
+                },
+                true,
+                Again(ms(500)),
+            ),
+            (
+                Failed {
+                    retries: 2,
+                    ..limited()
+                },
+                true,
+                GiveUp,
+            ),
+            (
+                Failed {
+                    max_retries: 0,
+                    ..limited()
+                },
+                true,
+                GiveUp,
+            ),
+            (
+                Failed {
+                    time_left: Some(ms(501)),
+                    ..limited()
+                },
+                true,
+                Again(ms(500)),
+            ),
+            (
+                Failed {
+                    time_left: Some(ms(500)),
+                    ..limited()
+                },
+                true,
+                GiveUp,
+            ),
+            (
+                Failed {
+                    retry_after: Some(ms(10_001)),
+                    ..limited()
+                },
+                true,
+                GiveUp,
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..limited()
+                },
+                true,
+                Again(ms(500)),
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..limited()
+                },
+                false,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    has_other,
+                    retry_after: slow,
+                    ..limited()
+                },
+                true,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    retry_after: slow,
+                    ..limited()
+                },
+                true,
+                Again(ms(2_000)),
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..of(Reason::ModelUnavailable, false)
+                },
+                true,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..of(Reason::QuotaExceeded, false)
+                },
+                true,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..of(Reason::ModelCredentialsRejected, false)
+                },
+                true,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..of(Reason::Overloaded, false)
+                },
+                true,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..of(Reason::ContextLengthExceeded, false)
+                },
+                true,
+                Elsewhere,
+            ),
+            (
+                Failed {
+                    has_other,
+                    ..of(Reason::ModelRequestRejected, false)
+                },
+                true,
+                GiveUp,
+            ),
+            (of(Reason::ModelUnavailable, false), true, GiveUp),
+        ];
+        for (failed, has_budget, expected) in table {
+            assert_eq!(next(&failed, 0.0, || has_budget), expected, "{failed:?}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_not_touched_where_nothing_is_sent_again() {
+        let failed = Failed {
+            reason: Reason::ModelRequestRejected,
+            is_before_work: false,
+            retry_after: None,
+            retries: 0,
+            max_retries: 2,
+            time_left: None,
+            has_other: false,
+        };
+        assert_eq!(next(&failed, 0.0, || panic!("it is not asked")), Next::GiveUp);
+    }
 
     #[test]
     fn waits_are_bounded_and_spread() {
@@ -55,7 +329,7 @@ mod tests {
             (0, None, 0.0, Some(ms(0))),
             (0, None, 1.0, Some(ms(400))),
             (1, None, 1.0, Some(ms(800))),
-            (2, None, 1.0, None),
+            (60, None, 1.0, Some(ms(10_000))),
             (0, Some(ms(30)), 0.0, Some(ms(30))),
             (0, Some(ms(40)), 1.0, Some(ms(50))),
             (0, Some(ms(10_000)), 0.0, Some(ms(10_000))),
@@ -81,6 +355,52 @@ mod tests {
             (&[("retry-after", "NaN")], None),
             (&[("retry-after", "soon")], None),
             (&[], None),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "120ms"),
+                ],
+                Some(120),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-requests", "0"),
+                    ("x-ratelimit-reset-requests", "1s"),
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "6m0s"),
+                ],
+                Some(360_000),
+            ),
+            // What is left is no reason to wait.
+            (
+                &[
+                    ("x-ratelimit-remaining-tokens", "7"),
+                    ("x-ratelimit-reset-tokens", "1s"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("retry-after", "2"),
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "9s"),
+                ],
+                Some(2000),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "2m59.5s"),
+                ],
+                Some(179_500),
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining-tokens", "0"),
+                    ("x-ratelimit-reset-tokens", "1 fortnight"),
+                ],
+                None,
+            ),
         ];
         for (pairs, expected) in table {
             let headers: HeaderMap = pairs

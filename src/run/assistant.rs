@@ -2,12 +2,14 @@
 //! with care.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::Rule;
 use super::id::AssistantId;
+use super::options::ModelOptions;
 use super::record::LimitsPatch;
 use super::truncation::Truncation;
 
@@ -46,6 +48,8 @@ pub struct Profile {
     pub limits: LimitsPatch,
     /// What becomes of conversations that are too long; none for what the operator says.
     pub truncation: Option<Truncation>,
+    /// How the model answers in runs that do not say otherwise.
+    pub options: Arc<ModelOptions>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }

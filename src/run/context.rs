@@ -364,6 +364,9 @@ fn pieces<'a>(message: &'a Message, mut give: impl FnMut(Piece<'a>)) {
                 give(Piece::Text(&call.tool));
                 give(Piece::Text(&call.arguments));
             }
+            // What is encrypted beside it is not read again beyond the run, and then in the provider's own count.
+            Part::Reasoning(reasoning) => give(Piece::Text(&reasoning.summary)),
+            Part::Annotations(_) | Part::Continuation(_) => {}
             Part::ToolOutput(output) => {
                 give(Piece::Text(output.call.as_str()));
                 for content in &output.output.content {

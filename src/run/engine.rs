@@ -25,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::action::Submission;
+use super::answer::AnswerCheck;
 use super::assistant::{AssistantRecord, Profile};
 use super::catalogue::{ClientTool, Policy, Selection};
 use super::clock;
@@ -35,11 +36,12 @@ use super::id::{MessageId, Mint, RunId, ThreadId};
 use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::money::Prices;
+use super::options::ModelOptions;
 use super::page::{Order, Page};
-use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Tokenizer, Toolbox};
+use super::ports::{Model, News, Opening, Ownership, RequestKey, Store, Tokenizer, Toolbox};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms, not_pending};
-use super::step::{Step, Work};
+use super::step::Step;
 use super::truncation::Truncation;
 
 pub use self::watch::Watch;
@@ -96,12 +98,14 @@ pub struct Settings {
     pub model: String,
     /// The default assistant's instructions; empty for none.
     pub instructions: String,
+    /// How the model answers in runs that do not say otherwise.
+    pub options: ModelOptions,
     /// The bounds of a run that gives none.
     pub limits: Limits,
     /// What becomes of a conversation that is too long, where neither the run nor its assistant says.
     pub truncation: Truncation,
-    /// What is known of the default model.
-    pub default_model: ModelFacts,
+    /// What the default model costs; none when that is not known.
+    pub prices: Option<Prices>,
     /// How long a run may take, whatever its own bounds are; then it is EXPIRED.
     pub execution_limit: Duration,
     /// How long a run may wait for an answer from outside; then it is EXPIRED.
@@ -114,17 +118,6 @@ pub struct Settings {
     pub tool_output_limit: usize,
     /// How long a process that says nothing still counts as alive where several share a store.
     pub lease: Duration,
-}
-
-/// What an operator knows of a model beyond its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ModelFacts {
-    /// How many tokens it takes at most, read and written together; none when that is not known.
-    pub context_tokens: Option<u64>,
-    /// How many tokens it writes at most in one turn; none when that is not known.
-    pub max_output_tokens: Option<u64>,
-    /// What it costs; none when that is not known.
-    pub prices: Option<Prices>,
 }
 
 /// A run as it is asked for.
@@ -142,6 +135,8 @@ pub struct NewRun {
     pub limits: LimitsPatch,
     /// What becomes of a conversation that is too long; none for what the assistant or the operator says.
     pub truncation: Option<Truncation>,
+    /// How the model is to answer, instead of what the assistant and the operator say.
+    pub options: ModelOptions,
     /// The assistant that answers; the operator's default if there is none.
     pub assistant: Option<AssistantRecord>,
     /// Functions that the client carries out itself.
@@ -197,8 +192,18 @@ pub struct RunHandle {
 pub struct Finished {
     /// The run as it is.
     pub record: Arc<RunRecord>,
+    /// The last message that the model wrote, if it wrote any.
+    pub answer: Option<Arc<Message>>,
+}
+
+impl Finished {
     /// The text of the last message that the model wrote; empty if it wrote none.
-    pub response: String,
+    pub fn response(&self) -> String {
+        self.answer
+            .as_ref()
+            .map(|message| message.text())
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Debug)]
@@ -433,7 +438,8 @@ impl Engine {
     /// Arguments that do not fit the tool's schema are the tool's failure, as they are in a run.
     ///
     /// # Errors
-    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`].
+    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`]. Nobody can be asked
+    /// here: a question of the tool's server is put away.
     pub async fn call_tool(
         &self,
         name: &str,
@@ -456,10 +462,9 @@ impl Engine {
             Ok(arguments) => arguments,
             Err(text) => return Ok(ToolOutput::failure(text)),
         };
-        let limit = self.shared.settings.call_timeout;
+        let limit = call::patience(tool, self.shared.settings.call_timeout);
         let timeout = timeout.map_or(limit, |timeout| timeout.min(limit));
-        let ignore_progress: OnProgress = Box::new(|_| {});
-        call::bounded(toolbox.as_ref(), tool, arguments, timeout, ignore_progress).await
+        call::bounded(toolbox.as_ref(), tool, arguments, timeout, Arc::new(|_| {})).await
     }
 
     /// Takes no new runs, lets those that go on finish for as long as `grace`, then ends them.
@@ -499,7 +504,7 @@ impl Engine {
             .collect();
         let assistants = Some(profile.model).filter(|model| !model.is_empty());
         let model = new.model.or(assistants).unwrap_or_else(|| settings.model.clone());
-        let prices = self.shared.model_facts(&model).prices;
+        let prices = self.shared.prices(&model);
         if new.limits.max_cost.is_some() && prices.is_none() {
             let description = format!("has no meaning for the model {model:?}, which has no prices");
             return Err(Error::invalid("limits.max_cost_micros", description));
@@ -516,6 +521,10 @@ impl Engine {
                     .or(profile.truncation)
                     .unwrap_or(settings.truncation),
                 prices,
+                options: Arc::new(
+                    new.options
+                        .over(Arc::unwrap_or_clone(profile.options).over(settings.options.clone())),
+                ),
                 assistant,
                 catalogue_version: 0,
                 selection: Selection {
@@ -556,6 +565,19 @@ impl Engine {
         })
     }
 
+    /// What this request has begun before, if it was made before.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED`; `RUN_NOT_FOUND` when what it began is deleted; `STORE_UNAVAILABLE`.
+    pub async fn begun_by(&self, request: &RequestKey) -> Result<Option<Begun>, Error> {
+        let store = &self.shared.ports.store;
+        let Some(run) = store.brought(request).await? else {
+            return Ok(None);
+        };
+        let run = RunId::parse(&run).map_err(Error::internal)?;
+        self.begun_before(store.run(&run).await?).await.map(Some)
+    }
+
     /// The run that an earlier request with this id started.
     async fn begun_before(&self, record: RunRecord) -> Result<Begun, Error> {
         if let Some(live) = self.shared.live(&record.id) {
@@ -591,15 +613,8 @@ fn left() -> Error {
 }
 
 fn has_answer(step: &Step, submission: &Submission) -> bool {
-    let Work::ToolCall {
-        action: Some(action),
-        answer: Some(answer),
-        ..
-    } = &step.work
-    else {
-        return false;
-    };
-    submission.is_about(action) && *answer == submission.answer
+    let mut asked = step.asked();
+    asked.any(|(action, answer)| submission.is_about(action) && answer == Some(&submission.answer))
 }
 
 fn check_reached(after: u64, last_sequence: u64) -> Result<(), Error> {
@@ -634,27 +649,34 @@ impl Shared {
         }
     }
 
-    /// What is known of a model.
-    fn model_facts(&self, model: &str) -> ModelFacts {
-        match model == self.settings.model {
-            true => self.settings.default_model,
-            false => ModelFacts::default(),
-        }
+    /// What the model of this name costs: only the default model's price is known.
+    fn prices(&self, model: &str) -> Option<Prices> {
+        let is_default = match self.ports.model.card(model) {
+            Some(card) => card.is_default,
+            None => model == self.settings.model,
+        };
+        self.settings.prices.filter(|_| is_default)
     }
 
-    /// What a run with this snapshot may use.
+    /// What a run that was started with this may use.
     fn terms(&self, snapshot: &Snapshot) -> Terms {
         let settings = &self.settings;
-        let facts = self.model_facts(&snapshot.model);
+        let card = self.ports.model.card(&snapshot.model);
         Terms {
             catalogue: self.ports.toolbox.catalogue().selected(&snapshot.selection),
+            answer: snapshot
+                .options
+                .output_format
+                .as_ref()
+                .and_then(AnswerCheck::of)
+                .map(Arc::new),
             parallel_calls: settings.parallel_calls,
             tool_output_limit: settings.tool_output_limit,
             execution_limit: settings.execution_limit,
             waiting_limit: settings.waiting_limit,
             bounds: Bounds {
-                context_tokens: facts.context_tokens,
-                max_output_tokens: facts.max_output_tokens,
+                context_tokens: card.as_ref().and_then(|card| card.context_tokens),
+                max_output_tokens: card.as_ref().and_then(|card| card.max_output_tokens),
                 tokenizer: Arc::clone(&self.ports.tokenizer),
             },
         }

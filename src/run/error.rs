@@ -36,7 +36,7 @@ pub enum Kind {
     NotFound,
     /// The request is right, the state is not.
     FailedPrecondition,
-    /// Somebody else was quicker: what the request builds on has changed.
+    /// It broke off half way, or somebody else was quicker: to be looked at before it is tried again.
     Aborted,
     /// A position that is not kept any more.
     OutOfRange,
@@ -105,6 +105,8 @@ reasons! {
     MessageNotFound = "MESSAGE_NOT_FOUND" => NotFound,
     /// No such run.
     RunNotFound = "RUN_NOT_FOUND" => NotFound,
+    /// No such model is listed.
+    ModelNotFound = "MODEL_NOT_FOUND" => NotFound,
     /// No such tool, or its server is not connected.
     ToolNotFound = "TOOL_NOT_FOUND" => NotFound,
     /// No such MCP server, or it has no such resource.
@@ -133,6 +135,8 @@ reasons! {
     ModelUnavailable = "MODEL_UNAVAILABLE" => Unavailable,
     /// The MCP server of the tool cannot be reached.
     McpUnavailable = "MCP_UNAVAILABLE" => Unavailable,
+    /// The tool's MCP server broke off while the call was at work: nobody knows whether it had its effect.
+    OutcomeUnknown = "OUTCOME_UNKNOWN" => Aborted,
     /// The store cannot be read or written.
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
     /// The service is going down and takes no new work.
@@ -145,6 +149,8 @@ reasons! {
     ContextLengthExceeded = "CONTEXT_LENGTH_EXCEEDED" => FailedPrecondition,
     /// The provider refused the request itself.
     ModelRequestRejected = "MODEL_REQUEST_REJECTED" => FailedPrecondition,
+    /// The model's answer has not the form that was asked for, however often it was asked again.
+    OutputSchemaViolated = "OUTPUT_SCHEMA_VIOLATED" => FailedPrecondition,
     /// The MCP server answered that it cannot do what it was asked.
     McpRequestRejected = "MCP_REQUEST_REJECTED" => FailedPrecondition,
     /// The resource or prompt is larger than the service passes on.

@@ -38,6 +38,13 @@ pub enum Body {
         /// What to append to its text.
         text: String,
     },
+    /// The model declines with these words.
+    RefusalDelta {
+        /// The message that it belongs to.
+        message: MessageId,
+        /// What to append to its refusal.
+        text: String,
+    },
     /// The model thought this, as far as the provider shows it.
     ReasoningDelta {
         /// The message that it belongs to.

@@ -10,15 +10,18 @@ use serde_json::{Map, Value};
 
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
-use super::event::Progress;
 use super::id::RunId;
-use super::message::{Message, ToolOutput, Usage};
+use super::message::{Annotation, Continuation, Message, Reasoning, ToolOutput, Usage};
+use super::model::{Attempt, Condition, ModelCard};
+use super::options::ModelOptions;
 
+mod caller;
 mod library;
 mod ownership;
 mod restore;
 mod store;
 
+pub use caller::Caller;
 pub use library::Library;
 pub use ownership::{Letter, News, Ownership, Topic};
 pub use restore::{Restore, Restored, WholeRun, WholeThread};
@@ -31,8 +34,8 @@ pub use store::{
 pub trait Model: Send + Sync {
     /// Asks for one turn.
     ///
-    /// The request MUST be sent at most once after the first event has been given out. Dropping the future or
-    /// the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
+    /// Nothing MUST be sent again once an event other than [`ModelEvent::Attempt`] has been given out, or after
+    /// [`ModelRequest::deadline`]. Dropping the future or the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
     /// that just ends is treated as an error. [`ModelEvent::ToolCallStarted`] MUST come before the arguments
     /// of its index, and once per index. Unknown things in the provider's answer MUST be skipped, not failed.
     ///
@@ -43,6 +46,30 @@ pub trait Model: Send + Sync {
 
     /// What it is and how it is, from memory: MUST NOT wait.
     fn status(&self) -> ModelStatus;
+
+    /// The models that requests can name, the default first, from memory: MUST NOT wait.
+    fn models(&self) -> Vec<Arc<ModelCard>> {
+        Vec::new()
+    }
+
+    /// The model that a request of this name goes to, by its name or an alias; the default for the empty name.
+    /// None where no model has that name, also when the default's provider is asked for it all the same.
+    fn card(&self, name: &str) -> Option<Arc<ModelCard>> {
+        self.models().into_iter().find(|card| match name {
+            "" => card.is_default,
+            name => card.name == name || card.aliases.iter().any(|alias| alias == name),
+        })
+    }
+
+    /// How the model of this name has been lately, from memory: MUST NOT wait.
+    fn condition(&self, _name: &str) -> Condition {
+        Condition::default()
+    }
+
+    /// Why no request can name this model, for people; none when it can.
+    fn refusal(&self, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// What counts tokens. No model's own count: an estimate that is near enough to most.
@@ -60,7 +87,7 @@ pub type ModelStream = BoxStream<'static, Result<ModelEvent, Error>>;
 pub struct ModelRequest {
     /// The run that asks, for tracing.
     pub run: RunId,
-    /// The model's name, as the provider knows it.
+    /// The model, as the request or the assistant names it.
     pub model: String,
     /// The system instructions; empty for none.
     pub instructions: String,
@@ -70,17 +97,30 @@ pub struct ModelRequest {
     pub tools: Option<Arc<Catalogue>>,
     /// Tokens that it may write.
     pub max_output_tokens: Option<u64>,
+    /// When the run ends if nothing else ends it: nothing is sent again, or waits for its turn, beyond it.
+    pub deadline: Option<SystemTime>,
+    /// How it is to answer.
+    pub options: Arc<ModelOptions>,
 }
 
 /// What a model says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelEvent {
+    /// A request has failed, or its answer begins.
+    Attempt(Attempt),
     /// More text of the answer.
     TextDelta(String),
     /// More text of a refusal.
     RefusalDelta(String),
     /// More of its reasoning, as far as the provider shows it.
     ReasoningDelta(String),
+    /// A piece of its reasoning is over. What was shown of it, in the deltas since the last such piece, is its
+    /// summary; where there were none, the summary is given here.
+    Reasoning(Reasoning),
+    /// Something that its text refers to. Places are counted in all the text of the turn.
+    Annotation(Annotation),
+    /// How the provider can go on behind this turn.
+    Continuation(Continuation),
     /// It begins to ask for a call; `index` tells apart the calls of one turn.
     ToolCallStarted {
         /// Which call.
@@ -119,7 +159,7 @@ pub struct ModelStatus {
     pub model: String,
     /// The scheme, host and port of the provider, without path and credentials.
     pub endpoint: String,
-    /// How it is spoken to: `responses` or `chat_completions`; empty when none is configured.
+    /// How it is spoken to: `responses`, `chat_completions` or `assistants`; empty when none is configured.
     pub dialect: &'static str,
     /// Whether it is the built-in simulator.
     pub simulated: bool,
@@ -135,26 +175,30 @@ pub trait Toolbox: Send + Sync {
 
     /// Calls a tool once. Arguments have been checked against its schema.
     ///
-    /// Dropping the future MUST abort the call and tell the server so. A call MUST NOT be repeated. A failure
-    /// that the tool itself reports is an output with `is_error`, not an error. `on_progress` is called for
-    /// each progress report of the tool and MUST NOT be called after the future is done.
+    /// Dropping the future MUST abort the call and tell the server so. A call MUST NOT be repeated, unless it
+    /// broke off and the tool [does no harm](Tool::is_repeatable). A failure that the tool itself reports is an
+    /// output with `is_error`, not an error. The caller hears each progress report of the tool and what its server
+    /// asks, and MUST NOT hear anything after the future is done.
     ///
     /// # Errors
-    /// `MCP_UNAVAILABLE` when the server is not connected or breaks off; `TOOL_NOT_FOUND` when it does not
-    /// have the tool any more.
+    /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `OUTCOME_UNKNOWN` when it breaks off after
+    /// the call was sent; `TOOL_NOT_FOUND` when it does not have the tool any more; `OVERLOADED` when too many calls
+    /// wait for it.
     async fn call(
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error>;
 
     /// How every configured server is, in the order of the configuration, from memory: MUST NOT wait.
     fn servers(&self) -> Vec<ServerStatus>;
-}
 
-/// Hears of a tool's progress.
-pub type OnProgress = Box<dyn Fn(Progress) + Send + Sync>;
+    /// Why the newest configuration is not the one in force, if so; from memory: MUST NOT wait.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
 
 /// What Health says of one MCP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +222,22 @@ pub enum Connection {
     Connecting,
     /// Yes.
     Ready,
+    /// In part: it is connected, and something does not work, for this reason.
+    Degraded(String),
+    /// In part: tools are held back until an operator has looked at how they have changed.
+    Quarantined(String),
     /// No, for this reason; it is tried again.
     Down(String),
+    /// No: the operator has switched it off.
+    Disabled,
+}
+
+impl Connection {
+    /// Whether there is a connection.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Ready | Self::Degraded(_) | Self::Quarantined(_) => true,
+            Self::Connecting | Self::Down(_) | Self::Disabled => false,
+        }
+    }
 }

@@ -12,6 +12,7 @@ use super::error::{Error, Reason};
 use super::id::{AssistantId, RunId, ThreadId};
 use super::message::Usage;
 use super::money::Prices;
+use super::options::ModelOptions;
 use super::truncation::Truncation;
 
 /// A run, as it is stored and shown.
@@ -86,6 +87,9 @@ pub struct Snapshot {
     pub instructions: String,
     /// The bounds.
     pub limits: Limits,
+    /// How the model is to answer.
+    #[serde(default)]
+    pub options: Arc<ModelOptions>,
     /// The assistant that answers; none for the operator's default.
     #[serde(default)]
     pub assistant: Option<AssistantId>,
@@ -323,6 +327,14 @@ impl IncompleteReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snapshot_from_before_there_were_options_reads() {
+        let stored = r#"{"model":"m","instructions":"","limits":{"max_turns":1,"max_tool_calls":2,"max_output_tokens":null,
+            "max_total_tokens":null,"max_duration":null},"catalogue_version":7,"metadata":{}}"#;
+        let snapshot: Snapshot = serde_json::from_str(stored).unwrap();
+        assert_eq!(*snapshot.options, ModelOptions::default());
+    }
 
     #[test]
     fn every_state_reads_back_from_its_stored_form() {

@@ -61,6 +61,8 @@ pub(super) fn check_events(events: &[Arc<Event>], saved: &[Arc<Message>]) -> Res
     let events = in_force(events);
     let mut begun = BTreeSet::new();
     let mut texts: BTreeMap<MessageId, String> = BTreeMap::new();
+    let mut refusals: BTreeMap<MessageId, String> = BTreeMap::new();
+    let mut thoughts: BTreeMap<MessageId, String> = BTreeMap::new();
     let mut asked = BTreeSet::new();
     let mut state = "none";
     for (place, event) in events.iter().enumerate() {
@@ -72,9 +74,23 @@ pub(super) fn check_events(events: &[Arc<Event>], saved: &[Arc<Message>]) -> Res
         );
         match &event.body {
             Body::TextDelta { message, text } => texts.entry(message.clone()).or_default().push_str(text),
+            Body::RefusalDelta { message, text } => {
+                refusals.entry(message.clone()).or_default().push_str(text);
+            }
+            Body::ReasoningDelta { message, text } => {
+                thoughts.entry(message.clone()).or_default().push_str(text);
+            }
             Body::MessageCompleted(message) => {
                 let deltas = texts.remove(&message.id).unwrap_or_default();
                 prop_assert_eq!(deltas, message.text(), "the deltas make up the message");
+                let refused = refusals.remove(&message.id).unwrap_or_default();
+                prop_assert_eq!(refused, message.refusal(), "and the refusal");
+                let thought = thoughts.remove(&message.id).unwrap_or_default();
+                let has_said = !message.content.is_empty();
+                prop_assert!(
+                    !has_said || thought == message.reasoning(),
+                    "and what was thought"
+                );
                 let is_saved = message.content.is_empty() || saved.iter().any(|saved| saved == message);
                 prop_assert!(is_saved, "a message is written before it is shown whole");
             }
@@ -96,6 +112,7 @@ pub(super) fn check_events(events: &[Arc<Event>], saved: &[Arc<Message>]) -> Res
     prop_assert!(asked.is_empty(), "everything that was asked is resolved");
     prop_assert!(begun.is_empty(), "every call that began is answered");
     prop_assert!(texts.is_empty(), "every message that began is completed");
+    prop_assert!(refusals.is_empty() && thoughts.is_empty(), "in all that it says");
     Ok(())
 }
 

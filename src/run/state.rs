@@ -5,6 +5,7 @@
 //! one terminal event, and it is the last; every call that a watcher saw begin is answered; what the history
 //! holds is a conversation that a model can be asked to go on with; the bounds of the run are kept.
 
+mod answer;
 mod calls;
 mod journal;
 #[cfg(test)]
@@ -19,13 +20,15 @@ use serde_json::{Map, Value};
 use self::calls::{Calls, Change, are_used_up};
 use self::journal::{Entry, Journal};
 use self::turn::Turn;
-use super::action::{Resolution, Submission};
+use super::action::{Question, Reply, Resolution, Submission};
+use super::answer::AnswerCheck;
 use super::catalogue::{Catalogue, Tool};
 use super::context::{self, Asked, Bounds, Context};
 use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput};
+use super::options::{ModelOptions, ToolChoice};
 use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
 use super::step::{Step, StepState};
@@ -71,6 +74,8 @@ pub struct Beginning {
 pub struct Terms {
     /// The tools that it may use.
     pub catalogue: Arc<Catalogue>,
+    /// What its answer has to look like; none for any text.
+    pub answer: Option<Arc<AnswerCheck>>,
     /// How many calls may go on at once; at least 1.
     pub parallel_calls: usize,
     /// How many bytes of text of one output the model is given.
@@ -106,6 +111,18 @@ pub enum Input {
         /// How long it took.
         duration: Duration,
     },
+    /// While a call goes on, its tool's server asks a person for something. One question of a call at a time.
+    CallAsks {
+        /// The call.
+        call: CallId,
+        /// What is asked.
+        question: Question,
+    },
+    /// A call broke off after it was sent: nobody knows whether it had its effect.
+    CallLost {
+        /// The call.
+        call: CallId,
+    },
     /// Somebody called the run off.
     Cancel,
     /// The run's own bound on its duration is reached.
@@ -120,6 +137,8 @@ pub enum Input {
         error: Error,
         /// What was not done, in order.
         undone: Vec<Effect>,
+        /// Whether somebody called the run off meanwhile, which is its end then.
+        called_off: bool,
     },
 }
 
@@ -150,6 +169,13 @@ pub enum Effect {
         /// Its arguments, checked.
         arguments: Map<String, Value>,
     },
+    /// Tell the server of a call that goes on what a person replies to its question.
+    Reply {
+        /// The call.
+        call: CallId,
+        /// The reply.
+        reply: Reply,
+    },
     /// Abort the model request and every call that goes on.
     Abort,
 }
@@ -178,7 +204,7 @@ impl Entry {
                     undone.bodies.extend(bodies);
                 }
                 Effect::Emit(event) => undone.bodies.push(event.body),
-                Effect::CallModel(_) | Effect::CallTool { .. } | Effect::Abort => {}
+                Effect::CallModel(_) | Effect::CallTool { .. } | Effect::Reply { .. } | Effect::Abort => {}
             }
         }
         undone
@@ -378,6 +404,12 @@ impl Run {
                 output,
                 duration,
             } => self.on_call_done(&call, output, duration, now, out),
+            Input::CallAsks { call, question } => self.on_calls(now, out, |calls, terms, mint| {
+                calls.question(&call, question, terms, mint, now)
+            }),
+            Input::CallLost { call } => {
+                self.on_calls(now, out, |calls, terms, mint| calls.lost(&call, terms, mint, now));
+            }
             Input::Cancel => {
                 let entry = Entry {
                     bodies: vec![self.journal.change_state(State::Cancelling)],
@@ -390,10 +422,20 @@ impl Run {
                 self.stop(outcome, Entry::default(), now, out);
             }
             Input::Expire => self.stop(self.expired(), Entry::default(), now, out),
-            Input::SaveFailed { error, undone } => {
-                let undone = Entry::undone(undone);
+            Input::SaveFailed {
+                error,
+                undone,
+                called_off,
+            } => {
+                let mut undone = Entry::undone(undone);
                 self.journal.take_back(undone.bodies.len() as u64);
-                self.stop(Outcome::Failed(error), undone, now, out);
+                let outcome = if called_off {
+                    undone.bodies.push(self.journal.change_state(State::Cancelling));
+                    Outcome::Cancelled
+                } else {
+                    Outcome::Failed(error)
+                };
+                self.stop(outcome, undone, now, out);
             }
         }
     }
@@ -449,15 +491,13 @@ impl Run {
         matches!(self.phase, Phase::Over)
     }
 
-    /// The text of the last message that the model wrote in this run; empty if it wrote none.
-    pub fn response(&self) -> String {
+    /// The last message that the model wrote in this run, if it wrote any.
+    pub fn answer(&self) -> Option<&Arc<Message>> {
         let run = &self.journal.record().id;
         self.history
             .iter()
             .rev()
             .find(|message| message.role == Role::Assistant && message.run.as_ref() == Some(run))
-            .map(|message| message.text())
-            .unwrap_or_default()
     }
 
     /// The run as it is now.
@@ -470,6 +510,7 @@ impl Run {
             return;
         };
         match event {
+            ModelEvent::Attempt(attempt) => return turn.attempted(attempt),
             ModelEvent::Usage(usage) => turn.report(usage),
             ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
             event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
@@ -512,10 +553,22 @@ impl Run {
         now: SystemTime,
         out: &mut Vec<Effect>,
     ) {
+        self.on_calls(now, out, |calls, terms, _| {
+            calls.answer(call, output, duration, terms, now)
+        });
+    }
+
+    /// Lets something happen to the calls, if there are any, and goes on from there.
+    fn on_calls(
+        &mut self,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+        happen: impl FnOnce(&mut Calls, &Terms, &mut Mint) -> Option<Change>,
+    ) {
         let Phase::Calling(calls) = &mut self.phase else {
             return;
         };
-        let Some(change) = calls.answer(call, output, duration, &self.terms, now) else {
+        let Some(change) = happen(calls, &self.terms, &mut self.mint) else {
             return;
         };
         let entry = Entry {
@@ -557,13 +610,24 @@ impl Run {
             messages: selected.messages,
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens,
+            deadline: self.alarm().map(|(time, _)| time),
+            options: self.options(),
         }));
         self.phase = Phase::Asking(Box::new(turn));
     }
 
+    /// How the model is to answer in this turn.
+    fn options(&self) -> Arc<ModelOptions> {
+        let RunRecord { snapshot, usage, .. } = self.journal.record();
+        match (&snapshot.options.tool_choice, usage.turns) {
+            (Some(ToolChoice::Required | ToolChoice::Tool(_)), 2..) => Arc::new(snapshot.options.later()),
+            _ => Arc::clone(&snapshot.options),
+        }
+    }
+
     /// The model has stopped: the answer is there, or calls are to be made.
     fn finish_turn(&mut self, finish: Finish, now: SystemTime, out: &mut Vec<Effect>) {
-        let Phase::Asking(turn) = &mut self.phase else {
+        let Phase::Asking(turn) = &self.phase else {
             return;
         };
         let asks_for_calls = turn.asks_for_calls();
@@ -572,7 +636,13 @@ impl Run {
             (Finish::ContentFilter, _) => Outcome::Incomplete(IncompleteReason::ContentFilter),
             (Finish::Stop, Some(reason)) => Outcome::Incomplete(reason),
             (Finish::Stop, None) if asks_for_calls => return self.make_calls(now, out),
-            (Finish::Stop, None) => Outcome::Completed,
+            (Finish::Stop, None) => match self.violation() {
+                None => Outcome::Completed,
+                Some(violation) => return self.correct(&violation, now, out),
+            },
+        };
+        let Phase::Asking(turn) = &mut self.phase else {
+            return;
         };
         let is_whole = finish == Finish::Stop;
         let (message, bodies) = turn.close(is_whole, "no calls are left", now);

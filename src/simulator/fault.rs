@@ -1,5 +1,6 @@
 //! What can go wrong in an answer, and how it changes the bytes.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -29,6 +30,13 @@ pub enum Fault {
     Without(Vec<String>),
     /// These fields are added to every JSON object sent, in place of its own.
     With(Map<String, Value>),
+    /// The body comes in pieces of so many bytes, with a wait before each.
+    Trickle {
+        /// The size of a piece.
+        bytes: NonZeroUsize,
+        /// The wait, in milliseconds.
+        ms: u64,
+    },
 }
 
 /// A place in an answer.
@@ -126,7 +134,11 @@ fn rewrite(json: &mut Value, faults: &[Fault]) {
                     object.extend(fields.clone());
                 }
             }
-            Fault::Cut(_) | Fault::Stop(_) | Fault::Hang(_) | Fault::Insert { .. } => {}
+            Fault::Cut(_)
+            | Fault::Stop(_)
+            | Fault::Hang(_)
+            | Fault::Insert { .. }
+            | Fault::Trickle { .. } => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::fault::Fault;
-use super::script::Pace;
+use super::pace::Waits;
 use super::sse::Events;
 
 /// How long a hang lasts when the client does not go away: every wait has an end.
@@ -56,19 +56,31 @@ impl Playback {
         let proper = marks
             .iter()
             .all(|(_, mark)| !matches!(mark, Mark::Insert(_) | Mark::Stop));
-        Playback::new(steps(bytes, marks), proper.then_some(length))
+        Playback::new(trickled(steps(bytes, marks), faults), proper.then_some(length))
     }
 
-    /// A stream, its tokens at `pace`.
-    pub fn stream(events: Events, faults: &[Fault], pace: Pace) -> Self {
+    /// A stream, each token after its wait.
+    pub fn stream(events: Events, faults: &[Fault], mut waits: Waits) -> Self {
         let Events { bytes, deltas } = events;
         let bytes = Bytes::from(bytes);
         let mut marks = fault_marks(faults, bytes.len(), Some(&deltas));
-        if pace != Pace::default() {
-            let waits = deltas.iter().enumerate();
-            marks.extend(waits.map(|(token, delta)| (delta.start, Mark::Wait(pace.before(token)))));
+        if !waits.is_none() {
+            marks.extend(deltas.iter().map(|delta| (delta.start, Mark::Wait(waits.next()))));
         }
-        Playback::new(steps(bytes, marks), None)
+        Playback::new(trickled(steps(bytes, marks), faults), None)
+    }
+
+    /// These pieces, each after its wait; the connection may break behind the last.
+    pub fn pieces<'a>(pieces: impl Iterator<Item = (Duration, &'a str)>, broken: bool) -> Self {
+        let mut steps = Vec::new();
+        for (wait, piece) in pieces {
+            let bytes = Bytes::copy_from_slice(piece.as_bytes());
+            steps.extend([Step::Wait(wait), Step::Send(bytes)]);
+        }
+        if broken {
+            steps.extend([Step::Flush, Step::Abort]);
+        }
+        Playback::new(steps, None)
     }
 
     fn new(steps: Vec<Step>, length: Option<u64>) -> Self {
@@ -109,7 +121,7 @@ fn fault_marks(faults: &[Fault], length: usize, deltas: Option<&[Range<usize>]>)
             at.offset(length, deltas),
             Mark::Insert(Bytes::copy_from_slice(raw.as_bytes())),
         )),
-        Fault::Without(_) | Fault::With(_) => None,
+        Fault::Without(_) | Fault::With(_) | Fault::Trickle { .. } => None,
     };
     faults.iter().filter_map(mark).collect()
 }
@@ -141,6 +153,27 @@ fn steps(bytes: Bytes, mut marks: Vec<(usize, Mark)>) -> Vec<Step> {
         steps.push(Step::Send(bytes.slice(sent..)));
     }
     steps
+}
+
+/// The steps with every piece cut into the small ones of a [`Fault::Trickle`], if there is one.
+fn trickled(steps: Vec<Step>, faults: &[Fault]) -> Vec<Step> {
+    let trickle = faults.iter().find_map(|fault| match fault {
+        Fault::Trickle { bytes, ms } => Some((bytes.get(), Duration::from_millis(*ms))),
+        _ => None,
+    });
+    let Some((size, wait)) = trickle else { return steps };
+    let mut slow = Vec::with_capacity(steps.len());
+    for step in steps {
+        let Step::Send(mut bytes) = step else {
+            slow.push(step);
+            continue;
+        };
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(size.min(bytes.len()));
+            slow.extend([Step::Wait(wait), Step::Send(piece)]);
+        }
+    }
+    slow
 }
 
 impl Body for Playback {
@@ -184,7 +217,7 @@ impl Body for Playback {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::At;
+    use crate::simulator::{At, Pace};
     use http_body_util::BodyExt;
 
     fn events() -> Events {
@@ -192,6 +225,10 @@ mod tests {
             bytes: b"headAABBtail".to_vec(),
             deltas: vec![4..6, 6..8],
         }
+    }
+
+    fn at_once() -> Waits {
+        Pace::default().waits(0)
     }
 
     async fn played(mut playback: Playback) -> (Vec<String>, Option<io::ErrorKind>) {
@@ -208,18 +245,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn tokens_come_at_their_pace() {
         let start = Instant::now();
-        let pace = Pace {
-            first_ms: 100,
-            token_ms: 7,
-        };
-        let (frames, error) = played(Playback::stream(events(), &[], pace)).await;
+        let waits = Pace::constant(100, 7).waits(0);
+        let (frames, error) = played(Playback::stream(events(), &[], waits)).await;
         assert_eq!((frames.join("|").as_str(), error), ("head|AA|BBtail", None));
         assert_eq!(start.elapsed(), Duration::from_millis(107));
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_pace_all_is_one_frame() {
-        let (frames, error) = played(Playback::stream(events(), &[], Pace::default())).await;
+        let (frames, error) = played(Playback::stream(events(), &[], at_once())).await;
         assert_eq!((frames.join("|").as_str(), error), ("headAABBtail", None));
     }
 
@@ -249,7 +283,7 @@ mod tests {
                 cut,
             ),
         ] {
-            let (frames, kind) = played(Playback::stream(events(), &faults, Pace::default())).await;
+            let (frames, kind) = played(Playback::stream(events(), &faults, at_once())).await;
             assert_eq!((frames.concat().as_str(), kind), (expected, error), "{faults:?}");
         }
     }
@@ -257,12 +291,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hang_lasts_ten_minutes_at_most() {
         let start = Instant::now();
-        let playback = Playback::stream(events(), &[Fault::Hang(At::Deltas(0))], Pace::default());
+        let playback = Playback::stream(events(), &[Fault::Hang(At::Deltas(0))], at_once());
         let (_, error) = played(playback).await;
         assert_eq!(
             (start.elapsed(), error),
             (LONGEST_HANG, Some(io::ErrorKind::ConnectionAborted))
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickle_comes_piece_by_piece() {
+        let start = Instant::now();
+        let trickle = |bytes| Fault::Trickle {
+            bytes: std::num::NonZeroUsize::new(bytes).unwrap(),
+            ms: 10,
+        };
+        let faults = [trickle(5), Fault::Cut(At::Bytes(11))];
+        let (frames, error) = played(Playback::stream(events(), &faults, at_once())).await;
+        let cut = Some(io::ErrorKind::ConnectionAborted);
+        assert_eq!((frames.join("|").as_str(), error), ("headA|ABBta|i", cut));
+        assert_eq!(start.elapsed(), Duration::from_millis(30));
+        let (frames, _) = played(Playback::whole(b"abc".to_vec(), &[trickle(2)])).await;
+        assert_eq!(frames, ["ab", "c"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! The Responses API: `POST /v1/responses`.
+//! The Responses API: `POST /v1/responses`, and what it keeps.
 
 mod input;
+mod kept;
 mod wire;
 
 use serde::Deserialize;
@@ -11,6 +12,8 @@ use super::refusal::Refusal;
 use super::server::Stamp;
 use super::sse::Events;
 use super::turn::{Call, Finish, Item, Pieces, Speech};
+use input::Input;
+pub(super) use kept::Kept;
 use wire::{Event, OutputItem, Part, Reason, Repeated, Resource, Usage};
 
 /// A request body: what decides about the answer, and what the answer repeats.
@@ -37,46 +40,59 @@ struct Request<'a> {
     top_p: Option<f64>,
     max_output_tokens: Option<u64>,
     previous_response_id: Option<String>,
+    store: Option<bool>,
 }
 
 /// A request, read: what its answer repeats.
 pub(super) struct Exchange<'a> {
     request: Request<'a>,
     tools: Repeated<'a>,
+    input: Input,
 }
 
 impl<'a> Exchange<'a> {
-    /// Reads a body.
-    pub fn read(body: &'a [u8]) -> Result<(Self, Ask), Refusal> {
+    /// Reads a body, which may go on from a response that was kept.
+    pub fn read(body: &'a [u8], kept: &Kept) -> Result<(Self, Ask), Refusal> {
         let mut request: Request<'a> = serde_json::from_slice(body)?;
-        if let Some(id) = &request.previous_response_id {
-            // Nothing is stored here, so no response can be continued.
-            let message = format!("Previous response with id '{id}' not found.");
-            let code = Some("previous_response_not_found");
-            return Err(Refusal::invalid(Some("previous_response_id"), code, message));
-        }
+        let (before, bytes_before) = match &request.previous_response_id {
+            Some(id) => kept.conversation(id)?,
+            None => (Input::default(), 0),
+        };
         let model = request.model.take().ok_or_else(|| Refusal::missing("model"))?;
         let raw_input = request.input.ok_or_else(|| Refusal::missing("input"))?;
-        let input = input::read(raw_input)?;
+        let input = input::read(raw_input, before)?;
         let (names, repeated) = input::tools(request.tools)?;
         let tools = Offer::new(names, request.tool_choice)?;
-        let input_bytes = size_of(request.input) + size_of(request.instructions) + size_of(request.tools);
-        let stream = request.stream.unwrap_or(false);
+        let new_bytes = size_of(request.input) + size_of(request.instructions) + size_of(request.tools);
         let ask = Ask {
             model,
-            message: input.message,
-            outputs: input.outputs,
+            message: input.message.clone(),
+            outputs: input.outputs.clone(),
             tools,
-            stream,
-            input_bytes,
+            stream: request.stream.unwrap_or(false),
+            input_bytes: bytes_before + new_bytes,
         };
-        Ok((
-            Exchange {
-                request,
-                tools: repeated,
-            },
-            ask,
-        ))
+        let exchange = Exchange {
+            request,
+            tools: repeated,
+            input,
+        };
+        Ok((exchange, ask))
+    }
+
+    /// Keeps the answer, unless the request says not to: like OpenAI, it is kept by default.
+    pub fn keep(&self, ask: &Ask, speech: &Speech, stamp: &Stamp, kept: &Kept) -> serde_json::Result<()> {
+        if self.request.store == Some(false) {
+            return Ok(());
+        }
+        let ids = Ids::new(speech, stamp);
+        let body = self.whole(ask, speech, stamp)?;
+        let mut conversation = self.input.clone();
+        for call in ids.calls.into_iter().filter(|id| !id.is_empty()) {
+            conversation.called(call);
+        }
+        kept.keep(ids.response, body, conversation, ask.input_bytes);
+        Ok(())
     }
 
     /// The whole answer.
@@ -143,7 +159,7 @@ impl<'a> Exchange<'a> {
             model: &ask.model,
             output: Vec::new(),
             parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
-            previous_response_id: None,
+            previous_response_id: request.previous_response_id.as_deref(),
             reasoning: request.reasoning,
             temperature: request.temperature.unwrap_or(1.0),
             text: wire::text(request.text),

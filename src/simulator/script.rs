@@ -2,17 +2,31 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::ask::Ask;
+use super::pace::{Delay, Pace};
 use super::stand_in;
-use super::turn::{Answer, Turn};
+use super::storm::{Storm, Weather};
+use super::turn::{Answer, RawAnswer, Turn};
 
 /// Looks at the path and the body of a request, and says what is wrong with it.
 type Validator = Arc<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
+
+/// Looks at what is answered to a request, by its method and path, and says what is wrong with it.
+type Reviewer = Arc<dyn Fn(&str, &str, &Said<'_>) -> Result<(), String> + Send + Sync>;
+
+/// Something that the simulator sends, before faults change it.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'a> {
+    /// A whole answer with this status.
+    Whole(u16, &'a Value),
+    /// An event of a stream: its name, empty for none, and its data.
+    Event(&'a str, &'a Value),
+}
 
 /// What the simulator says.
 ///
@@ -39,34 +53,14 @@ type Validator = Arc<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
 pub struct Script {
     turns: Vec<Turn>,
     pace: Pace,
+    storms: Vec<Storm>,
     legacy_markers: bool,
     #[serde(skip)]
     recording: bool,
     #[serde(skip)]
     validator: Option<Validator>,
-}
-
-/// How fast tokens come. A whole (not streamed) answer comes when the last token would have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pace {
-    /// The wait before the first token, in milliseconds.
-    pub first_ms: u64,
-    /// The wait before each further token, in milliseconds.
-    pub token_ms: u64,
-}
-
-impl Pace {
-    /// The wait before the token with this index.
-    pub(super) fn before(self, token: usize) -> Duration {
-        Duration::from_millis(if token == 0 { self.first_ms } else { self.token_ms })
-    }
-
-    /// The wait for all of `tokens`.
-    pub(super) fn total(self, tokens: usize) -> Duration {
-        let further = u32::try_from(tokens.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.before(0) + self.before(1).saturating_mul(further)
-    }
+    #[serde(skip)]
+    reviewer: Option<Reviewer>,
 }
 
 impl Script {
@@ -95,7 +89,14 @@ impl Script {
     /// The pace of everything that has none of its own.
     #[must_use]
     pub fn pace(mut self, first_ms: u64, token_ms: u64) -> Self {
-        self.pace = Pace { first_ms, token_ms };
+        self.pace = Pace::constant(first_ms, token_ms);
+        self
+    }
+
+    /// Refuses requests for a while, besides the whiles given before.
+    #[must_use]
+    pub fn storm(mut self, storm: Storm) -> Self {
+        self.storms.push(storm);
         self
     }
 
@@ -125,6 +126,22 @@ impl Script {
         self
     }
 
+    /// Shows everything that is answered to `reviewer` (method, path as sent, what is said), but not what a
+    /// script gives as raw. What it objects to is sent all the same and kept for
+    /// [`Simulator::violations`](super::Simulator::violations).
+    #[must_use]
+    pub fn reviewing(
+        mut self,
+        reviewer: impl Fn(&str, &str, &Said<'_>) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.reviewer = Some(Arc::new(reviewer));
+        self
+    }
+
+    pub(super) fn reviewer(&self) -> Option<&Reviewer> {
+        self.reviewer.as_ref()
+    }
+
     pub(super) fn is_recording(&self) -> bool {
         self.recording
     }
@@ -140,6 +157,7 @@ impl fmt::Debug for Script {
             .debug_struct("Script")
             .field("turns", &self.turns)
             .field("pace", &self.pace)
+            .field("storms", &self.storms)
             .finish_non_exhaustive()
     }
 }
@@ -149,12 +167,18 @@ impl fmt::Debug for Script {
 pub(super) struct Prompter {
     script: Script,
     used: Mutex<Vec<u32>>,
+    weather: Mutex<Weather>,
 }
 
 impl Prompter {
     pub fn new(script: Script) -> Self {
         let used = Mutex::new(vec![0; script.turns.len()]);
-        Prompter { script, used }
+        let weather = Mutex::new(Weather::new(&script.storms, Instant::now()));
+        Prompter {
+            script,
+            used,
+            weather,
+        }
     }
 
     pub fn script(&self) -> &Script {
@@ -163,13 +187,16 @@ impl Prompter {
 
     /// What to answer to `ask`, and how fast.
     pub fn cue(&self, ask: &Ask) -> (Answer, Pace) {
+        if let Some(refusal) = self.storm() {
+            return (Answer::Raw(refusal), self.script.pace);
+        }
         if let Some(turn) = self.next_turn(ask) {
             return (turn.answer.clone(), turn.pace.unwrap_or(self.script.pace));
         }
         if self.script.legacy_markers
             && let Some((answer, delay_ms)) = stand_in::obey_markers(ask)
         {
-            let first_ms = delay_ms.unwrap_or(self.script.pace.first_ms);
+            let first_ms = delay_ms.map_or(self.script.pace.first_ms, |ms| Delay::Constant(ms as f64));
             return (
                 answer,
                 Pace {
@@ -179,6 +206,14 @@ impl Prompter {
             );
         }
         (Answer::Say(stand_in::answer(ask)), self.script.pace)
+    }
+
+    fn storm(&self) -> Option<RawAnswer> {
+        if self.script.storms.is_empty() {
+            return None;
+        }
+        let mut weather = self.weather.lock().unwrap_or_else(PoisonError::into_inner);
+        weather.refuse(Instant::now())
     }
 
     fn next_turn(&self, ask: &Ask) -> Option<&Turn> {

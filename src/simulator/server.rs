@@ -1,5 +1,7 @@
 //! The HTTP side: connections, routes, bodies.
 
+use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,10 +19,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::assistants::{self, Assistants, Reply};
+use super::pace::Waits;
 use super::playback::{LONGEST_HANG, Playback};
 use super::record::{Record, Recorded};
 use super::refusal::Refusal;
-use super::script::{Pace, Prompter, Script};
+use super::script::{Prompter, Said, Script};
 use super::turn::{Answer, RawAnswer, Speech};
 use super::{chat_completions, fault, responses};
 
@@ -35,7 +40,9 @@ const MODEL: &str = "simulator";
 #[derive(Debug)]
 pub(super) struct Desk {
     prompter: Prompter,
-    record: Record,
+    record: Arc<Record>,
+    responses: responses::Kept,
+    assistants: Assistants,
     /// Makes ids differ between simulators, and the serial between requests.
     seed: u64,
     serial: AtomicU64,
@@ -46,7 +53,7 @@ pub(super) struct Desk {
 pub(super) struct Stamp {
     pub created_s: u64,
     seed: u64,
-    serial: u64,
+    pub serial: u64,
 }
 
 impl Stamp {
@@ -59,20 +66,40 @@ impl Stamp {
 /// Why there is no answer: the connection is to be closed.
 #[derive(Debug, thiserror::Error)]
 #[error("connection closed as scripted")]
-struct Disconnected;
+pub(super) struct Disconnected;
+
+/// Whatever answers requests.
+pub(super) trait Answering: Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error = io::Error> + Send + 'static;
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Self::Body>, Disconnected>> + Send;
+}
+
+impl Answering for Desk {
+    type Body = Playback;
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Playback>, Disconnected> {
+        answer(request, self).await
+    }
+}
 
 impl Desk {
     pub fn new(script: Script) -> Self {
         Desk {
             prompter: Prompter::new(script),
-            record: Record::default(),
+            record: Arc::default(),
+            responses: responses::Kept::default(),
+            assistants: Assistants::default(),
             seed: fastrand::u64(..),
             serial: AtomicU64::new(0),
         }
     }
 
-    pub fn record(&self) -> &Record {
-        &self.record
+    pub fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.record)
     }
 
     fn stamp(&self) -> Stamp {
@@ -87,7 +114,7 @@ impl Desk {
     }
 
     /// Notes a request, and lets the validator see it.
-    fn inspect(&self, method: &Method, path: &str, headers: HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    fn inspect(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
         let script = self.prompter.script();
         if !script.is_recording() && script.validator().is_none() {
             return Ok(());
@@ -102,7 +129,7 @@ impl Desk {
             self.record.note_request(Recorded {
                 method,
                 path,
-                headers,
+                headers: headers.clone(),
                 body,
             });
         }
@@ -114,7 +141,7 @@ impl Desk {
 }
 
 /// Accepts connections until it is dropped, and all of them with it.
-pub(super) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
+pub(super) async fn accept(listener: TcpListener, desk: Arc<impl Answering>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -133,12 +160,12 @@ pub(super) async fn accept(listener: TcpListener, desk: Arc<Desk>) {
     }
 }
 
-async fn serve(stream: TcpStream, desk: Arc<Desk>) {
+async fn serve(stream: TcpStream, desk: Arc<impl Answering>) {
     // Without it a token may wait for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "simulator cannot set nodelay");
     }
-    let service = service_fn(|request| answer(request, &desk));
+    let service = service_fn(|request| desk.answer(request));
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -155,16 +182,35 @@ async fn answer(request: Request<Incoming>, desk: &Desk) -> Result<Response<Play
         Err(refusal) => return Ok(refused(&refusal)),
     };
     let path = head.uri.path();
-    if let Err(refusal) = desk.inspect(&head.method, path, head.headers, &body) {
+    let review = Review {
+        desk,
+        method: head.method.as_str(),
+        path,
+    };
+    if let Err(refusal) = desk.inspect(&head.method, path, &head.headers, &body) {
         return Ok(refused(&refusal));
     }
     let route = path.strip_prefix("/v1").unwrap_or(path);
-    match (&head.method, route) {
-        (&Method::POST, "/responses") => respond(desk, &body).await,
-        (&Method::POST, "/chat/completions") => complete(desk, &body).await,
-        (&Method::GET, "/models") => Ok(whole(models(), &[])),
-        (_, "/responses" | "/chat/completions") => Ok(not_allowed(&head.method, path, "POST")),
-        (_, "/models") => Ok(not_allowed(&head.method, path, "GET")),
+    let segments: Vec<&str> = route.split('/').skip(1).collect();
+    let call = assistants::Call {
+        method: &head.method,
+        segments: &segments,
+        query: head.uri.query().unwrap_or_default(),
+        headers: &head.headers,
+        body: &body,
+    };
+    if call.is_for_assistants() {
+        return assist(&review, &call).await;
+    }
+    match (&head.method, segments.as_slice()) {
+        (&Method::POST, ["responses"]) => respond(&review, &body).await,
+        (&Method::POST, ["chat", "completions"]) => complete(&review, &body).await,
+        (&Method::GET, ["responses", id]) => Ok(review.either(desk.responses.fetch(id))),
+        (&Method::DELETE, ["responses", id]) => Ok(review.either(desk.responses.delete(id))),
+        (&Method::GET, ["models"]) => Ok(review.whole(models(), &[])),
+        (_, ["responses"] | ["chat", "completions"]) => Ok(not_allowed(&head.method, path, "POST")),
+        (_, ["responses", _]) => Ok(not_allowed(&head.method, path, "GET, DELETE")),
+        (_, ["models"]) => Ok(not_allowed(&head.method, path, "GET")),
         _ => Ok(refused(&Refusal {
             status: StatusCode::NOT_FOUND,
             kind: "invalid_request_error",
@@ -175,7 +221,7 @@ async fn answer(request: Request<Incoming>, desk: &Desk) -> Result<Response<Play
     }
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
+pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
     let collected = Limited::new(body, BODY_LIMIT_BYTES).collect();
     match tokio::time::timeout(BODY_TIMEOUT, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
@@ -191,10 +237,11 @@ async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
     }
 }
 
-async fn respond(desk: &Desk, body: &[u8]) -> Result<Response<Playback>, Disconnected> {
-    let (exchange, ask) = match responses::Exchange::read(body) {
+async fn respond(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>, Disconnected> {
+    let desk = review.desk;
+    let (exchange, ask) = match responses::Exchange::read(body, &desk.responses) {
         Ok(read) => read,
-        Err(refusal) => return Ok(refused(&refusal)),
+        Err(refusal) => return Ok(review.refused(&refusal)),
     };
     let (answer, pace) = desk.prompter.cue(&ask);
     let speech = match unless_speech(answer).await? {
@@ -202,17 +249,22 @@ async fn respond(desk: &Desk, body: &[u8]) -> Result<Response<Playback>, Disconn
         Cue::Raw(raw) => return Ok(raw),
     };
     let stamp = desk.stamp();
-    if ask.stream {
-        return Ok(stream(exchange.stream(&ask, &speech, &stamp), &speech, pace));
+    let waits = pace.waits(stamp.serial);
+    if let Err(error) = exchange.keep(&ask, &speech, &stamp, &desk.responses) {
+        return Ok(refused(&cannot_write(&error)));
     }
-    wait_for_tokens(&speech, pace).await;
-    Ok(written(exchange.whole(&ask, &speech, &stamp), &speech))
+    if ask.stream {
+        return Ok(review.stream(exchange.stream(&ask, &speech, &stamp), &speech, waits));
+    }
+    wait_for_tokens(&speech, waits).await;
+    Ok(review.written(exchange.whole(&ask, &speech, &stamp), &speech))
 }
 
-async fn complete(desk: &Desk, body: &[u8]) -> Result<Response<Playback>, Disconnected> {
+async fn complete(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>, Disconnected> {
+    let desk = review.desk;
     let (exchange, ask) = match chat_completions::Exchange::read(body) {
         Ok(read) => read,
-        Err(refusal) => return Ok(refused(&refusal)),
+        Err(refusal) => return Ok(review.refused(&refusal)),
     };
     let (answer, pace) = desk.prompter.cue(&ask);
     let speech = match unless_speech(answer).await? {
@@ -220,14 +272,51 @@ async fn complete(desk: &Desk, body: &[u8]) -> Result<Response<Playback>, Discon
         Cue::Raw(raw) => return Ok(raw),
     };
     let stamp = desk.stamp();
+    let waits = pace.waits(stamp.serial);
     if ask.stream {
-        return Ok(stream(exchange.stream(&ask, &speech, &stamp), &speech, pace));
+        return Ok(review.stream(exchange.stream(&ask, &speech, &stamp), &speech, waits));
     }
-    wait_for_tokens(&speech, pace).await;
+    wait_for_tokens(&speech, waits).await;
     match exchange.whole(&ask, &speech, &stamp).transpose() {
-        Some(body) => Ok(written(body, &speech)),
-        None => Ok(refused(&Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR))),
+        Some(body) => Ok(review.written(body, &speech)),
+        None => Ok(review.refused(&Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR))),
     }
+}
+
+async fn assist(
+    review: &Review<'_>,
+    call: &assistants::Call<'_>,
+) -> Result<Response<Playback>, Disconnected> {
+    let desk = review.desk;
+    let stamp = desk.stamp();
+    let (exchange, ask) = match desk.assistants.handle(call, &stamp) {
+        Ok(Reply::Object(object)) => return Ok(review.whole(object.to_string().into_bytes(), &[])),
+        Ok(Reply::Answer(exchange, ask)) => (exchange, ask),
+        Err(refusal) => return Ok(review.refused(&refusal)),
+    };
+    let (answer, pace) = desk.prompter.cue(&ask);
+    let speech = match unless_speech(answer).await? {
+        Cue::Speech(speech) => speech,
+        Cue::Raw(raw) => return Ok(raw),
+    };
+    let told = match exchange.tell(&ask, &speech, &stamp) {
+        Ok(told) => told,
+        Err(error) => return Ok(refused(&cannot_write(&error))),
+    };
+    let waits = pace.waits(stamp.serial);
+    let hangs = speech
+        .faults
+        .iter()
+        .any(|fault| matches!(fault, fault::Fault::Hang(_)));
+    let duration = match hangs {
+        true => LONGEST_HANG,
+        false => pace.waits(stamp.serial).total(speech.deltas()),
+    };
+    let queued = desk.assistants.begin(*exchange, &told, duration);
+    if ask.stream {
+        return Ok(review.stream(Ok(told.events), &speech, waits));
+    }
+    Ok(review.written(serde_json::to_vec(&queued), &speech))
 }
 
 /// What is left to do for an answer.
@@ -250,27 +339,96 @@ async fn unless_speech(answer: Answer) -> Result<Cue, Disconnected> {
 }
 
 /// A whole answer comes when its last token would have.
-async fn wait_for_tokens(speech: &Speech, pace: Pace) {
+async fn wait_for_tokens(speech: &Speech, waits: Waits) {
     // A sleep of zero would still wait for the timer's next millisecond.
-    if pace != Pace::default() {
-        tokio::time::sleep(pace.total(speech.deltas())).await;
+    if !waits.is_none() {
+        tokio::time::sleep(waits.total(speech.deltas())).await;
     }
 }
 
-fn stream(events: serde_json::Result<super::sse::Events>, speech: &Speech, pace: Pace) -> Response<Playback> {
-    match events.and_then(|events| fault::rewrite_events(events, &speech.faults)) {
-        Ok(events) => typed(
-            "text/event-stream; charset=utf-8",
-            Playback::stream(events, &speech.faults, pace),
-        ),
-        Err(error) => refused(&cannot_write(&error)),
-    }
+/// Shows answers to the script's reviewer, if it has one, on their way out.
+struct Review<'a> {
+    desk: &'a Desk,
+    method: &'a str,
+    path: &'a str,
 }
 
-fn written(body: serde_json::Result<Vec<u8>>, speech: &Speech) -> Response<Playback> {
-    match body.and_then(|body| fault::rewrite_whole(body, &speech.faults)) {
-        Ok(body) => whole(body, &speech.faults),
-        Err(error) => refused(&cannot_write(&error)),
+impl Review<'_> {
+    fn stream(
+        &self,
+        events: serde_json::Result<super::sse::Events>,
+        speech: &Speech,
+        waits: Waits,
+    ) -> Response<Playback> {
+        if let Ok(events) = &events {
+            self.see_stream(&events.bytes);
+        }
+        match events.and_then(|events| fault::rewrite_events(events, &speech.faults)) {
+            Ok(events) => typed(
+                "text/event-stream; charset=utf-8",
+                Playback::stream(events, &speech.faults, waits),
+            ),
+            Err(error) => refused(&cannot_write(&error)),
+        }
+    }
+
+    fn written(&self, body: serde_json::Result<Vec<u8>>, speech: &Speech) -> Response<Playback> {
+        if let Ok(body) = &body {
+            self.see_whole(StatusCode::OK, body);
+        }
+        match body.and_then(|body| fault::rewrite_whole(body, &speech.faults)) {
+            Ok(body) => whole(body, &speech.faults),
+            Err(error) => refused(&cannot_write(&error)),
+        }
+    }
+
+    fn whole(&self, body: Vec<u8>, faults: &[fault::Fault]) -> Response<Playback> {
+        self.see_whole(StatusCode::OK, &body);
+        whole(body, faults)
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Response<Playback> {
+        self.see_whole(refusal.status, &refusal.body());
+        refused(refusal)
+    }
+
+    /// A small answer, or why there is none.
+    fn either(&self, answer: Result<Vec<u8>, Refusal>) -> Response<Playback> {
+        match answer {
+            Ok(body) => self.whole(body, &[]),
+            Err(refusal) => self.refused(&refusal),
+        }
+    }
+
+    fn see_whole(&self, status: StatusCode, body: &[u8]) {
+        if self.desk.prompter.script().reviewer().is_some() {
+            let body = serde_json::from_slice(body).unwrap_or_default();
+            self.see(&Said::Whole(status.as_u16(), &body));
+        }
+    }
+
+    fn see_stream(&self, bytes: &[u8]) {
+        if self.desk.prompter.script().reviewer().is_none() {
+            return;
+        }
+        let text = String::from_utf8_lossy(bytes);
+        for frame in text.split_terminator("\n\n") {
+            let (head, data) = frame.split_once("data: ").unwrap_or((frame, ""));
+            let name = head.strip_prefix("event: ").unwrap_or(head).trim_end();
+            // The mark of the end is no JSON.
+            let data = serde_json::from_str(data).unwrap_or_else(|_| data.into());
+            self.see(&Said::Event(name, &data));
+        }
+    }
+
+    fn see(&self, said: &Said<'_>) {
+        let Some(reviewer) = self.desk.prompter.script().reviewer() else {
+            return;
+        };
+        if let Err(violation) = reviewer(self.method, self.path, said) {
+            let at = format!("answer to {} {}", self.method, self.path);
+            self.desk.record.note_violation(format!("{at}: {violation}"));
+        }
     }
 }
 
@@ -292,7 +450,7 @@ fn typed(content_type: &'static str, body: Playback) -> Response<Playback> {
     response
 }
 
-fn refused(refusal: &Refusal) -> Response<Playback> {
+pub(super) fn refused(refusal: &Refusal) -> Response<Playback> {
     let mut response = whole(refusal.body(), &[]);
     *response.status_mut() = refusal.status;
     response

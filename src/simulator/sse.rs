@@ -23,7 +23,7 @@ impl Events {
         }
     }
 
-    /// Writes an event with a name, as the Responses API does.
+    /// Writes an event with a name, as the Responses and the Assistants API do.
     pub fn named(&mut self, name: &str, data: &impl Serialize) -> serde_json::Result<()> {
         self.bytes.extend_from_slice(b"event: ");
         self.bytes.extend_from_slice(name.as_bytes());
@@ -42,6 +42,12 @@ impl Events {
     /// Notes that everything since `start` is one delta.
     pub fn mark_delta(&mut self, start: usize) {
         self.deltas.push(start..self.bytes.len());
+    }
+
+    /// Writes the event with which a stream of the Assistants API ends.
+    pub fn named_done(&mut self) {
+        self.bytes.extend_from_slice(b"event: done\n");
+        self.done();
     }
 
     /// Writes the `[DONE]` with which Chat Completions ends.

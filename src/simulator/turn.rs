@@ -416,7 +416,7 @@ impl Turn {
     /// Waits `first_ms` before the first token and `token_ms` before each other one.
     #[must_use]
     pub fn pace(mut self, first_ms: u64, token_ms: u64) -> Self {
-        self.pace = Some(Pace { first_ms, token_ms });
+        self.pace = Some(Pace::constant(first_ms, token_ms));
         self
     }
 

@@ -198,6 +198,13 @@ impl<R: Readers> Store for Archive<R> {
         stored.into_iter().map(|event| event.event(&elsewhere)).collect()
     }
 
+    async fn brought(&self, request: &RequestKey) -> Result<Option<String>, Error> {
+        match self.queries.request(request).await? {
+            Some(seen) => Ok(seen.replay(request, clock::now())?.map(String::from)),
+            None => Ok(None),
+        }
+    }
+
     async fn create_thread(&self, new: NewThread) -> Result<ThreadRecord, Error> {
         let create = CreateThread {
             metadata: row::json(&new.record.metadata)?,

@@ -36,6 +36,7 @@ enum StoredBody {
     Added(MessageId),
     Text(MessageId, String),
     Reasoning(MessageId, String),
+    Refusal(MessageId, String),
     /// A message that is whole.
     Whole(MessageId),
     /// A message in which nothing was said, and which is therefore not kept.
@@ -159,6 +160,7 @@ impl Elsewhere {
             StoredBody::Begun(message) => Body::MessageCreated(Arc::new(message)),
             StoredBody::Added(id) => Body::MessageCreated(message(id)?),
             StoredBody::Text(message, text) => Body::TextDelta { message, text },
+            StoredBody::Refusal(message, text) => Body::RefusalDelta { message, text },
             StoredBody::Reasoning(message, text) => Body::ReasoningDelta { message, text },
             StoredBody::Whole(id) => Body::MessageCompleted(message(id)?),
             StoredBody::Empty(message) => Body::MessageCompleted(Arc::new(message)),
@@ -205,6 +207,7 @@ fn body(body: &Body, steps: &[Arc<Step>]) -> StoredBody {
         Body::MessageCreated(message) if message.content.is_empty() => StoredBody::Begun((**message).clone()),
         Body::MessageCreated(message) => StoredBody::Added(message.id.clone()),
         Body::TextDelta { message, text } => StoredBody::Text(message.clone(), text.clone()),
+        Body::RefusalDelta { message, text } => StoredBody::Refusal(message.clone(), text.clone()),
         Body::ReasoningDelta { message, text } => StoredBody::Reasoning(message.clone(), text.clone()),
         Body::MessageCompleted(message) if message.content.is_empty() => {
             StoredBody::Empty((**message).clone())

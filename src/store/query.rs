@@ -9,11 +9,11 @@ use crate::run::error::{Error, Reason};
 use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Cursor, Listed, Order, Page};
-use crate::run::ports::Pending;
+use crate::run::ports::{Pending, RequestKey};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
 
-use super::batch::NOWHERE;
+use super::batch::{NOWHERE, Request};
 use super::decode::{self, Columns, message_columns, run_columns};
 use super::row;
 
@@ -90,6 +90,8 @@ const CHUNKS: &str = "\
     sums AS (SELECT run, last_sequence, sum(size) OVER (ORDER BY last_sequence) - size AS before FROM sizes) \
     SELECT e.chunk FROM sums s JOIN events e ON e.run = s.run AND e.last_sequence = s.last_sequence \
     WHERE s.before < $4 ORDER BY s.last_sequence";
+
+const REQUEST: &str = "SELECT id, digest, subject, time FROM requests WHERE id = $1";
 
 const KEPT_EVENTS: &str = "SELECT last_sequence, has_events FROM runs WHERE id = $1";
 
@@ -310,6 +312,13 @@ impl<R: Readers> Queries<R> {
             "the events after that sequence are not kept any more",
         );
         Err(expired.with("oldest_sequence", last_sequence.to_string()))
+    }
+
+    /// What is known of a request that came with this id.
+    pub(super) async fn request(&self, request: &RequestKey) -> Result<Option<Request>, Error> {
+        let rows = self.rows(REQUEST, named([request.id.as_str()])).await?;
+        let seen = rows.first().map(decode::request_fact).transpose()?;
+        Ok(seen.map(|(_, seen)| seen))
     }
 
     pub(super) async fn thread(&self, thread: &ThreadId) -> Result<ThreadRecord, Error> {

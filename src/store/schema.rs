@@ -27,7 +27,14 @@ impl Failure {
     /// The error for the operator: `STORE_UNAVAILABLE`, and names the place.
     pub(super) fn at(self, place: &str) -> Error {
         match self {
-            Self::Database(cause) => cannot_open(place, cause),
+            Self::Database(cause) => {
+                // Its own words: with them, sqlx shows a line of the server's source code.
+                let said = cause.as_database_error().map(|error| error.message().to_owned());
+                match said {
+                    Some(said) => cannot_open(place, said),
+                    None => cannot_open(place, cause),
+                }
+            }
             Self::Unfit(reason) => cannot_open(place, reason),
         }
     }

@@ -316,30 +316,33 @@ async fn a_wait_outlives_a_restart() {
     world.stopped().await;
 }
 
+/// What `assistd chat` says, given these lines.
+async fn chatted(world: &World, arguments: &[&str], lines: &str) -> std::process::Output {
+    let mut child = tokio::process::Command::new(world::program())
+        .args(["chat", "--server", &world.url("")])
+        .args(arguments)
+        .env_clear()
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, lines.as_bytes())
+        .await
+        .unwrap();
+    drop(stdin);
+    let said = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    said.expect("it waits for nobody").unwrap()
+}
+
 #[tokio::test]
 async fn without_a_person_the_command_line_leaves_the_run_to_be_answered() {
     for (arguments, input) in [(&["sign"][..], "y\n"), (&[], "sign\n")] {
         let script = Script::turns([Turn::call("echo", &json!({"text": "x"})), Turn::text("signed")]);
         let world = World::with(script, asking).await;
-        let mut child = tokio::process::Command::new(world::program())
-            .args(["chat", "--server", &world.url("")])
-            .args(arguments)
-            .env_clear()
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes())
-            .await
-            .unwrap();
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
-            .await
-            .expect("it does not wait for nobody")
-            .unwrap();
+        let output = chatted(&world, arguments, input).await;
         let notes = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{notes}");
         let mut client = runs(&world).await;
@@ -365,30 +368,16 @@ async fn without_a_person_the_command_line_leaves_the_run_to_be_answered() {
 
 #[tokio::test]
 async fn a_person_decides_on_the_command_line() {
-    for (line, expected) in [("y", "calls are made"), ("no thanks", "rejected: no thanks")] {
+    for (line, expected) in [
+        ("y", "calls are made"),
+        ("no, it is late", "rejected: it is late"),
+    ] {
         let script = Script::turns([
             Turn::call("echo", &json!({"text": "calls are made"})),
             Turn::text("so be it"),
         ]);
         let world = World::with(script, asking).await;
-        let mut child = tokio::process::Command::new(world::program())
-            .args(["chat", "--server", &world.url("")])
-            .env_clear()
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let lines = format!("say something\n{line}\n");
-        tokio::io::AsyncWriteExt::write_all(&mut stdin, lines.as_bytes())
-            .await
-            .unwrap();
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
-            .await
-            .unwrap()
-            .unwrap();
+        let output = chatted(&world, &[], &format!("say something\n{line}\n")).await;
         let [out, notes] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert!(output.status.success(), "{out}{notes}");
         assert_eq!(out, "so be it\n");

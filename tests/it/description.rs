@@ -1,5 +1,9 @@
 //! OpenAI's API description as a judge of requests and answers.
 
+mod judge;
+
+pub use judge::judged;
+
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
@@ -41,11 +45,15 @@ impl Description {
 }
 
 fn validator(components: Value, name: &str) -> Validator {
-    let schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$ref": format!("#/components/schemas/{name}"),
-        "components": components,
-    });
+    let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+    validator_of(components, &schema)
+}
+
+/// A judge of a schema that refers to these components.
+fn validator_of(components: Value, schema: &Value) -> Validator {
+    let mut schema = schema.clone();
+    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    schema["components"] = components;
     jsonschema::validator_for(&schema).expect("the description is a JSON Schema")
 }
 

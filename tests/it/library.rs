@@ -19,7 +19,7 @@ use crate::world::{self, World};
 /// A service with two servers that have the same, and one that is down.
 struct Shelves {
     world: World,
-    _servers: [Listening; 2],
+    servers: [Listening; 2],
 }
 
 impl Shelves {
@@ -34,7 +34,7 @@ impl Shelves {
         }});
         Self {
             world: World::with(script, |config| config.mcp = world::mcp(&servers)).await,
-            _servers: [one, two],
+            servers: [one, two],
         }
     }
 
@@ -362,6 +362,46 @@ async fn an_attached_resource_is_kept_in_the_message_and_given_to_the_model() {
     assert_eq!(body["response"], "I read");
     let request = shelves.asked_of_the_model();
     assert!(request.contains("the first note"), "{request}");
+    shelves.world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_repeated_reads_nothing_again() {
+    let mut shelves = Shelves::new(Script::turns([Turn::text("I see")])).await;
+    let repeated = |request: &Value, id: &str| {
+        let mut request = request.clone();
+        request["requestId"] = json!(format!("0197a000-0000-7000-8000-00000000000{id}"));
+        request
+    };
+    let attached = attached("one", "note://one");
+    let chat = repeated(&json!({"message": "what is this?", "parts": [attached]}), "1");
+    let (status, answer) = shelves.world.post("/v1/chat", &chat).await;
+    assert_eq!(status, 200, "{answer}");
+    let messages = format!("/v1/{}/messages", answer["thread"].as_str().unwrap());
+    let message = repeated(&json!({"content": [{"text": "and this"}, attached]}), "2");
+    // The request id of a message is a parameter beside the body.
+    let id = message["requestId"].as_str().unwrap();
+    let path = format!("{messages}?requestId={id}");
+    let body = json!({"content": message["content"]});
+    let (status, added) = shelves.world.post(&path, &body).await;
+    assert_eq!(status, 200, "{added}");
+
+    // The server is gone.
+    let [one, two] = shelves.servers;
+    drop(one);
+    shelves.servers = [
+        two,
+        Listening::start(SocketAddr::from(([127, 0, 0, 1], 0)), &Arc::default()).await,
+    ];
+    let (status, again) = shelves.world.post("/v1/chat", &chat).await;
+    assert_eq!((status, &again), (200, &answer));
+    let (status, again) = shelves.world.post(&path, &body).await;
+    assert_eq!((status, &again), (200, &added));
+    let mut other = chat.clone();
+    other["message"] = json!("what is that?");
+    let (status, refused) = shelves.world.post("/v1/chat", &other).await;
+    assert_eq!(status, 400);
+    assert!(refused.to_string().contains("REQUEST_ID_REUSED"), "{refused}");
     shelves.world.stopped().await;
 }
 

@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 
 use crate::description::description;
 
+mod options;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHAT_OK: &str =
     "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -147,6 +149,8 @@ fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
         messages,
         tools: None,
         max_output_tokens: None,
+        options: Arc::default(),
+        deadline: None,
     }
 }
 
@@ -158,6 +162,7 @@ fn hello() -> ModelRequest {
 fn everything() -> ModelRequest {
     let call = CallId::new(&mut Mint::System);
     let media = |source| Media {
+        detail: None,
         source,
         mime_type: String::new(),
         name: String::new(),
@@ -174,6 +179,7 @@ fn everything() -> ModelRequest {
             input_schema: Arc::new(input_schema),
             output_schema: None,
             annotations: Annotations::default(),
+            timeout: None,
             policy: Default::default(),
         }))
     };
@@ -230,12 +236,16 @@ fn everything() -> ModelRequest {
     }
 }
 
+/// What it says, without how it came to that.
 async fn ask(model: &OpenAi, request: ModelRequest) -> Result<Vec<ModelEvent>, Error> {
     let collected = async {
         let mut events = Vec::new();
         let mut stream = model.stream(request).await?;
         while let Some(event) = stream.next().await {
-            events.push(event?);
+            match event? {
+                ModelEvent::Attempt(_) => {}
+                event => events.push(event),
+            }
         }
         Ok(events)
     };
@@ -392,6 +402,8 @@ async fn a_dropped_stream_closes_the_connection() {
     let (base, mut seen) = serve(vec![Answer::Hang(begun.into())]).await;
     let model = OpenAi::new(config(&base), false).unwrap();
     let mut stream = model.stream(hello()).await.unwrap();
+    let begun = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
+    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
     let first = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
     assert_eq!(first.unwrap().unwrap(), ModelEvent::TextDelta("hi".into()));
     drop(stream);

@@ -1,5 +1,9 @@
 //! The simulator over real sockets: everything it says is what OpenAI's API description allows.
 
+mod assistants;
+mod kept;
+mod tape;
+
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ use assistd::run::event::{Body, Event, Progress};
 use assistd::run::id::{ActionId, AssistantId, CallId, MessageId, Mint, RunId, StepId, ThreadId};
 use assistd::run::message::{CallOutput, Content, Message, Part, Role, ToolCall, ToolOutput, Usage};
 use assistd::run::money::{Cost, Prices};
+use assistd::run::options::ModelOptions;
 use assistd::run::page::{Order, Page};
 use assistd::run::ports::{
     Append, NewThread, Opened, Opening, RequestKey, Save, Start, Started, Store, ThreadChange,
@@ -274,6 +275,11 @@ async fn every_terminal_state_frees_the_thread_and_reads_back(store: Arc<dyn Sto
 async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
     let mut opening = opening(&thread(), true);
     opening.record.snapshot = Snapshot {
+        options: Arc::new(ModelOptions {
+            temperature: Some(0.25),
+            stop: vec!["\n".into()],
+            ..ModelOptions::default()
+        }),
         model: "gpt-é".into(),
         instructions: "be \"brief\"\n\0".into(),
         limits: Limits {
@@ -938,6 +944,7 @@ fn step(place: u32, call: &ToolCall, output: Option<&str>) -> Arc<Step> {
             server: "builtin".to_owned(),
             action: None,
             answer: None,
+            questions: Vec::new(),
             output,
             duration: Duration::from_millis(7),
         },

@@ -7,14 +7,17 @@ use std::time::Duration;
 use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
-    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelTimeouts,
-    Origins, RunLimits, RunSection, StoreSection, TruncationSection, TruncationStrategy,
+    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelResilience, ModelSection,
+    ModelState, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection, TruncationSection,
+    TruncationStrategy,
 };
 use assistd::simulator::{Script, Simulator};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+
+use crate::description::judged;
 
 /// The longest that anything in these tests may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +38,7 @@ impl World {
 
     /// The same, with its configuration changed.
     pub async fn with(script: Script, change: impl FnOnce(&mut Config)) -> World {
-        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), script.recording())
+        let simulator = Simulator::bind(([127, 0, 0, 1], 0).into(), judged(script.recording()))
             .await
             .unwrap();
         let mut config = config(&simulator.base_url());
@@ -89,6 +92,7 @@ impl World {
             .await
             .expect("it stops in time")
             .unwrap();
+        assert_eq!(self.simulator.violations(), [""; 0], "as OpenAI describes it");
     }
 }
 
@@ -114,21 +118,37 @@ fn config(base_url: &str) -> Config {
                 organization: None,
                 project: None,
                 headers: Vec::new(),
+                ..ModelEndpoint::default()
             },
             dialect: None,
+            state: ModelState::Stateless,
             timeouts: ModelTimeouts {
                 connect: PATIENCE,
                 first_byte: PATIENCE,
                 idle: PATIENCE,
             },
+            resilience: ModelResilience {
+                max_retries: 2,
+                retry_percent: 20,
+                breaker_failures: 0,
+                breaker_failure_percent: 100,
+                breaker_window: PATIENCE,
+                breaker_cooldown: PATIENCE,
+                max_concurrency: None,
+                max_waiting: 100,
+            },
+            fallbacks: Vec::new(),
             context_tokens: None,
             max_output_tokens: None,
             prices: None,
+            listed: Vec::new(),
+            only_listed: false,
             no_simulator: false,
         },
         mcp: mcp(&servers),
         run: RunSection {
             instructions: "Be brief.".to_owned(),
+            options: None,
             limits: RunLimits {
                 max_turns: 4,
                 max_tool_calls: 8,
@@ -163,6 +183,7 @@ pub fn mcp(servers: &Value) -> McpSection {
         source,
         environment: Environment::default(),
         ask_before_destruction: false,
+        serve: false,
     }
 }
 

@@ -19,7 +19,7 @@ import traceback
 from service import ROOT
 
 MODULES = [
-    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "processes", "crashes", "together", "disks",
+    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "conformance", "processes", "crashes", "together", "disks",
     "watchers", "web", "browser",
 ]
 PATIENCE_SECONDS = 300

@@ -12,10 +12,10 @@
 mod client;
 #[path = "doors/codec.rs"]
 mod codec;
-#[path = "../../speed/figures.rs"]
+#[path = "../../measure/figures.rs"]
 #[expect(dead_code, reason = "shared with the other benchmark")]
 mod figures;
-#[path = "../../speed/load.rs"]
+#[path = "../../measure/load.rs"]
 #[expect(dead_code, reason = "shared with the other benchmark")]
 mod load;
 

@@ -1,10 +1,11 @@
 //! Assistants.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::run::{limits_from_pb, limits_patch_to_pb, limits_to_pb};
 use super::thread::check_labels;
-use super::{name, timestamp, truncation};
+use super::{name, options, timestamp, truncation};
 use crate::api::pb;
 use crate::run::assistant::{AssistantRecord, Profile};
 use crate::run::catalogue::{Policy, Rule, Target};
@@ -21,7 +22,7 @@ const TOOLS_LIMIT: usize = 256;
 const RULES_LIMIT: usize = 256;
 
 /// The fields that can be changed.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "display_name",
     "description",
     "instructions",
@@ -30,6 +31,7 @@ const FIELDS: [&str; 9] = [
     "tool_policies",
     "limits",
     "truncation",
+    "options",
     "metadata",
 ];
 
@@ -48,6 +50,7 @@ pub fn to_pb(record: &AssistantRecord) -> pb::Assistant {
         tool_policies: profile.policies.iter().map(rule_to_pb).collect(),
         limits: Some(limits_patch_to_pb(&profile.limits)),
         truncation: profile.truncation.as_ref().map(truncation::to_pb),
+        options: options::to_pb(&profile.options),
         metadata: profile.metadata.clone(),
         create_time: Some(timestamp(record.create_time)),
         update_time: Some(timestamp(record.update_time)),
@@ -65,6 +68,7 @@ pub fn default_to_pb(settings: &Settings, started: SystemTime) -> pb::Assistant 
         model: settings.model.clone(),
         limits: Some(limits_to_pb(&settings.limits)),
         truncation: Some(truncation::to_pb(&settings.truncation)),
+        options: options::to_pb(&settings.options),
         create_time: Some(timestamp(started)),
         update_time: Some(timestamp(started)),
         ..pb::Assistant::default()
@@ -133,6 +137,9 @@ pub fn profile(assistant: pb::Assistant) -> Result<Profile, Error> {
     let mut shortened = None;
     let read = truncation::from_pb("assistant.truncation", assistant.truncation.as_ref());
     take(read.map(|read| shortened = read));
+    let mut answers = Default::default();
+    let read = options::from_pb("assistant.options", assistant.options);
+    take(read.map(|read| answers = read));
     take(check_labels("assistant.metadata", &assistant.metadata));
     if !violations.is_empty() {
         return Err(Error::invalid_fields(violations));
@@ -146,6 +153,7 @@ pub fn profile(assistant: pb::Assistant) -> Result<Profile, Error> {
         policies,
         limits,
         truncation: shortened,
+        options: Arc::new(answers),
         metadata: assistant.metadata,
     })
 }
@@ -206,6 +214,9 @@ pub fn changed(
     if takes("truncation", new.truncation != unset.truncation) {
         profile.truncation = new.truncation;
     }
+    if takes("options", new.options != unset.options) {
+        profile.options = new.options;
+    }
     if takes("metadata", new.metadata != unset.metadata) {
         profile.metadata = new.metadata;
     }
@@ -235,7 +246,8 @@ fn rule_from_pb(field: &str, rule: pb::ToolPolicyRule) -> Result<Rule, Error> {
         Ok(pb::ToolPolicy::Ask) => Policy::Ask,
         Ok(pb::ToolPolicy::Deny) => Policy::Deny,
         Ok(pb::ToolPolicy::Unspecified) | Err(_) => {
-            return Err(Error::invalid(format!("{field}.policy"), "is not a known policy"));
+            let known = "must be TOOL_POLICY_ALLOW, TOOL_POLICY_ASK or TOOL_POLICY_DENY";
+            return Err(Error::invalid(format!("{field}.policy"), known));
         }
     };
     Ok(Rule { target, policy })

@@ -36,6 +36,10 @@ fn payload(thread: &ThreadId, run_id: &RunId, body: &Body) -> Payload {
             message: name::message(thread, message),
             text: text.clone(),
         }),
+        Body::RefusalDelta { message, text } => Payload::RefusalDelta(pb::RefusalDelta {
+            message: name::message(thread, message),
+            text: text.clone(),
+        }),
         Body::ReasoningDelta { message, text } => Payload::ReasoningDelta(pb::ReasoningDelta {
             message: name::message(thread, message),
             text: text.clone(),

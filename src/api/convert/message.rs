@@ -4,13 +4,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{duration, media, name, structure, timestamp};
+use super::{count, duration, media, name, structure, timestamp};
 use crate::api::pb;
 use crate::run::error::Error;
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::{
-    AttachedResource, CallOutput, Content, Media, MediaSource, Message, Part, ResourceBody, ResourceContents,
-    Role, ToolCall, ToolOutput,
+    Annotation, AttachedResource, CallOutput, Cited, Content, Detail, Media, MediaSource, Message, Part,
+    ResourceBody, ResourceContents, Role, ToolCall, ToolOutput,
 };
 
 /// A message as the contract has it. One that has only begun says so.
@@ -23,13 +23,14 @@ pub fn to_pb(thread: &ThreadId, message: &Message, is_whole: bool) -> pb::Messag
     pb::Message {
         name: name::message(thread, &message.id),
         role: role(message.role).into(),
-        content: message.content.iter().map(part_to_pb).collect(),
+        content: message.content.iter().filter_map(part_to_pb).collect(),
         run: writer(message)
             .map(|run| name::run(thread, run))
             .unwrap_or_default(),
         status: status.into(),
         create_time: Some(timestamp(message.create_time)),
         metadata: message.metadata.clone(),
+        annotations: annotations_to_pb(message),
     }
 }
 
@@ -114,6 +115,9 @@ fn content_from_pb(field: &str, content: pb::ToolContent) -> Result<Content, Err
             uri: link.uri,
             name: link.display_name,
             mime_type: link.mime_type,
+            title: link.title,
+            description: link.description,
+            size_bytes: link.size_bytes.and_then(|size| u64::try_from(size).ok()),
         },
         Pb::Resource(resource) => Content::Resource(ResourceContents {
             uri: resource.uri,
@@ -146,11 +150,20 @@ pub fn content_to_pb(content: &Content) -> pb::ToolContent {
         Content::Text(text) => Pb::Text(text.clone()),
         Content::Image { data, mime_type } => Pb::Image(media(data, mime_type)),
         Content::Audio { data, mime_type } => Pb::Audio(media(data, mime_type)),
-        Content::ResourceLink { uri, name, mime_type } => Pb::ResourceLink(pb::ResourceLink {
+        Content::ResourceLink {
+            uri,
+            name,
+            mime_type,
+            title,
+            description,
+            size_bytes,
+        } => Pb::ResourceLink(pb::ResourceLink {
             uri: uri.clone(),
             display_name: name.clone(),
+            title: title.clone(),
+            description: description.clone(),
             mime_type: mime_type.clone(),
-            ..pb::ResourceLink::default()
+            size_bytes: size_bytes.and_then(|size| i64::try_from(size).ok()),
         }),
         Content::Resource(contents) => Pb::Resource(contents_to_pb(contents)),
     };
@@ -179,6 +192,7 @@ pub fn contents_to_pb(contents: &ResourceContents) -> pb::ResourceContents {
 pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
     use pb::content_part::Part as Pb;
     let attached = |source, mime_type, name| Media {
+        detail: None,
         source,
         mime_type,
         name,
@@ -202,7 +216,10 @@ pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
                     ));
                 }
             };
-            Ok(Part::Image(attached(source, image.mime_type, String::new())))
+            Ok(Part::Image(Media {
+                detail: detail_from_pb(&format!("{field}.image"), image.detail)?,
+                ..attached(source, image.mime_type, String::new())
+            }))
         }
         Some(Pb::File(file)) => {
             let source = match file.source {
@@ -234,13 +251,53 @@ pub fn said_from_pb(field: &str, part: pb::ContentPart) -> Result<Part, Error> {
     }
 }
 
-fn part_to_pb(part: &Part) -> pb::ContentPart {
+/// What the text of a message refers to.
+pub fn annotations_to_pb(message: &Message) -> Vec<pb::Annotation> {
+    use pb::annotation::Source;
+    let to_pb = |annotation: &Annotation| pb::Annotation {
+        source: Some(match annotation.source.clone() {
+            Cited::Url { url, title } => Source::Url(pb::UrlCitation { url, title }),
+            Cited::File { id, name, container } => Source::File(pb::FileCitation {
+                file_id: id,
+                name,
+                container_id: container,
+            }),
+        }),
+        start: annotation.start.map(count),
+        end: annotation.end.map(count),
+    };
+    message.annotations().map(to_pb).collect()
+}
+
+/// How closely a model is to look at an image.
+fn detail_from_pb(field: &str, detail: i32) -> Result<Option<Detail>, Error> {
+    match pb::ImageDetail::try_from(detail) {
+        Ok(pb::ImageDetail::Unspecified) => Ok(None),
+        Ok(pb::ImageDetail::Low) => Ok(Some(Detail::Low)),
+        Ok(pb::ImageDetail::High) => Ok(Some(Detail::High)),
+        Ok(pb::ImageDetail::Original) => Ok(Some(Detail::Original)),
+        Err(_) => Err(Error::invalid(format!("{field}.detail"), "is not a known value")),
+    }
+}
+
+fn detail_to_pb(detail: Option<Detail>) -> pb::ImageDetail {
+    match detail {
+        None => pb::ImageDetail::Unspecified,
+        Some(Detail::Low) => pb::ImageDetail::Low,
+        Some(Detail::High) => pb::ImageDetail::High,
+        Some(Detail::Original) => pb::ImageDetail::Original,
+    }
+}
+
+/// A part as the contract has it; none for what callers are not shown, or in another place.
+fn part_to_pb(part: &Part) -> Option<pb::ContentPart> {
     use pb::content_part::Part as Pb;
     let part = match part {
         Part::Text(text) => Pb::Text(text.clone()),
         Part::Refusal(text) => Pb::Refusal(text.clone()),
         Part::Image(media) => Pb::Image(pb::ImagePart {
             mime_type: media.mime_type.clone(),
+            detail: detail_to_pb(media.detail).into(),
             source: Some(match &media.source {
                 MediaSource::Url(url) => pb::image_part::Source::Url(url.clone()),
                 MediaSource::Base64(data) => pb::image_part::Source::Data(decode(data)),
@@ -269,8 +326,12 @@ fn part_to_pb(part: &Part) -> pb::ContentPart {
             truncated: *truncated,
             ..output_to_pb(call.as_str(), tool, output, std::time::Duration::ZERO)
         }),
+        Part::Reasoning(reasoning) if !reasoning.summary.is_empty() => {
+            Pb::ReasoningSummary(reasoning.summary.clone())
+        }
+        Part::Reasoning(_) | Part::Annotations(_) | Part::Continuation(_) => return None,
     };
-    pb::ContentPart { part: Some(part) }
+    Some(pb::ContentPart { part: Some(part) })
 }
 
 fn role(role: Role) -> pb::Role {

@@ -87,6 +87,21 @@ pub fn parse_tool<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
         .ok_or_else(|| Error::invalid(field, "must be of the form tools/{tool}"))
 }
 
+/// The name of a model.
+pub fn model(model: &str) -> String {
+    format!("models/{model}")
+}
+
+/// Reads the name of a model.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming the field when it is not of the form `models/{model}`.
+pub fn parse_model<'a>(field: &str, name: &'a str) -> Result<&'a str, Error> {
+    name.strip_prefix("models/")
+        .filter(|model| !model.is_empty())
+        .ok_or_else(|| Error::invalid(field, "must be of the form models/{model}"))
+}
+
 /// The name of a prompt.
 pub fn prompt(prompt: &str) -> String {
     format!("prompts/{prompt}")

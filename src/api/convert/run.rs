@@ -1,6 +1,6 @@
 //! Runs, their limits and what they use.
 
-use super::{action, count, duration, name, positive_duration, timestamp, tool, truncation};
+use super::{action, count, duration, name, options, positive_duration, timestamp, tool, truncation};
 use crate::api::{pb, status};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::message::Usage;
@@ -19,6 +19,7 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         error: error(record),
         usage: Some(usage(record.usage)),
         limits: Some(limits_to_pb(&snapshot.limits)),
+        options: options::to_pb(&snapshot.options),
         client_tools: snapshot
             .selection
             .client_tools
@@ -101,7 +102,10 @@ pub fn state_name(field: &str, state: i32) -> Result<&'static str, Error> {
         Ok(pb::RunState::Cancelled) => "cancelled",
         Ok(pb::RunState::Expired) => "expired",
         Ok(pb::RunState::Incomplete) => "incomplete",
-        Ok(pb::RunState::Unspecified) | Err(_) => return Err(Error::invalid(field, "is not a known state")),
+        Ok(pb::RunState::Unspecified) | Err(_) => {
+            let known = "must be a state such as RUN_STATE_RUNNING or RUN_STATE_COMPLETED";
+            return Err(Error::invalid(field, known));
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! Steps of runs.
 
 use super::message::{call_to_pb, output_to_pb};
+use super::model::attempt_to_pb;
 use super::run::usage;
 use super::{name, structure, timestamp};
 use crate::api::pb::{self, run_step::Details};
@@ -20,6 +21,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             message,
             usage: used,
             context,
+            attempts,
         } => Details::ModelTurn(pb::ModelTurnStep {
             turn,
             model: model.clone(),
@@ -30,14 +32,15 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             usage: (*used != Usage::default()).then(|| usage(*used)),
             context_messages: i32::try_from(context.messages).unwrap_or(i32::MAX),
             omitted_messages: i32::try_from(context.omitted).unwrap_or(i32::MAX),
+            attempts: attempts.iter().map(attempt_to_pb).collect(),
         }),
         Work::ToolCall {
             call,
             server,
-            action: _,
             answer,
             output,
             duration,
+            ..
         } => Details::ToolCall(Box::new(pb::ToolCallStep {
             turn,
             tool_call: Some(call_to_pb(call)),

@@ -42,7 +42,8 @@ pub fn is_exact(value: &Value) -> bool {
     }
 }
 
-fn value_from_json(value: &Value) -> PbValue {
+/// A JSON value as a Value.
+pub fn value_from_json(value: &Value) -> PbValue {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(*value),

@@ -1,4 +1,8 @@
+use std::pin::Pin;
+
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use http_body::Frame;
 use http_body_util::BodyExt;
 use tonic_types::StatusExt;
 use tower::ServiceExt;
@@ -16,8 +20,15 @@ enum Does {
     Fails(Code, &'static str),
 }
 
-#[derive(Clone, Copy)]
-struct Guarded(Does);
+/// What it does, and what the bodies of its answers hold.
+#[derive(Clone)]
+struct Guarded(Does, Option<Arc<()>>);
+
+impl Guarded {
+    fn new(does: Does) -> Self {
+        Self(does, None)
+    }
+}
 
 impl Service<Request<Body>> for Guarded {
     type Response = Response<Body>;
@@ -29,13 +40,13 @@ impl Service<Request<Body>> for Guarded {
     }
 
     fn call(&mut self, _: Request<Body>) -> Self::Future {
-        let does = self.0;
+        let (does, held) = (self.0, self.1.clone());
         Box::pin(async move {
             let body = match does {
                 Does::Answers => Body::empty(),
                 Does::Panics => panic!("the secret of the panic"),
                 Does::Hangs => std::future::pending().await,
-                Does::PanicsInItsBody | Does::HangsInItsBody => Body::new(Ends(does)),
+                Does::PanicsInItsBody | Does::HangsInItsBody => Body::new(Ends(does, held)),
                 Does::Fails(code, text) => return Ok(Status::new(code, text).into_http()),
             };
             Ok(Response::new(body))
@@ -43,7 +54,7 @@ impl Service<Request<Body>> for Guarded {
     }
 }
 
-struct Ends(Does);
+struct Ends(Does, #[expect(dead_code, reason = "it is held")] Option<Arc<()>>);
 
 impl http_body::Body for Ends {
     type Data = Bytes;
@@ -82,7 +93,7 @@ async fn status(guard: Guard<Guarded>, request: Request<Body>) -> Status {
 }
 
 fn guard(does: Does) -> Guard<Guarded> {
-    Guard::new(Guarded(does), 1, Duration::from_secs(3))
+    Guard::new(Guarded::new(does), 1, Duration::from_secs(3))
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,10 +131,10 @@ async fn whatever_happens_to_a_call_its_error_is_explained() {
 async fn a_panic_is_that_calls_alone_and_gives_its_permit_back() {
     let mut guard = guard(Does::Panics);
     assert_eq!(status(guard.clone(), request()).await.code(), Code::Internal);
-    guard.services = Guarded(Does::Answers);
+    guard.services = Guarded::new(Does::Answers);
     assert_eq!(status(guard.clone(), request()).await.code(), Code::Ok);
 
-    guard.services = Guarded(Does::HangsInItsBody);
+    guard.services = Guarded::new(Does::HangsInItsBody);
     let held = guard.clone().oneshot(request()).await.unwrap();
     assert_eq!(
         status(guard.clone(), request()).await.code(),
@@ -131,8 +142,29 @@ async fn a_panic_is_that_calls_alone_and_gives_its_permit_back() {
         "a body holds its permit"
     );
     drop(held);
-    guard.services = Guarded(Does::Answers);
+    guard.services = Guarded::new(Does::Answers);
     assert_eq!(status(guard, request()).await.code(), Code::Ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_holds_nothing_past_its_deadline() {
+    let kept = Arc::new(());
+    let mut guard = guard(Does::HangsInItsBody);
+    guard.services.1 = Some(Arc::clone(&kept));
+    let unread = guard.clone().oneshot(request()).await.unwrap();
+    guard.services = Guarded::new(Does::Answers);
+    assert_eq!(
+        status(guard.clone(), request()).await.code(),
+        Code::ResourceExhausted
+    );
+    assert_eq!(Arc::strong_count(&kept), 2);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&kept), 1, "what the call held is gone");
+    assert_eq!(status(guard, request()).await.code(), Code::Ok);
+    let trailers = unread.into_body().collect().await.unwrap();
+    let late = Status::from_header_map(trailers.trailers().unwrap()).unwrap();
+    assert_eq!(late.code(), Code::DeadlineExceeded, "who reads after all is told");
 }
 
 #[tokio::test(start_paused = true)]

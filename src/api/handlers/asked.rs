@@ -1,13 +1,18 @@
 //! What several requests ask in the same way, and how errors name what they are about.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use crate::api::convert::{self, name};
 use crate::api::pb;
+use crate::run::assistant::AssistantRecord;
+use crate::run::catalogue::{Catalogue, ClientTool, Selection};
 use crate::run::engine::{OnBusy, OnDisconnect};
 use crate::run::error::{Error, Reason, Violation};
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::Part;
+use crate::run::options::{ModelOptions, ToolChoice};
 use crate::run::ports::RequestKey;
 
 /// The longest name of a model, in bytes.
@@ -43,7 +48,10 @@ pub(super) fn on_busy(on_busy: i32) -> Result<OnBusy, Error> {
         Ok(pb::OnBusy::Unspecified | pb::OnBusy::Reject) => Ok(OnBusy::Reject),
         Ok(pb::OnBusy::Enqueue) => Ok(OnBusy::Enqueue),
         Ok(pb::OnBusy::Interrupt) => Ok(OnBusy::Interrupt),
-        Err(_) => Err(Error::invalid("on_busy", "is not a known value")),
+        Err(_) => Err(Error::invalid(
+            "on_busy",
+            "must be ON_BUSY_REJECT, ON_BUSY_ENQUEUE or ON_BUSY_INTERRUPT",
+        )),
     }
 }
 
@@ -53,7 +61,10 @@ pub(super) fn on_disconnect(on_disconnect: i32, otherwise: OnDisconnect) -> Resu
         Ok(pb::OnDisconnect::Unspecified) => Ok(otherwise),
         Ok(pb::OnDisconnect::Cancel) => Ok(OnDisconnect::Cancel),
         Ok(pb::OnDisconnect::Continue) => Ok(OnDisconnect::GoOn),
-        Err(_) => Err(Error::invalid("on_disconnect", "is not a known value")),
+        Err(_) => Err(Error::invalid(
+            "on_disconnect",
+            "must be ON_DISCONNECT_CANCEL or ON_DISCONNECT_CONTINUE",
+        )),
     }
 }
 
@@ -64,6 +75,39 @@ pub(super) fn model(field: &str, model: String) -> Result<Option<String>, Error>
         return Err(Error::invalid(field, description));
     }
     Ok(present(model))
+}
+
+/// How the model is to answer a run of this assistant.
+///
+/// # Errors
+/// `VALIDATION_FAILED` naming every field that does not fit, and a tool that must be called and that the run is
+/// not offered.
+pub(super) fn options(
+    field: &str,
+    options: Option<pb::ModelOptions>,
+    assistant: Option<&AssistantRecord>,
+    client_tools: &[ClientTool],
+    catalogue: &Arc<Catalogue>,
+) -> Result<ModelOptions, Error> {
+    let options = convert::options::from_pb(field, options)?;
+    let Some(ToolChoice::Tool(tool)) = &options.tool_choice else {
+        return Ok(options);
+    };
+    let profile = assistant.map(|assistant| &assistant.profile);
+    let selection = Selection {
+        allowed: profile.and_then(|profile| profile.allowed_tools.clone()),
+        rules: profile
+            .map(|profile| profile.policies.clone())
+            .unwrap_or_default(),
+        client_tools: client_tools.to_vec(),
+    };
+    match catalogue.selected(&selection).get(tool) {
+        Some(_) => Ok(options),
+        None => Err(Error::invalid(
+            format!("{field}.tool_choice.tool"),
+            format!("the run is offered no tool named {tool:?}"),
+        )),
+    }
 }
 
 /// What a caller says, part by part.

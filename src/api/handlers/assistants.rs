@@ -26,6 +26,7 @@ impl Handlers {
         let id = std::mem::take(&mut request.request_id);
         let request_key = request_key(&id, "CreateAssistant", &request)?;
         let assistant = request.assistant.ok_or_else(unset)?;
+        self.check_model("assistant.model", &assistant.model)?;
         let now = clock::now();
         let record = AssistantRecord {
             id: AssistantId::new(&mut Mint::System),
@@ -81,6 +82,7 @@ impl Handlers {
         let assistant = request.assistant.ok_or_else(unset)?;
         let id = stored("assistant.name", &assistant.name)?;
         let version = name::parse_etag(&assistant.etag);
+        self.check_model("assistant.model", &assistant.model)?;
         let new = convert::assistant::profile(assistant)?;
         let mut attempts = 0;
         loop {

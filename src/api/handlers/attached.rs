@@ -3,6 +3,7 @@
 use futures::future::join_all;
 
 use super::Handlers;
+use crate::api::pb;
 use crate::run::error::{Error, Kind, Violation};
 use crate::run::message::{AttachedResource, Part, ResourceContents};
 
@@ -10,6 +11,12 @@ use crate::run::message::{AttachedResource, Part, ResourceContents};
 const RESOURCES_LIMIT: usize = 16;
 /// The most that they may hold together, in bytes before any encoding.
 const SIZE_LIMIT_BYTES: usize = 8 * 1024 * 1024;
+
+/// Whether resources are attached to what a caller says.
+pub(super) fn are_among(parts: &[pb::ContentPart]) -> bool {
+    let is_resource = |part: &pb::ContentPart| matches!(part.part, Some(pb::content_part::Part::Resource(_)));
+    parts.iter().any(is_resource)
+}
 
 /// What came of reading the resource at a place among the parts.
 type Reading = (usize, Result<Vec<ResourceContents>, Error>);

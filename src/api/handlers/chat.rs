@@ -1,13 +1,16 @@
 //! Chat and StreamChat.
 
 use super::Handlers;
-use super::asked::{model, named, on_busy, on_disconnect, parts, present, request_key};
+use super::asked::{model, named, on_busy, on_disconnect, options, parts, present, request_key};
+use super::attached;
 use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
 use crate::run::error::{Error, Reason};
 use crate::run::message::Part;
+use crate::run::options::OutputFormat;
+use crate::run::ports::RequestKey;
 use crate::run::record::{Outcome, RunRecord, State};
 
 impl Handlers {
@@ -47,8 +50,20 @@ impl Handlers {
         Ok(events::of_watch(watch, self.slow_watcher_limit))
     }
 
-    async fn begin(&self, request: pb::ChatRequest) -> Result<Begun, Error> {
-        let (new, on_disconnect) = self.read(request).await?;
+    async fn begin(&self, mut request: pb::ChatRequest) -> Result<Begun, Error> {
+        let id = std::mem::take(&mut request.request_id);
+        let key = request_key(&id, "Chat", &request)?;
+        // What it names may have changed since it was made before, or be gone.
+        let names_others = !request.assistant.is_empty()
+            || !request.client_tools.is_empty()
+            || attached::are_among(&request.parts);
+        if names_others
+            && let Some(key) = &key
+            && let Some(begun) = self.engine.begun_by(key).await?
+        {
+            return Ok(begun);
+        }
+        let (new, on_disconnect) = self.read(request, key).await?;
         let thread = new.thread.clone();
         let begun = self.engine.begin(new, on_disconnect).await;
         begun.map_err(|error| match thread {
@@ -58,9 +73,11 @@ impl Handlers {
     }
 
     /// Reads a request, naming every field that does not fit.
-    async fn read(&self, mut request: pb::ChatRequest) -> Result<(NewRun, OnDisconnect), Error> {
-        let id = std::mem::take(&mut request.request_id);
-        let key = request_key(&id, "Chat", &request)?;
+    async fn read(
+        &self,
+        request: pb::ChatRequest,
+        key: Option<RequestKey>,
+    ) -> Result<(NewRun, OnDisconnect), Error> {
         let assistant = self.assistant("assistant", &request.assistant).await?;
         let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
@@ -69,10 +86,18 @@ impl Handlers {
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::Cancel)?;
         let limits = convert::run::limits_from_pb("limits", request.limits.as_ref())?;
         let truncation = convert::truncation::from_pb("truncation", request.truncation.as_ref())?;
+        let options = options(
+            "options",
+            request.options,
+            assistant.as_ref(),
+            &client_tools,
+            &catalogue,
+        )?;
         let thread = present(request.thread)
             .map(|thread| name::parse_thread("thread", &thread))
             .transpose()?;
         let model = model("model", request.model)?;
+        self.check_model("model", model.as_deref().unwrap_or_default())?;
         if request.message.is_empty() && request.parts.is_empty() {
             return Err(Error::invalid("message", "must not be empty"));
         }
@@ -88,6 +113,7 @@ impl Handlers {
             instructions: request.instructions,
             limits,
             truncation,
+            options,
             assistant,
             client_tools,
             on_busy,
@@ -99,12 +125,22 @@ impl Handlers {
 }
 
 fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
-    let Finished { record, response } = finished;
+    let response = finished.response();
+    let Finished { record, answer } = finished;
     let run = name::run(&record.thread, &record.id);
     let error = match &record.state {
         State::Ended(Outcome::Completed | Outcome::Incomplete(_)) | State::RequiresAction => {
             return Ok(pb::ChatResponse {
+                structured: structured(&record, &response),
                 response,
+                refusal: answer
+                    .as_ref()
+                    .map(|message| message.refusal())
+                    .unwrap_or_default(),
+                annotations: answer
+                    .as_ref()
+                    .map(|message| convert::message::annotations_to_pb(message))
+                    .unwrap_or_default(),
                 thread: name::thread(&record.thread),
                 run,
                 usage: Some(convert::run::usage(record.usage)),
@@ -121,4 +157,17 @@ fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
         }
     };
     Err(error.with("run", run))
+}
+
+/// The answer as data, where it was to be JSON. Of a run that is COMPLETED, it is.
+fn structured(record: &RunRecord, response: &str) -> Option<prost_types::Value> {
+    let is_data = matches!(
+        record.snapshot.options.output_format,
+        Some(OutputFormat::JsonObject { .. } | OutputFormat::JsonSchema(_))
+    );
+    if !is_data || record.state != State::Ended(Outcome::Completed) {
+        return None;
+    }
+    let value = serde_json::from_str(response).ok()?;
+    Some(convert::structure::value_from_json(&value))
 }

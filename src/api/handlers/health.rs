@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Handlers;
 use crate::api::convert;
-use crate::api::pb::{self, HealthStatus};
-use crate::run::ports::{Connection, ModelStatus, ServerStatus};
+use crate::api::pb::{self, HealthStatus, McpServerState};
+use crate::run::ports::{Connection, Model, ModelStatus, ServerStatus};
 
 /// How long a look at the store is good for: probes may come often, the store need not hear of each.
 const STORE_CHECK_AGE: Duration = Duration::from_secs(1);
@@ -22,6 +22,7 @@ impl Handlers {
     pub async fn health(&self) -> pb::HealthResponse {
         let ports = self.engine.ports();
         let model = model(ports.model.status());
+        let troubled_models = troubled(ports.model.as_ref());
         let store_trouble = self.store_trouble().await;
         let store = pb::StoreHealth {
             kind: ports.store.kind().to_owned(),
@@ -35,21 +36,21 @@ impl Handlers {
         };
         let mcp_servers: Vec<_> = ports.toolbox.servers().into_iter().map(server).collect();
         pb::HealthResponse {
-            status: overall(&model, &store, &mcp_servers).into(),
+            status: overall(&model, &troubled_models, &store, &mcp_servers).into(),
             model: Some(model),
             store: Some(store),
             mcp_servers,
+            mcp_configuration_problem: ports.toolbox.trouble().unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             start_time: Some(convert::timestamp(self.started)),
+            troubled_models,
         }
     }
 
     /// Whether at least one MCP server can be used now.
     pub fn mcp_connected(&self) -> bool {
         let servers = self.engine.ports().toolbox.servers();
-        servers
-            .iter()
-            .any(|server| server.connection == Connection::Ready)
+        servers.iter().any(|server| server.connection.is_open())
     }
 
     /// What is wrong with the store, if anything.
@@ -79,6 +80,7 @@ impl StoreCheck {
 /// Without its store the service can do nothing; without a model or a tool server it can do something.
 fn overall(
     model: &pb::ModelHealth,
+    troubled_models: &[pb::ModelHealth],
     store: &pb::StoreHealth,
     servers: &[pb::McpServerHealth],
 ) -> HealthStatus {
@@ -86,7 +88,10 @@ fn overall(
     if store.status != healthy {
         return HealthStatus::Unhealthy;
     }
-    let all_healthy = model.status == healthy && servers.iter().all(|server| server.status == healthy);
+    let is_off = |server: &pb::McpServerHealth| server.state == i32::from(McpServerState::Disabled);
+    let mut servers = servers.iter();
+    let are_models_healthy = model.status == healthy && troubled_models.is_empty();
+    let all_healthy = are_models_healthy && servers.all(|server| server.status == healthy || is_off(server));
     if all_healthy {
         HealthStatus::Healthy
     } else {
@@ -95,11 +100,7 @@ fn overall(
 }
 
 fn model(status: ModelStatus) -> pb::ModelHealth {
-    let dialect = match status.dialect {
-        "responses" => pb::ModelDialect::Responses,
-        "chat_completions" => pb::ModelDialect::ChatCompletions,
-        _ => pb::ModelDialect::Unspecified,
-    };
+    let dialect = convert::model::dialect(status.dialect);
     let is_configured = dialect != pb::ModelDialect::Unspecified;
     let health = match (&status.trouble, is_configured) {
         (None, true) => HealthStatus::Healthy,
@@ -120,6 +121,22 @@ fn model(status: ModelStatus) -> pb::ModelHealth {
     }
 }
 
+/// The models besides the default that are in trouble.
+fn troubled(models: &dyn Model) -> Vec<pb::ModelHealth> {
+    let others = models.models().into_iter().filter(|card| !card.is_default);
+    let troubled = others.filter_map(|card| {
+        let trouble = models.condition(&card.name).trouble?;
+        Some(model(ModelStatus {
+            model: card.name.clone(),
+            endpoint: card.endpoint.clone(),
+            dialect: card.dialect,
+            simulated: card.simulated,
+            trouble: Some(trouble),
+        }))
+    });
+    troubled.collect()
+}
+
 /// The host and port of an origin such as `https://api.example:8443`.
 fn host(endpoint: &str) -> String {
     endpoint
@@ -133,15 +150,20 @@ fn server(status: ServerStatus) -> pb::McpServerHealth {
         "stdio" => pb::McpTransport::Stdio,
         _ => pb::McpTransport::StreamableHttp,
     };
-    let (health, message) = match status.connection {
-        Connection::Connecting => (HealthStatus::Connecting, String::new()),
-        Connection::Ready => (HealthStatus::Healthy, String::new()),
-        Connection::Down(reason) => (HealthStatus::Unhealthy, reason),
+    use McpServerState as State;
+    let (health, state, message) = match status.connection {
+        Connection::Connecting => (HealthStatus::Connecting, State::Connecting, String::new()),
+        Connection::Ready => (HealthStatus::Healthy, State::Ready, String::new()),
+        Connection::Degraded(reason) => (HealthStatus::Degraded, State::Degraded, reason),
+        Connection::Quarantined(reason) => (HealthStatus::Degraded, State::Quarantined, reason),
+        Connection::Down(reason) => (HealthStatus::Unhealthy, State::Down, reason),
+        Connection::Disabled => (HealthStatus::Unspecified, State::Disabled, String::new()),
     };
     pb::McpServerHealth {
         name: status.name,
         transport: transport.into(),
         status: health.into(),
+        state: state.into(),
         tool_count: i32::try_from(status.tool_count).unwrap_or(i32::MAX),
         message,
         last_error_time: status.last_error_time.map(convert::timestamp),

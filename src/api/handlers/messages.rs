@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Handlers;
 use super::asked::{named, parts, request_key};
+use super::attached;
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
 use crate::api::pb;
@@ -25,6 +26,15 @@ impl Handlers {
         let message = request
             .message
             .ok_or_else(|| Error::invalid("message", "must be set"))?;
+        if attached::are_among(&message.content)
+            && let Some(key) = &request_key
+            && let Some(id) = self.store().brought(key).await?
+        {
+            // They were read then.
+            let id = MessageId::parse(&id).map_err(Error::internal)?;
+            let added = self.store().message(&thread, &id).await?;
+            return Ok(convert::message::to_pb(&thread, &added, true));
+        }
         let mut message = read(message)?;
         self.read_attached("message.content", &mut message.content)
             .await?;

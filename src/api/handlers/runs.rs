@@ -1,13 +1,14 @@
 //! Runs: create, get, list, watch, cancel, their steps, and the answers that they wait for.
 
 use super::Handlers;
-use super::asked::{model, named, of_run, on_busy, on_disconnect, request_key};
+use super::asked::{model, named, of_run, on_busy, on_disconnect, options, request_key};
 use super::events::{self, Events};
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
 use crate::api::pb;
 use crate::run::engine::{Begun, NewRun, OnDisconnect};
 use crate::run::error::Error;
+use crate::run::id::ThreadId;
 use crate::run::page::Order;
 use crate::run::record::RunRecord;
 
@@ -21,6 +22,14 @@ impl Handlers {
         let request_key = request_key(&id, "CreateRun", &request)?;
         let thread = name::parse_thread("parent", &request.parent)?;
         let run = request.run.ok_or_else(|| Error::invalid("run", "must be set"))?;
+        // What it names may have changed since it was made before, or be gone.
+        let names_others = !run.assistant.is_empty() || !run.client_tools.is_empty();
+        if names_others
+            && let Some(key) = &request_key
+            && let Some(begun) = self.engine.begun_by(key).await?
+        {
+            return self.begun(&thread, begun).await;
+        }
         let assistant = self.assistant("run.assistant", &run.assistant).await?;
         let on_busy = on_busy(request.on_busy)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
@@ -29,13 +38,23 @@ impl Handlers {
         let on_disconnect = on_disconnect(request.on_disconnect, OnDisconnect::GoOn)?;
         let limits = convert::run::limits_from_pb("run.limits", run.limits.as_ref())?;
         let truncation = convert::truncation::from_pb("run.truncation", run.truncation.as_ref())?;
+        let model = model("run.model", run.model)?;
+        self.check_model("run.model", model.as_deref().unwrap_or_default())?;
+        let options = options(
+            "run.options",
+            run.options,
+            assistant.as_ref(),
+            &client_tools,
+            &catalogue,
+        )?;
         let new = NewRun {
             thread: Some(thread.clone()),
             content: Vec::new(),
-            model: model("run.model", run.model)?,
+            model,
             instructions: run.instructions,
             limits,
             truncation,
+            options,
             assistant,
             client_tools,
             on_busy,
@@ -43,14 +62,19 @@ impl Handlers {
             metadata: run.metadata,
         };
         let begun = self.engine.begin(new, on_disconnect).await;
-        match begun.map_err(|error| named(error, &thread))? {
+        let begun = begun.map_err(|error| named(error, &thread))?;
+        self.begun(&thread, begun).await
+    }
+
+    async fn begun(&self, thread: &ThreadId, begun: Begun) -> Result<pb::Run, Error> {
+        match begun {
             Begun::Live(handle) => {
                 let run = handle.id().clone();
                 handle.let_go();
-                let record = self.engine.run(&thread, &run).await;
+                let record = self.engine.run(thread, &run).await;
                 record
                     .map(|record| self.shown(&record))
-                    .map_err(|error| of_run(error, &thread, &run))
+                    .map_err(|error| of_run(error, thread, &run))
             }
             Begun::Elsewhere(record) => Ok(self.shown(&record)),
             Begun::Past(finished) => Ok(self.shown(&finished.record)),

@@ -312,7 +312,7 @@ impl Decoder<'_> {
                     match plan.number(&name) {
                         Some(number) => wire::put_varint(out, i64::from(number) as u64),
                         None if self.unknown == Unknown::Ignore => return Ok(false),
-                        None => return Err(self.reader.problem(format!("unknown enum value {name:?}"))),
+                        None => return Err(self.reader.problem(plan.unknown(&name))),
                     }
                 } else {
                     let number = self.reader.number()?;

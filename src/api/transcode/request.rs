@@ -125,7 +125,10 @@ fn put_body(shared: &Shared, binding: &Binding, parts: &Parts<'_>, out: &mut Vec
         }
         Payload::Whole | Payload::None => decode::message(schema, input, json, Unknown::Refuse, out),
     };
-    decoded.map_err(|problem| refusals.problem(json, &problem))
+    decoded.map_err(|problem| {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok();
+        refusals.problem(json, &if is_json { problem } else { problem.in_no_json() })
+    })
 }
 
 fn violation(field: &str, description: &str) -> Violation {

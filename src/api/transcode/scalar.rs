@@ -71,7 +71,7 @@ pub fn put_text(schema: &Schema, kind: Kind, text: &str, out: &mut Vec<u8>) -> R
             None if number_length(text.as_bytes()) == text.len() && !text.is_empty() => {
                 put_number(Kind::Int32, text, out)?;
             }
-            None => return Err(format!("unknown enum value {text:?}").into()),
+            None => return Err(schema.enumeration(id).unknown(text).into()),
         },
         Kind::Message(_) => return Err("a message cannot be given as text".into()),
         Kind::Double | Kind::Float if matches!(text, "NaN" | "Infinity" | "-Infinity") => {

@@ -357,6 +357,18 @@ impl Enum {
         }
     }
 
+    /// What to say of a name that is none of its own.
+    #[must_use]
+    pub fn unknown(&self, name: &str) -> String {
+        let mut numbers: Vec<i32> = self.names.keys().copied().collect();
+        numbers.sort_unstable();
+        let known: Vec<&str> = numbers.iter().map(|number| &*self.names[number]).collect();
+        format!(
+            "unknown enum value {name:?}: it must be one of {}",
+            known.join(", ")
+        )
+    }
+
     /// The number behind a name.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<i32> {

@@ -34,6 +34,15 @@ impl Problem {
         self
     }
 
+    /// Says that the whole text is no JSON, of which this is where it was noticed.
+    #[must_use]
+    pub fn in_no_json(self) -> Self {
+        Self {
+            text: format!("the body is not valid JSON: {}", self.text).into(),
+            ..self
+        }
+    }
+
     /// The path of the field, such as `parts[2].text`; empty for the message as a whole.
     #[must_use]
     pub fn field(&self) -> String {

@@ -49,6 +49,7 @@ pub(super) fn steps(
                 message: message.transpose()?,
                 usage: usage(step.usage),
                 context: ContextUse::default(),
+                attempts: Vec::new(),
             });
         }
         "tool_calls" => {
@@ -125,6 +126,7 @@ fn work(call: Call, step: &str, notes: &mut Notes) -> Result<Work, Fault> {
         server: String::new(),
         action: None,
         answer: None,
+        questions: Vec::new(),
         output,
         duration: Duration::ZERO,
     })

@@ -1,4 +1,4 @@
-//! From a provider's answer to the heart's events, without I/O: what both dialects have in common.
+//! From a provider's answer to the heart's events, without I/O: what the dialects have in common.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -11,6 +11,7 @@ use crate::model::Dialect;
 use crate::run::message::Usage;
 use crate::run::ports::ModelEvent;
 
+use super::assistants::events as assistants;
 use super::chat_completions::chunks;
 use super::error::Failure;
 use super::loose::Loose;
@@ -25,6 +26,7 @@ pub(super) type Events = VecDeque<ModelEvent>;
 pub(super) enum Decoder {
     Responses(events::Decoder),
     ChatCompletions(chunks::Decoder),
+    Assistants(assistants::Decoder),
 }
 
 impl Decoder {
@@ -33,6 +35,7 @@ impl Decoder {
         match dialect {
             Dialect::Responses => Self::Responses(events::Decoder::default()),
             Dialect::ChatCompletions => Self::ChatCompletions(chunks::Decoder::default()),
+            Dialect::Assistants => Self::Assistants(assistants::Decoder::default()),
         }
     }
 
@@ -49,6 +52,7 @@ impl Decoder {
         match self {
             Self::Responses(decoder) => decoder.event(&name, &data, out),
             Self::ChatCompletions(decoder) => decoder.event(&name, &data, out),
+            Self::Assistants(decoder) => decoder.event(&name, &data, out),
         }
     }
 
@@ -61,6 +65,7 @@ impl Decoder {
         match self {
             Self::Responses(decoder) => decoder.whole(&body, out),
             Self::ChatCompletions(decoder) => decoder.whole(&body, out),
+            Self::Assistants(decoder) => decoder.whole(&body, out),
         }
     }
 
@@ -72,6 +77,7 @@ impl Decoder {
         match self {
             Self::Responses(decoder) => decoder.end(),
             Self::ChatCompletions(decoder) => decoder.end(out),
+            Self::Assistants(decoder) => decoder.end(),
         }
     }
 
@@ -80,6 +86,7 @@ impl Decoder {
         match self {
             Self::Responses(decoder) => decoder.is_done(),
             Self::ChatCompletions(decoder) => decoder.is_done(),
+            Self::Assistants(decoder) => decoder.is_done(),
         }
     }
 }

@@ -11,6 +11,20 @@ use super::sse::TooLong;
 /// How much of a provider's text is kept for the log, in bytes.
 const TEXT_LIMIT_BYTES: usize = 500;
 
+/// The longest path of a field that is told, in bytes.
+const FIELD_LIMIT_BYTES: usize = 100;
+
+/// Codes of content filters: OpenAI's, Azure's, and those of gateways.
+const FILTER_CODES: [&str; 4] = [
+    "content_filter",
+    "content_policy_violation",
+    "ResponsibleAIPolicyViolation",
+    "moderation_blocked",
+];
+
+/// What LiteLLM says of the content filter of a provider behind it.
+const LITELLM_FILTER: &str = "ContentPolicyViolationError";
+
 /// Where it went wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -33,6 +47,10 @@ pub(super) struct Failure {
     pub(super) codes: Vec<String>,
     /// The text for people.
     pub(super) text: String,
+    /// The field of the request that is refused, if the provider says so by a plain path.
+    pub(super) field: Option<String>,
+    /// Whether the provider's content filter refuses what was said.
+    is_filtered: bool,
     /// When to try again, if the provider says so.
     pub(super) retry_after: Option<Duration>,
     /// Where it went wrong.
@@ -79,7 +97,16 @@ impl Failure {
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => None,
         };
-        let codes: Vec<String> = ["code", "type", "status"].into_iter().filter_map(word).collect();
+        let mut codes: Vec<String> = ["code", "type", "status"].into_iter().filter_map(word).collect();
+        // Azure keeps the cause one level deeper.
+        let inner = object.get("innererror").or_else(|| object.get("inner_error"));
+        let inner = inner.and_then(|inner| inner.get("code")).and_then(Value::as_str);
+        codes.extend(inner.map(str::to_owned));
+        // OpenRouter's moderation.
+        let is_flagged = object
+            .get("metadata")
+            .is_some_and(|metadata| metadata.get("flagged_input").is_some());
+        let is_filtered = is_flagged || codes.iter().any(|code| FILTER_CODES.contains(&code.as_str()));
         let text = ["message", "detail", "msg", "error"]
             .into_iter()
             .find_map(|key| object.get(key))
@@ -88,6 +115,8 @@ impl Failure {
             status: codes
                 .iter()
                 .find_map(|code| code.parse().ok().filter(|code| (400..600).contains(code))),
+            field: field(object),
+            is_filtered: is_filtered || text.as_str().is_some_and(|text| text.contains(LITELLM_FILTER)),
             codes,
             text: text.as_str().map_or_else(|| text.to_string(), str::to_owned),
             ..Self::default()
@@ -137,6 +166,28 @@ impl Failure {
         }
     }
 
+    /// Whether the provider's content filter refuses what was said: no failure, but the end of the turn.
+    pub(super) fn is_filtered(&self) -> bool {
+        self.is_filtered
+    }
+
+    /// Whether the provider refuses to encrypt its model's reasoning, or to read what is encrypted.
+    pub(super) fn is_about_encryption(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        matches!(self.status, Some(400 | 422)) && (text.contains("encrypted") || text.contains("'include'"))
+    }
+
+    /// Whether the provider does not have the response that the request builds on, or not any more.
+    pub(super) fn is_about_a_lost_response(&self) -> bool {
+        let has_code = self
+            .codes
+            .iter()
+            .any(|code| code == "previous_response_not_found");
+        let text = self.text.to_ascii_lowercase();
+        let says_so = text.contains("previous response") || text.contains("previous_response_id");
+        matches!(self.status, Some(400 | 404 | 422)) && (has_code || says_so)
+    }
+
     /// The reason that callers are given.
     pub(super) fn reason(&self) -> Reason {
         self.reason_by_code()
@@ -150,13 +201,27 @@ impl Failure {
             "context_length_exceeded" | "exceed_context_size_error" | "string_above_max_length" => {
                 Some(Reason::ContextLengthExceeded)
             }
-            "insufficient_quota" | "billing_hard_limit_reached" | "insufficient_credits" => {
-                Some(Reason::QuotaExceeded)
-            }
-            "rate_limit_exceeded" | "rate_limit_error" | "RESOURCE_EXHAUSTED" => Some(Reason::RateLimited),
-            "invalid_api_key" | "authentication_error" | "permission_error" => {
-                Some(Reason::ModelCredentialsRejected)
-            }
+            "insufficient_quota"
+            | "billing_hard_limit_reached"
+            | "insufficient_credits"
+            | "billing_not_active"
+            | "budget_exceeded"
+            | "QuotaExceeded" => Some(Reason::QuotaExceeded),
+            "rate_limit_exceeded"
+            | "rate_limit_error"
+            | "RESOURCE_EXHAUSTED"
+            | "RateLimitReached"
+            | "throttling_error" => Some(Reason::RateLimited),
+            "invalid_api_key"
+            | "authentication_error"
+            | "permission_error"
+            | "auth_error"
+            | "account_deactivated"
+            | "token_not_found_in_db"
+            | "expired_key"
+            | "PermissionDenied" => Some(Reason::ModelCredentialsRejected),
+            // A server that still loads its model, or has none to give.
+            "unavailable_error" | "overloaded_error" | "ServiceUnavailable" => Some(Reason::ModelUnavailable),
             _ => None,
         });
         by_code
@@ -169,8 +234,15 @@ impl Failure {
 
     /// Most servers have no code for a conversation that is too long, only words.
     fn is_too_long(&self) -> bool {
-        const SIGNS: [&str; 5] = [
+        const SIGNS: [&str; 9] = [
             "maximum context length",
+            // LiteLLM, before whatever the provider behind it said.
+            "contextwindowexceedederror",
+            // Ollama, and runners of llama.cpp before it had a code.
+            "exceeds the context",
+            "input length exceeds",
+            // vLLM, of the limit that it was started with.
+            "max_model_len",
             "context length exceeded",
             "context window",
             "available context size",
@@ -197,12 +269,18 @@ impl Failure {
     /// The heart's error. `conceal` strikes out what must not be logged.
     pub(super) fn into_error(self, conceal: impl Fn(&str) -> String) -> Error {
         let reason = self.reason();
+        // A path cannot look like a secret, unless it is one.
+        let field = self.field.clone().filter(|field| conceal(field) == *field);
         let message = match (reason, self.status) {
             (Reason::RateLimited, _) => "the model provider is limiting the rate of requests".to_owned(),
             (Reason::QuotaExceeded, _) => "the quota at the model provider is used up".to_owned(),
             (Reason::ModelCredentialsRejected, _) => "the model provider rejects the credentials".to_owned(),
             (Reason::ContextLengthExceeded, _) => {
                 "the conversation is longer than the model takes".to_owned()
+            }
+            (Reason::ModelRequestRejected, _) if field.is_some() => {
+                let field = field.as_deref().unwrap_or_default();
+                format!("the model provider rejected the request: it does not take {field:?}")
             }
             (Reason::ModelRequestRejected, Some(404)) => {
                 "the model provider does not know the model or the address".to_owned()
@@ -219,6 +297,10 @@ impl Failure {
         let error = Error::new(reason, message).caused_by(Said(said));
         let error = match self.status {
             Some(status) => error.with("provider_status", status.to_string()),
+            None => error,
+        };
+        let error = match field {
+            Some(field) => error.with("provider_field", field),
             None => error,
         };
         match self.retry_after {
@@ -246,6 +328,46 @@ impl Failure {
     }
 }
 
+/// The field that is refused: OpenAI's `param`, or the place that FastAPI gives (vLLM, LiteLLM). Only a plain path
+/// is told: anything else may be the provider's own words.
+fn field(object: &Value) -> Option<String> {
+    let param = object.get("param").and_then(Value::as_str);
+    let path = param.map(str::to_owned).or_else(|| {
+        let place = object.pointer("/detail/0/loc").and_then(Value::as_array)?;
+        let mut path = String::new();
+        for step in place.iter().skip_while(|step| *step == "body") {
+            match (step.as_str(), step.as_u64()) {
+                (Some(name), _) if path.is_empty() => path.push_str(name),
+                (Some(name), _) => path.push_str(&format!(".{name}")),
+                (None, Some(index)) => path.push_str(&format!("[{index}]")),
+                (None, None) => return None,
+            }
+        }
+        Some(path)
+    })?;
+    // LiteLLM is written in Python.
+    (is_plain_path(&path) && path != "None").then_some(path)
+}
+
+/// `a`, `a.b`, `a[0].b`.
+fn is_plain_path(path: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    };
+    let is_index = |rest: &str| {
+        let index = rest.strip_suffix(']');
+        index.is_some_and(|index| !index.is_empty() && index.bytes().all(|digit| digit.is_ascii_digit()))
+    };
+    path.len() <= FIELD_LIMIT_BYTES
+        && path.split('.').all(|step| {
+            let mut parts = step.split('[');
+            parts.next().is_some_and(is_name) && parts.all(is_index)
+        })
+}
+
 impl From<TooLong> for Failure {
     fn from(error: TooLong) -> Self {
         Self::broken(error.to_string())
@@ -257,6 +379,8 @@ fn reason_by_status(status: u16) -> Reason {
         401 | 403 => Reason::ModelCredentialsRejected,
         402 => Reason::QuotaExceeded,
         429 => Reason::RateLimited,
+        // What it does not implement it will not implement on another try.
+        501 => Reason::ModelRequestRejected,
         408 | 409 | 425 => Reason::ModelUnavailable,
         // A redirect is not followed, since it would carry the key elsewhere: the address is wrong.
         300..=499 => Reason::ModelRequestRejected,
@@ -341,6 +465,103 @@ mod tests {
                 ModelUnavailable,
             ),
             (502, "<html>bad gateway</html>", ModelUnavailable),
+            // Azure OpenAI.
+            (
+                401,
+                r#"{"error":{"code":"401","message":"Access denied due to invalid subscription key"}}"#,
+                ModelCredentialsRejected,
+            ),
+            (
+                401,
+                r#"{"statusCode":401,"message":"Unauthorized. Access token is missing"}"#,
+                ModelCredentialsRejected,
+            ),
+            (
+                404,
+                r#"{"error":{"code":"DeploymentNotFound","message":"…"}}"#,
+                ModelRequestRejected,
+            ),
+            (
+                429,
+                r#"{"error":{"code":"429","message":"have exceeded token rate limit"}}"#,
+                RateLimited,
+            ),
+            // vLLM.
+            (
+                400,
+                r#"{"error":{"message":"The prompt (total length 9000) is longer than max_model_len 4096","type":"BadRequestError","param":null,"code":400}}"#,
+                ContextLengthExceeded,
+            ),
+            (
+                404,
+                r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","param":null,"code":404}}"#,
+                ModelRequestRejected,
+            ),
+            (401, r#"{"error":"Unauthorized"}"#, ModelCredentialsRejected),
+            // llama.cpp.
+            (
+                503,
+                r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
+                ModelUnavailable,
+            ),
+            (
+                401,
+                r#"{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}"#,
+                ModelCredentialsRejected,
+            ),
+            (
+                501,
+                r#"{"error":{"message":"not supported","type":"not_supported_error","code":501}}"#,
+                ModelRequestRejected,
+            ),
+            // Ollama.
+            (
+                404,
+                r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error","param":null,"code":null}}"#,
+                ModelRequestRejected,
+            ),
+            (
+                503,
+                r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
+                ModelUnavailable,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"the input length exceeds the context length","type":"api_error"}}"#,
+                ContextLengthExceeded,
+            ),
+            // LiteLLM.
+            (
+                400,
+                r#"{"error":{"message":"Budget has been exceeded!","type":"budget_exceeded","param":null,"code":"400"}}"#,
+                QuotaExceeded,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"litellm.ContextWindowExceededError: x","type":null,"param":null,"code":"400"}}"#,
+                ContextLengthExceeded,
+            ),
+            (
+                401,
+                r#"{"error":{"message":"Authentication Error","type":"auth_error","param":"None","code":"401"}}"#,
+                ModelCredentialsRejected,
+            ),
+            (
+                429,
+                r#"{"error":{"message":"No deployments available for selected model","type":"None","param":"None","code":"429"}}"#,
+                RateLimited,
+            ),
+            // OpenRouter.
+            (
+                402,
+                r#"{"error":{"code":402,"message":"Insufficient credits"}}"#,
+                QuotaExceeded,
+            ),
+            (
+                502,
+                r#"{"error":{"code":502,"message":"Provider returned error","metadata":{"provider_name":"x"}}}"#,
+                ModelUnavailable,
+            ),
             (
                 503,
                 r#"[{"error":{"code":503,"status":"UNAVAILABLE","message":"…"}}]"#,
@@ -352,6 +573,71 @@ mod tests {
             let failure = Failure::from_response(*status, body.as_bytes());
             assert_eq!(failure.reason(), *reason, "{status} {body}");
             assert_eq!(failure.status, Some(*status));
+        }
+    }
+
+    #[test]
+    fn a_content_filter_is_told_from_other_refusals() {
+        let table = [
+            (
+                400,
+                r#"{"error":{"message":"…","param":"prompt","code":"content_filter","status":400,
+                    "innererror":{"code":"ResponsibleAIPolicyViolation","content_filter_result":{}}}}"#,
+                true,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"…","code":"400","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
+                true,
+            ),
+            (
+                403,
+                r#"{"error":{"code":403,"message":"…","metadata":{"reasons":["violence"],"flagged_input":"…"}}}"#,
+                true,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"litellm.ContentPolicyViolationError: x","code":"400"}}"#,
+                true,
+            ),
+            (403, r#"{"error":{"code":403,"message":"key limit"}}"#, false),
+            (
+                400,
+                r#"{"error":{"message":"content_filter is no field"}}"#,
+                false,
+            ),
+        ];
+        for (status, body, is_filtered) in table {
+            let failure = Failure::from_response(status, body.as_bytes());
+            assert_eq!(failure.is_filtered(), is_filtered, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_field_of_a_rejected_request_is_told_if_it_is_a_plain_path() {
+        let param = |param: &str| format!(r#"{{"error":{{"message":"…","param":{param:?}}}}}"#);
+        let table = [
+            (param("tools[0].function.name"), Some("tools[0].function.name")),
+            (param("temperature"), Some("temperature")),
+            (param("None"), None),
+            (param("key sk-secret"), None),
+            (param("sk_secret"), None),
+            (param("a..b"), None),
+            (param("a[]"), None),
+            (param(&"a".repeat(101)), None),
+            (
+                r#"{"detail":[{"loc":["body","messages",0,"content"],"msg":"field required"}]}"#.to_owned(),
+                Some("messages[0].content"),
+            ),
+            (r#"{"detail":"x"}"#.to_owned(), None),
+        ];
+        for (body, expected) in table {
+            let failure = Failure::from_response(400, body.as_bytes());
+            let error = failure.into_error(|text| text.replace("sk_secret", "***"));
+            let told = error.metadata().iter().find(|(key, _)| *key == "provider_field");
+            assert_eq!(told.map(|(_, field)| field.as_str()), expected, "{body}");
+            assert_eq!(error.message().contains("does not take"), expected.is_some());
+            assert!(!error.message().contains("secret"));
         }
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use reqwest::Response;
 
-use crate::run::error::Error;
+use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::ModelEvent;
 
+use super::assistants::events;
 use super::decode::{Decoder, Events};
 use super::error::Failure;
 use super::sse;
@@ -35,6 +36,10 @@ pub(super) struct Source {
     pub(super) upstream: Arc<Upstream>,
     /// The tools that were offered.
     pub(super) offer: Option<Arc<Offer>>,
+    /// The upstream and its model.
+    pub(super) identity: String,
+    /// Whether the provider keeps the answer, and can go on behind it.
+    pub(super) is_kept: bool,
 }
 
 /// How the body is cut into pieces. Its first character tells more reliably than its content type.
@@ -64,19 +69,47 @@ impl Reader {
         }
     }
 
+    /// The HTTP status of the answer.
+    pub(super) fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
     /// The next event; none after the last one or an error.
-    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Error>> {
+    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                return Some(Ok(self.rename(event)));
+                match self.named(event) {
+                    Some(event) => return Some(Ok(event)),
+                    None => continue,
+                }
             }
             match std::mem::replace(&mut self.state, State::Told) {
                 State::Reading => self.state = self.read().await,
-                State::Ended(Err(failure)) => return Some(Err(self.source.upstream.failed(failure))),
-                State::Ended(Ok(())) => self.source.upstream.succeeded(),
-                State::Told => return None,
+                State::Ended(Err(failure)) => return Some(Err(failure)),
+                State::Ended(Ok(())) | State::Told => return None,
             }
         }
+    }
+
+    /// The decoder, if this is a run of the Assistants dialect.
+    pub(super) fn assistants(&self) -> Option<&events::Decoder> {
+        match &self.decoder {
+            Decoder::Assistants(decoder) => Some(decoder),
+            _ => None,
+        }
+    }
+
+    /// The same, to be told what was learned elsewhere.
+    pub(super) fn assistants_mut(&mut self) -> Option<&mut events::Decoder> {
+        match &mut self.decoder {
+            Decoder::Assistants(decoder) => Some(decoder),
+            _ => None,
+        }
+    }
+
+    /// Adds events that did not come with the answer.
+    pub(super) fn give(&mut self, events: Events) {
+        self.events.extend(events);
     }
 
     async fn read(&mut self) -> State {
@@ -139,14 +172,27 @@ impl Reader {
         let _ = tokio::time::timeout(DRAIN, rest).await;
     }
 
-    /// Gives a tool its catalogue's name again.
-    fn rename(&self, event: ModelEvent) -> ModelEvent {
-        match (event, &self.source.offer) {
+    /// Gives a tool its catalogue's name again, and what only this provider can use its name. None for what it
+    /// cannot use after all.
+    fn named(&self, event: ModelEvent) -> Option<ModelEvent> {
+        let upstream = || self.source.identity.clone();
+        Some(match (event, &self.source.offer) {
             (ModelEvent::ToolCallStarted { index, tool }, Some(offer)) => ModelEvent::ToolCallStarted {
                 index,
                 tool: offer.original(tool),
             },
+            (ModelEvent::Reasoning(reasoning), _) => ModelEvent::Reasoning(Reasoning {
+                upstream: upstream(),
+                ..reasoning
+            }),
+            (ModelEvent::Continuation(_), _) if !self.source.is_kept => return None,
+            (ModelEvent::Continuation(Continuation { state, .. }), _) => {
+                ModelEvent::Continuation(Continuation {
+                    upstream: upstream(),
+                    state,
+                })
+            }
             (event, _) => event,
-        }
+        })
     }
 }

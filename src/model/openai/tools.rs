@@ -64,7 +64,8 @@ impl Offer {
             Dialect::Responses => {
                 serde_json::value::to_raw_value(&descriptions().map(for_responses).collect::<Vec<_>>())?
             }
-            Dialect::ChatCompletions => serde_json::value::to_raw_value(
+            // Assistants are offered tools in the same form.
+            Dialect::ChatCompletions | Dialect::Assistants => serde_json::value::to_raw_value(
                 &descriptions().map(for_chat_completions).collect::<Vec<_>>(),
             )?,
         };
@@ -164,6 +165,7 @@ mod tests {
             input_schema: Arc::new(input_schema),
             output_schema: None,
             annotations: Annotations::default(),
+            timeout: None,
             policy: Default::default(),
         }))
     }

@@ -1,23 +1,35 @@
 //! One provider: its address, the connections to it, and how it has been lately.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use async_openai::config::{Config as _, OPENAI_API_BASE, OpenAIConfig};
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
+use crate::model::breaker::{Breaker, Leave, Verdict};
+use crate::model::budget::Budget;
+use crate::model::key::KeyFile;
+use crate::model::queue::Queue;
 use crate::model::{Config, Secret, Timeouts, install_tls_provider, retry};
-use crate::run::error::Error;
+use crate::run::clock;
+use crate::run::error::{Error, Reason};
+use crate::run::model::Condition;
 
 use super::error::Failure;
+
+pub(super) mod aside;
 
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
 /// Secrets shorter than this are not struck out of texts: they would be found everywhere.
 const SECRET_LENGTH_BYTES: usize = 6;
+/// How a provider knows a request that is sent again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A provider. One connection pool, kept alive between requests.
 #[derive(Debug)]
@@ -27,8 +39,32 @@ pub(super) struct Upstream {
     /// What must not be logged, also when the provider quotes it.
     secrets: Vec<Secret>,
     timeouts: Timeouts,
+    key_file: Option<KeyFile>,
+    key_header: HeaderName,
+    has_bearer: bool,
+    takes_idempotency_keys: bool,
+    max_retries: u32,
+    queue: Option<Queue>,
+    record: Mutex<Record>,
+}
+
+/// How it has been lately. Never locked across a wait.
+#[derive(Debug)]
+struct Record {
     /// Why the last request failed.
-    trouble: Mutex<Option<String>>,
+    trouble: Option<String>,
+    breaker: Breaker,
+    budget: Budget,
+}
+
+/// A place at a provider, for one request until its answer is over. Dropped without a word, it says nothing of how
+/// the provider is.
+#[derive(Debug)]
+pub(super) struct Place {
+    upstream: Arc<Upstream>,
+    leave: Leave,
+    is_told: bool,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The provider's address, checked.
@@ -36,7 +72,7 @@ pub(super) struct Upstream {
 /// # Errors
 /// `VALIDATION_FAILED`.
 pub(super) fn base_url(config: &Config) -> Result<Url, Error> {
-    let refuse = |what: &str| Error::invalid("model.base_url", what);
+    let refuse = |what: &str| Error::invalid(config.field("base_url"), what);
     let text = config.base_url.as_deref().unwrap_or(OPENAI_API_BASE).trim();
     let url = Url::parse(text).map_err(|error| refuse(&format!("not a url: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -69,11 +105,16 @@ impl Upstream {
         }
         let mut url = base;
         url.path_segments_mut()
-            .map_err(|()| Error::invalid("model.base_url", "expected an http or https url"))?
+            .map_err(|()| Error::invalid(config.field("base_url"), "expected an http or https url"))?
             .pop_if_empty()
             .extend(path);
+        let is_openai = url.host_str() == super::openai_host().as_deref();
         let key = config.api_key.as_ref().map(|key| key.expose());
         let values = config.headers.iter().map(|(_, value)| value.as_str());
+        let key_file = config.api_key_file.as_deref().map(KeyFile::open).transpose();
+        let key_file = key_file.map_err(|what| Error::invalid(config.field("api_key_file"), what))?;
+        let (key_header, has_bearer) = key_header(config)?;
+        let resilience = &config.resilience;
         Ok(Self {
             client: client.build().map_err(Error::internal)?,
             url,
@@ -84,7 +125,19 @@ impl Upstream {
                 .map(Secret::new)
                 .collect(),
             timeouts: config.timeouts,
-            trouble: Mutex::default(),
+            key_file,
+            key_header,
+            has_bearer,
+            takes_idempotency_keys: config.idempotency_keys.unwrap_or(is_openai),
+            max_retries: resilience.max_retries,
+            queue: resilience
+                .max_concurrency
+                .map(|places| Queue::new(places, resilience.max_waiting)),
+            record: Mutex::new(Record {
+                trouble: None,
+                breaker: Breaker::new(resilience.breaker),
+                budget: Budget::new(resilience.retry_percent),
+            }),
         })
     }
 
@@ -93,50 +146,104 @@ impl Upstream {
         self.url.origin().ascii_serialization()
     }
 
-    /// Sends a request, again if the provider has not begun to work on it.
+    /// How often a request may be sent again.
+    pub(super) fn max_retries(&self) -> u32 {
+        self.max_retries
+    }
+
+    /// A place for a request, once there is one.
     ///
     /// # Errors
-    /// The provider's refusal, or that it cannot be reached.
-    pub(super) async fn send(&self, body: Bytes) -> Result<Response, Failure> {
-        let mut retries = 0;
-        loop {
-            let failure = match self.attempt(body.clone()).await {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            let wait = failure
-                .is_before_work()
-                .then(|| retry::wait(retries, failure.retry_after, fastrand::f64()))
-                .flatten();
-            let Some(wait) = wait else {
-                return Err(failure);
-            };
-            tracing::debug!(
-                status = failure.status,
-                wait_ms = wait.as_secs_f64() * 1000.0,
-                "asking the model again"
-            );
-            tokio::time::sleep(wait).await;
-            retries += 1;
+    /// `MODEL_UNAVAILABLE` while too much fails; `OVERLOADED` when too many wait, or it takes too long.
+    pub(super) async fn enter(self: &Arc<Self>, patience: Option<Duration>) -> Result<Place, Error> {
+        let permit = match &self.queue {
+            None => None,
+            Some(queue) => {
+                // Nobody waits for a turn that could not be used.
+                let open_for = self.record().breaker.open_for(Instant::now());
+                open_for.map_or(Ok(()), |left| Err(left_alone(left)))?;
+                Some(queue.enter(patience).await?)
+            }
+        };
+        let leave = self.record().breaker.leave(Instant::now()).map_err(left_alone)?;
+        Ok(Place {
+            upstream: Arc::clone(self),
+            leave,
+            is_told: false,
+            _permit: permit,
+        })
+    }
+
+    /// Takes note of a request that is sent for the first time: some of them may be sent again.
+    pub(super) fn count(&self) {
+        self.record().budget.add();
+    }
+
+    /// Whether one more request may be sent again.
+    pub(super) fn may_retry(&self) -> bool {
+        self.record().budget.take(Instant::now())
+    }
+
+    /// The name by which the provider knows a request that is sent again, if it does.
+    pub(super) fn idempotency_key(&self) -> Option<HeaderValue> {
+        let key = self.takes_idempotency_keys.then(uuid::Uuid::new_v4)?;
+        HeaderValue::from_str(&key.to_string()).ok()
+    }
+
+    /// The key in the file, if it is in one.
+    pub(super) async fn key(&self) -> Option<Secret> {
+        match &self.key_file {
+            Some(file) => Some(file.current().await),
+            None => None,
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Result<Response, Failure> {
-        let sending = self.client.post(self.url.clone()).body(body).send();
-        let response = tokio::time::timeout(self.timeouts.first_byte, sending)
+    /// Whether the file has another key than this one by now.
+    pub(super) async fn has_other_key(&self, key: &Secret) -> bool {
+        match &self.key_file {
+            Some(file) => file.has_changed_from(key).await,
+            None => false,
+        }
+    }
+
+    /// Sends a request once.
+    ///
+    /// # Errors
+    /// The provider's refusal, or that it cannot be reached.
+    pub(super) async fn send(
+        &self,
+        body: Bytes,
+        key: Option<&Secret>,
+        idempotency_key: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
+        let mut request = self.client.post(self.url.clone()).body(body);
+        if let Some(key) = key {
+            request = request.header(
+                self.key_header.clone(),
+                header_value(key.expose(), self.has_bearer)?,
+            );
+        }
+        if let Some(name) = idempotency_key {
+            request = request.header(IDEMPOTENCY_KEY, name.clone());
+        }
+        let response = tokio::time::timeout(self.timeouts.first_byte, request.send())
             .await
             .map_err(|_| Failure::silent(self.timeouts.first_byte))?
             .map_err(Failure::from_transport)?;
+        self.accepted(response).await
+    }
+
+    /// The answer, unless it is a refusal.
+    async fn accepted(&self, response: Response) -> Result<Response, Failure> {
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
         let retry_after = retry::retry_after(response.headers(), SystemTime::now());
         let body = self.beginning(response).await;
-        Err(Failure {
-            retry_after,
-            ..Failure::from_response(status, &body)
-        })
+        let mut failure = Failure::from_response(status, &body);
+        failure.retry_after = retry_after;
+        Err(failure)
     }
 
     /// The next piece of an answer; none at its end.
@@ -150,24 +257,23 @@ impl Upstream {
             .map_err(Failure::from_transport)
     }
 
-    /// Makes an error of a failure, and remembers it.
-    pub(super) fn failed(&self, failure: Failure) -> Error {
-        let error = failure.into_error(|text| self.conceal(text));
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.message().to_owned());
-        error
+    /// Makes an error of a failure.
+    pub(super) fn error(&self, failure: Failure) -> Error {
+        failure.into_error(|text| self.conceal(text))
     }
 
-    /// Remembers that all is well.
-    pub(super) fn succeeded(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// How it has been lately.
+    pub(super) fn condition(&self) -> Condition {
+        let record = self.record();
+        let open_for = record.breaker.open_for(Instant::now());
+        Condition {
+            trouble: record.trouble.clone(),
+            closed_until: open_for.and_then(|left| clock::now().checked_add(left)),
+        }
     }
 
-    /// Why the last request failed, until one succeeds.
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The beginning of a refusal's body; the rest, or a body that breaks off, is not worth another error.
@@ -184,10 +290,87 @@ impl Upstream {
     }
 
     fn conceal(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.expose(), "***")
-        })
+        let conceal = |text: String, secret: &Secret| text.replace(secret.expose(), "***");
+        let text = self.secrets.iter().fold(text.to_owned(), conceal);
+        let of_file = self.key_file.iter().flat_map(KeyFile::secrets);
+        of_file.fold(text, |text, secret| conceal(text, &secret))
     }
+}
+
+impl Place {
+    /// The answer has begun: one that tried whether the provider works again has its result.
+    pub(super) fn begun(&mut self) {
+        if self.leave == Leave::Trial {
+            self.tell(Verdict::Works);
+            self.leave = Leave::Ordinary;
+            self.is_told = false;
+        }
+    }
+
+    /// Makes an error of a failure.
+    pub(super) fn error(&self, failure: Failure) -> Error {
+        self.upstream.error(failure)
+    }
+
+    /// The answer is complete.
+    pub(super) fn succeeded(mut self) {
+        self.tell(Verdict::Works);
+        self.upstream.record().trouble = None;
+    }
+
+    /// The request has failed.
+    pub(super) fn failed(mut self, error: &Error) {
+        self.upstream.record().trouble = Some(error.message().to_owned());
+        // A provider that refuses is there.
+        self.tell(match error.reason() {
+            Reason::ModelUnavailable => Verdict::Fails,
+            _ => Verdict::Works,
+        });
+    }
+
+    fn tell(&mut self, verdict: Verdict) {
+        self.is_told = true;
+        let mut record = self.upstream.record();
+        record.breaker.note(self.leave, verdict, Instant::now());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.tell(Verdict::Unknown);
+        }
+    }
+}
+
+/// Nothing is sent to it for this long.
+fn left_alone(left: Duration) -> Error {
+    Error::new(
+        Reason::ModelUnavailable,
+        "the model provider has failed too often and is left alone for a while",
+    )
+    .retry_after(left)
+}
+
+/// The header that the key goes into, and whether it stands there as a bearer token.
+fn key_header(config: &Config) -> Result<(HeaderName, bool), Error> {
+    let Some(name) = &config.api_key_header else {
+        return Ok((AUTHORIZATION, true));
+    };
+    let name = HeaderName::try_from(name.as_str())
+        .map_err(|_| Error::invalid(config.field("api_key_header"), "not the name of a header"))?;
+    Ok((name, false))
+}
+
+fn header_value(key: &str, has_bearer: bool) -> Result<HeaderValue, Failure> {
+    let text = if has_bearer {
+        format!("Bearer {key}")
+    } else {
+        key.to_owned()
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|error| Failure::broken(error.to_string()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The headers of every request. Checked before they reach async-openai, which panics over those that cannot
@@ -197,12 +380,13 @@ fn headers(config: &Config) -> Result<HeaderMap, Error> {
     let organization = config.organization.as_deref().unwrap_or_default();
     let project = config.project.as_deref().unwrap_or_default();
     for (field, value) in [
-        ("model.api_key", key),
-        ("model.organization", organization),
-        ("model.project", project),
+        ("api_key", key),
+        ("organization", organization),
+        ("project", project),
     ] {
-        HeaderValue::from_str(value)
-            .map_err(|_| Error::invalid(field, "holds a character that a header cannot hold"))?;
+        HeaderValue::from_str(value).map_err(|_| {
+            Error::invalid(config.field(field), "holds a character that a header cannot hold")
+        })?;
     }
     // The constructor reads the environment; every field of it is replaced.
     let mut provider = OpenAIConfig::new()
@@ -210,9 +394,13 @@ fn headers(config: &Config) -> Result<HeaderMap, Error> {
         .with_api_key(key)
         .with_org_id(organization)
         .with_project_id(project);
-    let mut is_authorized = !key.is_empty();
+    let mut is_authorized = !key.is_empty() && config.api_key_header.is_none();
+    if config.api_key_header.is_some() && !key.is_empty() {
+        let (name, _) = key_header(config)?;
+        provider = provider.with_header(name, key).map_err(Error::internal)?;
+    }
     for (name, value) in &config.headers {
-        let refuse = |what: &str| Error::invalid(format!("model.headers.{name}"), what);
+        let refuse = |what: &str| Error::invalid(config.field(&format!("headers.{name}")), what);
         let header = HeaderName::try_from(name.as_str()).map_err(|_| refuse("not the name of a header"))?;
         is_authorized |= header == AUTHORIZATION;
         provider = provider

@@ -15,7 +15,8 @@ use crate::run::state;
 /// How often to look at a run of which no news came.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long the other process may take to follow a letter, with the time until somebody takes the run over.
+/// How long the other process may take to follow a letter, after the lease in which somebody may have to take the run
+/// over.
 const LETTER_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Shared {
@@ -24,7 +25,7 @@ impl Shared {
         let ownership = &self.ports.ownership;
         ownership.post(&record.id, &Letter::Cancel).await?;
         let is_over = self.awaited(&record.id, |record| record.state.outcome().is_some());
-        match tokio::time::timeout(LETTER_PATIENCE, is_over).await {
+        match tokio::time::timeout(self.letter_patience(), is_over).await {
             Ok(record) => record,
             Err(_) => Err(elsewhere(record)),
         }
@@ -47,7 +48,7 @@ impl Shared {
             submissions.iter().any(is_pending)
         };
         let answered = self.awaited(&record.id, |record| !asks(record));
-        let Ok(answered) = tokio::time::timeout(LETTER_PATIENCE, answered).await else {
+        let Ok(answered) = tokio::time::timeout(self.letter_patience(), answered).await else {
             return Err(elsewhere(record));
         };
         answered?;
@@ -60,6 +61,10 @@ impl Shared {
             // Somebody else was quicker, or the run is over.
             Some(submission) => Err(state::not_pending(&submission.action)),
         }
+    }
+
+    fn letter_patience(&self) -> Duration {
+        self.settings.lease.saturating_add(LETTER_PATIENCE)
     }
 
     /// Waits until the run is over or waits for answers from outside.
@@ -78,7 +83,7 @@ impl Shared {
             .rev()
             .find(|message| message.role == Role::Assistant);
         Ok(Finished {
-            response: answer.map(|message| message.text()).unwrap_or_default(),
+            answer: answer.cloned(),
             record: Arc::new(record),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Queued;
@@ -21,8 +21,8 @@ const RENEWALS: u32 = 3;
 /// Runs that are taken over at once.
 const CLAIM_LIMIT: u32 = 32;
 
-/// How often to look for letters of which no news came.
-const LETTERS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often to look for letters of which no news came, as a store's news are but hints.
+const LETTERS_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How long to wait before what a run needs to go on is read again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,6 +53,8 @@ impl Engine {
         let ports = &self.shared.ports;
         let mut renewals = tokio::time::interval(self.shared.settings.lease / RENEWALS);
         renewals.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval_at(Instant::now() + LETTERS_INTERVAL, LETTERS_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut letters = ports.news.listen(&Topic::Letters);
         let mut left = ports.news.listen(&Topic::Left);
         loop {
@@ -61,13 +63,8 @@ impl Engine {
                 _ = renewals.tick() => self.renew().await,
                 // Without news, the next renewal looks.
                 Ok(()) = left.changed() => self.take_over_if_staying().await,
-                changed = letters.changed() => {
-                    if changed.is_err() {
-                        tokio::time::sleep(LETTERS_INTERVAL).await;
-                    }
-                    self.follow_letters().await;
-                }
-                () = tokio::time::sleep(LETTERS_INTERVAL) => self.follow_letters().await,
+                Ok(()) = letters.changed() => self.follow_letters().await,
+                _ = looks.tick() => self.follow_letters().await,
             }
         }
         if let Err(error) = ports.ownership.release().await {
@@ -104,6 +101,10 @@ impl Engine {
         loop {
             let runs = shared.ports.ownership.claim(CLAIM_LIMIT).await?;
             if runs.is_empty() {
+                if count > 0 {
+                    // What was asked of the processes that are gone is asked of this one now.
+                    self.follow_letters().await;
+                }
                 return Ok(count);
             }
             count += runs.len();

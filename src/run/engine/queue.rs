@@ -107,10 +107,7 @@ pub(super) async fn end(
         events,
     };
     write_end(shared, live, &save).await?;
-    Some(Finished {
-        record,
-        response: String::new(),
-    })
+    Some(Finished { record, answer: None })
 }
 
 fn until(time: SystemTime) -> Duration {

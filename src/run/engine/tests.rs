@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use self::archive::Archive;
 use super::*;
-use crate::run::action::Answer;
+use crate::run::action::{Answer, Question, Reply, Request};
 use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use crate::run::event::{Body, Progress};
 use crate::run::id::ActionId;
 use crate::run::message::Content;
-use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
+use crate::run::ports::{Caller, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
 use crate::run::rules::{self, Quarters};
 use crate::run::state::RESERVE;
 use crate::run::truncation::Truncation;
@@ -95,7 +95,8 @@ impl Model for World {
 #[async_trait]
 impl Toolbox for World {
     fn catalogue(&self) -> Arc<Catalogue> {
-        let tools = ["echo", "slow", "hang", "panic", "risky"].map(|name| Arc::new(tool(name)));
+        let tools =
+            ["echo", "slow", "hang", "panic", "risky", "asks", "breaks"].map(|name| Arc::new(tool(name)));
         Arc::new(Catalogue::new(7, tools))
     }
 
@@ -103,20 +104,34 @@ impl Toolbox for World {
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error> {
         let _going_on = GoesOn::new(self);
         match tool.name() {
             "slow" => {
                 for step in 1..=3 {
                     tokio::time::sleep(Duration::from_secs(40)).await;
-                    on_progress(Progress {
+                    caller.progress(Progress {
                         progress: f64::from(step),
                         ..Progress::default()
                     });
                 }
             }
             "hang" => std::future::pending().await,
+            "asks" => {
+                let question = Question {
+                    server: "fake".into(),
+                    message: "who are you?".into(),
+                    requested_schema: None,
+                    url: "https://login.example".into(),
+                };
+                let (first, second) = tokio::join!(caller.ask(question.clone()), caller.ask(question));
+                return Ok(ToolOutput {
+                    content: vec![Content::Text(format!("{first:?} {second:?}"))],
+                    ..ToolOutput::default()
+                });
+            }
+            "breaks" => return Err(Error::new(Reason::OutcomeUnknown, "broke off")),
             "panic" => panic!("as asked"),
             _ => {}
         }
@@ -155,6 +170,7 @@ fn tool(name: &str) -> Tool {
         input_schema: Arc::new(json!({"type": "object"})),
         output_schema: None,
         annotations: Annotations::default(),
+        timeout: None,
         policy: if name == "risky" {
             Policy::Ask
         } else {
@@ -186,11 +202,12 @@ fn engine_on(archive: &Arc<Archive>, turns: impl IntoIterator<Item = Turn>) -> (
 
 fn settings() -> Settings {
     Settings {
+        options: Default::default(),
         model: "m".into(),
         instructions: String::new(),
         limits: Limits::default(),
         truncation: Truncation::default(),
-        default_model: ModelFacts::default(),
+        prices: None,
         execution_limit: Duration::from_secs(600),
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),
@@ -259,7 +276,7 @@ async fn a_run_goes_through_tools_to_its_answer() {
     let seen = events(handle.watch()).await;
     let finished = handle.finished().await.unwrap();
     assert_eq!(outcome(&finished), Outcome::Completed);
-    assert_eq!(finished.response, "done");
+    assert_eq!(finished.response(), "done");
     assert_eq!(finished.record.snapshot.catalogue_version, 7);
     assert_eq!(seen.last().unwrap().sequence, finished.record.last_sequence);
     assert_eq!(world.written().record, *finished.record);
@@ -352,7 +369,7 @@ async fn a_run_ends_incomplete_at_its_own_deadline() {
         outcome(&finished),
         Outcome::Incomplete(crate::run::record::IncompleteReason::Deadline)
     );
-    assert_eq!(finished.response, "x");
+    assert_eq!(finished.response(), "x");
 }
 
 #[tokio::test(start_paused = true)]
@@ -371,6 +388,27 @@ async fn a_store_that_comes_back_loses_nothing() {
     let finished = begin(&engine).await.finished().await.unwrap();
     assert_eq!(outcome(&finished), Outcome::Completed);
     assert_eq!(world.written().messages[0].text(), "kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_called_off_while_a_write_fails_is_cancelled() {
+    let (engine, world) = engine([calls(&["slow"]), says("never")]);
+    let handle = begin(&engine).await;
+    world.archive.is_away.store(true, Ordering::SeqCst);
+    let cancelling = tokio::spawn({
+        let (engine, thread, run) = (engine.clone(), handle.thread().clone(), handle.id().clone());
+        async move { engine.cancel(&thread, &run).await }
+    });
+    assert_eq!(
+        cancelling.await.unwrap().unwrap_err().reason(),
+        Reason::StoreUnavailable
+    );
+    world.archive.is_away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let finished = handle.finished().await.unwrap();
+    assert_eq!(outcome(&finished), Outcome::Cancelled);
+    let cancelled = engine.cancel(handle.thread(), handle.id()).await.unwrap();
+    assert_eq!(cancelled.state, State::Ended(Outcome::Cancelled));
 }
 
 #[tokio::test(start_paused = true)]
@@ -473,7 +511,7 @@ async fn a_panic_ends_that_run_alone() {
         "the thread is free"
     );
     assert_eq!(
-        begin(&engine).await.finished().await.unwrap().response,
+        begin(&engine).await.finished().await.unwrap().response(),
         "the next"
     );
 }
@@ -642,6 +680,62 @@ async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
         assert_eq!(late.reason(), Reason::ActionNotPending);
         assert_eq!(late.metadata(), [("action", submission.action.to_string())]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_of_a_server_are_asked_one_by_one_and_the_call_waits_for_as_long_as_it_takes() {
+    let (engine, world) = engine([calls(&["asks"]), says("done")]);
+    let handle = begin(&engine).await;
+    for reply in [Reply::Accept(Map::new()), Reply::Decline] {
+        let waiting = handle.answered().await.unwrap();
+        assert_eq!(waiting.record.state, State::RequiresAction);
+        let [action] = waiting.record.pending.as_slice() else {
+            panic!("one at a time: {:?}", waiting.record.pending)
+        };
+        assert!(matches!(action.request, Request::Elicitation(_)));
+        // Far longer than any call may be silent.
+        tokio::time::sleep(Duration::from_secs(7_200)).await;
+        let submission = Submission {
+            action: action.id.clone(),
+            digest: action.digest.clone(),
+            answer: Answer::Reply(reply),
+        };
+        engine
+            .submit(handle.thread(), handle.id(), vec![submission.clone()])
+            .await
+            .unwrap();
+        engine
+            .submit(handle.thread(), handle.id(), vec![submission])
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
+    assert_eq!(outputs(&world), ["Accept({}) Decline"]);
+    let nobody = engine.call_tool("asks", Map::new(), None).await.unwrap();
+    assert_eq!(nobody.text(), "Cancel Cancel");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_breaks_off_is_for_a_person_to_decide_and_outside_a_run_an_error() {
+    let (engine, world) = engine([calls(&["breaks"]), says("done")]);
+    let handle = begin(&engine).await;
+    let waiting = handle.answered().await.unwrap();
+    let action = &waiting.record.pending[0];
+    assert!(matches!(action.request, Request::UnknownOutcome { .. }));
+    let submission = Submission {
+        action: action.id.clone(),
+        digest: String::new(),
+        answer: Answer::Reject("it was".into()),
+    };
+    engine
+        .submit(handle.thread(), handle.id(), vec![submission])
+        .await
+        .unwrap();
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
+    assert_eq!(outputs(&world), ["not called: the call was rejected: it was"]);
+    let error = engine.call_tool("breaks", Map::new(), None).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::OutcomeUnknown);
 }
 
 #[tokio::test(start_paused = true)]

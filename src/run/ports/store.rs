@@ -109,6 +109,12 @@ pub trait Store: Send + Sync {
     /// `RUN_NOT_FOUND`; `EVENTS_EXPIRED` when the run's events are not kept any more.
     async fn events(&self, run: &RunId, after: u64) -> Result<Vec<Event>, Error>;
 
+    /// What this request has brought in the last 24 hours, by its id: a run, a thread, a message or an assistant.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED` when the id came with another digest.
+    async fn brought(&self, request: &RequestKey) -> Result<Option<String>, Error>;
+
     /// Adds a thread, or gives back the one that the request id has brought in the last 24 hours.
     ///
     /// # Errors

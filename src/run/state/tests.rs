@@ -8,12 +8,14 @@ use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
 use super::*;
-use crate::run::action::{Action, Answer};
+use crate::run::action::{Action, Answer, Question, Reply};
 use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
-use crate::run::message::{Part, Usage};
+use crate::run::message::{Annotation, Cited, Continuation, Part, Reasoning, Usage};
+use crate::run::model::{Attempt, AttemptResult};
 use crate::run::money::Prices;
+use crate::run::options::{ModelOptions, OutputFormat, OutputSchema, ToolChoice};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
 use crate::run::step::Work;
@@ -38,10 +40,16 @@ struct Stage {
     /// Every call that was made, by its tool.
     made: Vec<(String, CallId)>,
     crashes: u32,
+    /// What servers were told that had asked.
+    replies: Vec<(CallId, Reply)>,
 }
 
 impl Stage {
     fn new(limits: Limits) -> Self {
+        Self::with(limits, ModelOptions::default())
+    }
+
+    fn with(limits: Limits, options: ModelOptions) -> Self {
         let mut mint = Mint::Sequential(0);
         let mut record = RunRecord {
             id: RunId::new(&mut mint),
@@ -49,6 +57,7 @@ impl Stage {
             snapshot: Snapshot {
                 limits,
                 prices: limits.max_cost.map(|_| prices()),
+                options: Arc::new(options),
                 ..Snapshot::default()
             },
             state: State::Running,
@@ -79,7 +88,7 @@ impl Stage {
             record: record.clone(),
             history: vec![Arc::clone(&message)],
             steps: Vec::new(),
-            terms: terms(),
+            terms: terms_of(&record),
         };
         let run = Run::start(beginning, mint, NOW, &mut effects);
         let mut stage = Self {
@@ -93,6 +102,7 @@ impl Stage {
             open: VecDeque::new(),
             made: Vec::new(),
             crashes: 0,
+            replies: Vec::new(),
         };
         stage.perform(false);
         stage
@@ -100,7 +110,7 @@ impl Stage {
 
     /// The process dies, and another goes on from what the store has.
     fn crash(&mut self) {
-        self.crash_onto(terms());
+        self.crash_onto(terms_of(&self.record));
     }
 
     /// The process dies, and what another goes on with has changed.
@@ -137,7 +147,11 @@ impl Stage {
                 Effect::Save(ref save) if save_fails && save.record.state.outcome().is_none() => {
                     let undone = std::iter::once(effect).chain(effects).collect();
                     let error = Error::new(Reason::StoreUnavailable, "full");
-                    return self.feed(Input::SaveFailed { error, undone });
+                    return self.feed(Input::SaveFailed {
+                        error,
+                        undone,
+                        called_off: false,
+                    });
                 }
                 Effect::Save(save) => {
                     self.record = (*save.record).clone();
@@ -152,6 +166,7 @@ impl Stage {
                     self.made.push((tool.name().to_owned(), call.clone()));
                     self.open.push_back(call);
                 }
+                Effect::Reply { call, reply } => self.replies.push((call, reply)),
                 Effect::Abort => self.open.clear(),
             }
         }
@@ -177,6 +192,13 @@ impl Stage {
         }
     }
 
+    /// The first call that is open breaks off.
+    fn lose(&mut self) {
+        if let Some(call) = self.open.pop_front() {
+            self.feed(Input::CallLost { call });
+        }
+    }
+
     fn pending(&self) -> Vec<Arc<Action>> {
         self.run.record().pending.clone()
     }
@@ -191,6 +213,13 @@ impl Stage {
     fn decide(&mut self, answer: Answer) -> Result<(), Error> {
         let action = self.pending()[0].clone();
         self.submit(vec![submission(&action, answer)])
+    }
+
+    fn response(&self) -> String {
+        self.run
+            .answer()
+            .map(|message| message.text())
+            .unwrap_or_default()
     }
 
     fn outcome(&self) -> Option<&Outcome> {
@@ -212,6 +241,7 @@ fn word(body: &Body) -> String {
         Body::StateChanged { to, .. } => to.name().to_owned(),
         Body::MessageCreated(message) => format!("+{:?}", message.role).to_lowercase(),
         Body::TextDelta { text, .. } => format!("'{text}'"),
+        Body::RefusalDelta { .. } => "refuses".to_owned(),
         Body::ReasoningDelta { .. } => "thinks".to_owned(),
         Body::MessageCompleted(message) if message.incomplete => "partial".to_owned(),
         Body::MessageCompleted(_) => "message".to_owned(),
@@ -227,9 +257,33 @@ fn word(body: &Body) -> String {
     }
 }
 
+/// What a run that was started so may use.
+fn terms_of(record: &RunRecord) -> Terms {
+    let format = record.snapshot.options.output_format.as_ref();
+    Terms {
+        answer: format.and_then(AnswerCheck::of).map(Arc::new),
+        ..terms()
+    }
+}
+
+/// A number, asked for again so many times.
+fn a_number(max_corrections: u32) -> ModelOptions {
+    ModelOptions {
+        output_format: Some(OutputFormat::JsonSchema(OutputSchema {
+            name: "number".into(),
+            description: String::new(),
+            schema: json!({"type": "number"}),
+            strict: None,
+            max_corrections,
+        })),
+        ..ModelOptions::default()
+    }
+}
+
 fn terms() -> Terms {
     Terms {
         catalogue: catalogue(),
+        answer: None,
         parallel_calls: PARALLEL_CALLS,
         tool_output_limit: 64,
         execution_limit: Duration::from_secs(600),
@@ -285,6 +339,7 @@ fn tool(name: &str, annotations: Annotations) -> Tool {
         input_schema: Arc::new(json!({"type": "object", "required": ["text"]})),
         output_schema: None,
         annotations,
+        timeout: None,
         policy: if name == "risky" {
             Policy::Ask
         } else {
@@ -293,8 +348,31 @@ fn tool(name: &str, annotations: Annotations) -> Tool {
     })
 }
 
+fn annotation() -> Annotation {
+    Annotation {
+        source: Cited::Url {
+            url: "https://example.com".into(),
+            title: String::new(),
+        },
+        start: Some(0),
+        end: Some(1),
+    }
+}
+
 fn text(text: &str) -> ModelEvent {
     ModelEvent::TextDelta(text.into())
+}
+
+fn attempt(result: AttemptResult) -> Attempt {
+    Attempt {
+        model: "big".into(),
+        provider_model: "big-1".into(),
+        endpoint: "http://one".into(),
+        result,
+        status: None,
+        wait: Duration::ZERO,
+        latency: Duration::ZERO,
+    }
 }
 
 fn call(index: usize, tool: &str, json: &str) -> [ModelEvent; 2] {
@@ -325,6 +403,20 @@ fn says(text: &str) -> ToolOutput {
     }
 }
 
+/// What a server asks a person.
+fn question() -> Question {
+    Question {
+        server: "builtin".into(),
+        message: "who are you?".into(),
+        requested_schema: Some(Arc::new(json!({
+            "type": "object",
+            "properties": {"name": {"type": "string"}},
+            "required": ["name"],
+        }))),
+        url: String::new(),
+    }
+}
+
 const STOP: ModelEvent = ModelEvent::Finished(Finish::Stop);
 
 const OUT_OF_TOKENS: Outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
@@ -337,8 +429,36 @@ fn a_run_answers() {
         stage.transcript(),
         "running +user +assistant 'a' 'b' message 5tok =completed"
     );
-    assert_eq!(stage.run.response(), "ab");
+    assert_eq!(stage.response(), "ab");
     assert_eq!(stage.run.record().last_sequence, 8);
+}
+
+#[test]
+fn a_step_keeps_the_requests_that_its_turn_took_and_names_the_model_that_answered() {
+    let mut stage = Stage::new(Limits::default());
+    let limited = attempt(AttemptResult::Failed("RATE_LIMITED".into()));
+    let answered = Attempt {
+        provider_model: "small-1".into(),
+        ..attempt(AttemptResult::Answered)
+    };
+    for event in [limited.clone(), answered.clone()] {
+        stage.say([ModelEvent::Attempt(event)]);
+    }
+    stage.say([text("a"), STOP]);
+    let Work::ModelTurn { model, attempts, .. } = &stage.steps[&0].work else {
+        panic!("the first step is a turn");
+    };
+    assert_eq!(model, "small-1");
+    assert_eq!(attempts, &[limited, answered]);
+}
+
+#[test]
+fn a_turn_that_was_written_without_its_requests_can_be_read() {
+    let written = json!({"model_turn": {"model": "m", "message": null, "usage": Usage::default()}});
+    let Work::ModelTurn { attempts, .. } = serde_json::from_value(written).unwrap() else {
+        panic!("it is a turn");
+    };
+    assert!(attempts.is_empty());
 }
 
 #[test]
@@ -411,6 +531,145 @@ fn a_call_that_cannot_be_made_is_answered_to_the_model() {
 }
 
 #[test]
+fn an_answer_that_does_not_fit_is_asked_for_again() {
+    let mut stage = Stage::with(Limits::default(), a_number(2));
+    stage.say([text("seven"), STOP]);
+    stage.say([text("7, I think"), STOP]);
+    stage.say([text("7"), STOP]);
+    assert_eq!(
+        stage.transcript(),
+        "running +user \
+         +assistant 'seven' message +system \
+         +assistant '7, I think' message +system \
+         +assistant '7' message =completed"
+    );
+    assert_eq!(stage.response(), "7");
+    assert_eq!(stage.run.record().usage.turns, 3);
+    let asked = stage.requests.last().unwrap();
+    let roles: Vec<Role> = asked.messages.iter().map(|message| message.role).collect();
+    assert_eq!(
+        roles,
+        [
+            Role::User,
+            Role::Assistant,
+            Role::System,
+            Role::Assistant,
+            Role::System
+        ]
+    );
+    assert!(asked.messages[2].text().contains("it is not valid JSON"));
+}
+
+#[test]
+fn an_answer_that_never_fits_fails_the_run() {
+    // By the number of corrections, also across a crash, or by the turns.
+    for (corrections, max_turns, crashes) in [(1, 9, false), (1, 9, true), (8, 2, false)] {
+        let limits = Limits {
+            max_turns,
+            ..Limits::default()
+        };
+        let mut stage = Stage::with(limits, a_number(corrections));
+        stage.say([text("one"), STOP]);
+        if crashes {
+            stage.crash();
+        }
+        stage.say([text(r#""two""#), STOP]);
+        let Some(Outcome::Failed(error)) = stage.outcome() else {
+            panic!("{:?}", stage.outcome());
+        };
+        assert_eq!(error.reason(), Reason::OutputSchemaViolated);
+        assert_eq!(
+            error.message(),
+            "the model's answer does not fit what was asked for: value is not of type \"number\""
+        );
+        assert_eq!(stage.response(), r#""two""#, "the answer is kept");
+    }
+}
+
+#[test]
+fn what_is_no_whole_answer_is_not_checked() {
+    let refusal = ModelEvent::RefusalDelta("no".into());
+    let cut = ModelEvent::Finished(Finish::Length);
+    let table = [
+        (vec![refusal, STOP], "completed"),
+        (vec![text("1, 2, "), cut], "incomplete"),
+        (vec![text("1"), STOP], "completed"),
+    ];
+    for (events, expected) in table {
+        let mut stage = Stage::with(Limits::default(), a_number(0));
+        stage.say(events);
+        assert_eq!(stage.run.record().state.name(), expected);
+    }
+}
+
+#[test]
+fn what_a_message_carries_is_about_all_of_it() {
+    let continuation = || Continuation {
+        upstream: "here".into(),
+        state: json!("resp_1"),
+    };
+    let reasoning = |summary: &str| Reasoning {
+        summary: summary.into(),
+        encrypted: "0x".into(),
+        id: "rs_1".into(),
+        upstream: "here".into(),
+    };
+    let say = |stage: &mut Stage, last: ModelEvent| {
+        stage.say([
+            ModelEvent::ReasoningDelta("hm".into()),
+            ModelEvent::Reasoning(reasoning("")),
+            ModelEvent::Reasoning(reasoning("unheard")),
+            text("a"),
+            ModelEvent::Annotation(annotation()),
+            text("b"),
+            ModelEvent::Continuation(continuation()),
+            last,
+        ]);
+    };
+    let mut stage = Stage::new(Limits::default());
+    say(&mut stage, STOP);
+    let whole = stage.run.answer().unwrap();
+    assert_eq!(
+        whole.content,
+        [
+            Part::Reasoning(reasoning("hm")),
+            Part::Reasoning(reasoning("unheard")),
+            Part::Text("ab".into()),
+            Part::Annotations(vec![annotation()]),
+            Part::Continuation(continuation()),
+        ]
+    );
+    assert_eq!(whole.continuation("here"), Some(&json!("resp_1")));
+    assert_eq!(whole.continuation("there"), None);
+    assert_eq!(
+        stage.transcript(),
+        "running +user +assistant thinks thinks 'a' 'b' message =completed"
+    );
+    // What the provider has is not what is kept of an answer that was cut off.
+    let mut stage = Stage::new(Limits::default());
+    say(&mut stage, ModelEvent::Finished(Finish::Length));
+    assert_eq!(stage.run.answer().unwrap().continuation("here"), None);
+}
+
+#[test]
+fn a_call_that_must_be_made_is_asked_for_once() {
+    let options = ModelOptions {
+        tool_choice: Some(ToolChoice::Required),
+        seed: Some(7),
+        ..ModelOptions::default()
+    };
+    let mut stage = Stage::with(Limits::default(), options);
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    stage.answer("out");
+    stage.say([text("done"), STOP]);
+    let asked: Vec<_> = stage.requests.iter().map(|request| &request.options).collect();
+    assert_eq!(asked[0].tool_choice, Some(ToolChoice::Required));
+    assert_eq!(asked[1].tool_choice, Some(ToolChoice::Auto));
+    assert_eq!(asked[1].seed, Some(7));
+}
+
+#[test]
 fn the_last_turn_has_no_tools() {
     let mut stage = Stage::new(Limits {
         max_turns: 1,
@@ -426,7 +685,7 @@ fn the_last_turn_has_no_tools() {
         stage.outcome(),
         Some(&Outcome::Incomplete(IncompleteReason::MaxTurns))
     );
-    assert_eq!(stage.run.response(), "all I have");
+    assert_eq!(stage.response(), "all I have");
 }
 
 #[test]
@@ -478,7 +737,7 @@ fn a_run_that_breaks_off_keeps_what_was_said() {
             [Part::Text("par".into())],
             "a call that was never made is not kept"
         );
-        assert_eq!(stage.run.response(), "par");
+        assert_eq!(stage.response(), "par");
     }
 }
 
@@ -608,7 +867,7 @@ fn a_crash_voids_the_unfinished_turn_and_nothing_else() {
         2 + RESERVE + 1,
         "beyond all that anybody can have seen"
     );
-    assert_eq!(stage.run.response(), "whole");
+    assert_eq!(stage.response(), "whole");
     assert_eq!(
         stage.record.usage.turns, 1,
         "the turn that is void does not count"
@@ -828,6 +1087,107 @@ fn a_wait_survives_a_crash_and_ends_with_its_run() {
 }
 
 #[test]
+fn a_question_of_a_server_is_asked_while_its_call_goes_on() {
+    let name = |name: Value| Answer::Reply(Reply::Accept(Map::from_iter([("name".to_owned(), name)])));
+    let mut stage = Stage::new(Limits::default());
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    let asking = stage.open[0].clone();
+    stage.feed(Input::CallAsks {
+        call: asking.clone(),
+        question: question(),
+    });
+    assert_eq!(stage.run.record().state, State::RequiresAction);
+    for (unfit, field) in [
+        (Answer::Approve(None), "answers[0]"),
+        (Answer::Reject(String::new()), "answers[0]"),
+        (name(json!(7)), "answers[0].elicitation.content"),
+        (
+            Answer::Reply(Reply::Accept(Map::new())),
+            "answers[0].elicitation.content",
+        ),
+    ] {
+        let error = stage.decide(unfit).unwrap_err();
+        assert_eq!(error.violations()[0].field, field);
+    }
+    let action = stage.pending()[0].clone();
+    stage.decide(name(json!("Ada"))).unwrap();
+    assert_eq!(stage.run.record().state, State::Running);
+    stage
+        .submit(vec![submission(&action, name(json!("Ada")))])
+        .unwrap();
+    let other = stage.submit(vec![submission(&action, Answer::Reply(Reply::Decline))]);
+    assert_eq!(other.unwrap_err().reason(), Reason::ActionNotPending);
+    let Answer::Reply(reply) = name(json!("Ada")) else {
+        unreachable!()
+    };
+    assert_eq!(stage.replies, [(asking, reply)]);
+    stage.answer("hello Ada");
+    stage.say([STOP]);
+    assert_eq!(
+        stage.transcript(),
+        r#"running +user +assistant calls:echo {"text":"x"} message ask:echo requires_action answered running [hello Ada] +tool =completed"#
+    );
+}
+
+#[test]
+fn a_question_ends_with_its_call() {
+    // The server gives up asking; the process dies, and the call may have had its effect; or it does no harm.
+    for (tool, happens, expected) in [
+        ("echo", "answers", "cancelled [x] running +tool"),
+        ("echo", "dies", "void>=9 cancelled ask:echo"),
+        ("echo", "breaks off", "cancelled ask:echo"),
+        ("look", "dies", "void>=9 cancelled running"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, tool, r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        let asking = stage.open[0].clone();
+        let question = question();
+        stage.feed(Input::CallAsks {
+            call: asking,
+            question,
+        });
+        let before = stage.events.len();
+        match happens {
+            "answers" => stage.answer("x"),
+            "dies" => stage.crash(),
+            _ => stage.lose(),
+        }
+        let after: Vec<_> = stage.events[before..]
+            .iter()
+            .map(|event| word(&event.body))
+            .collect();
+        assert_eq!(after.join(" "), expected, "{tool} {happens}");
+    }
+}
+
+#[test]
+fn a_call_that_breaks_off_is_for_a_person_to_decide_with_the_arguments_that_were_approved() {
+    let mut stage = Stage::new(Limits::default());
+    stage.say(call(0, "risky", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    let edited = Map::from_iter([("text".to_owned(), json!("y"))]);
+    stage.decide(Answer::Approve(Some(edited))).unwrap();
+    stage.lose();
+    let action = stage.pending()[0].clone();
+    assert!(matches!(
+        action.request,
+        crate::run::action::Request::UnknownOutcome { .. }
+    ));
+    assert_eq!(action.call.arguments, r#"{"text":"y"}"#);
+    stage.decide(Answer::Approve(None)).unwrap();
+    assert_eq!(stage.made.len(), 2);
+    stage.crash();
+    assert_eq!(stage.pending()[0].call.arguments, r#"{"text":"y"}"#);
+    stage.decide(Answer::Reject("leave it".into())).unwrap();
+    assert_eq!(
+        output_text(&stage.saved[2].content[0]),
+        "not called: the call was rejected: leave it"
+    );
+}
+
+#[test]
 fn time_in_which_a_run_waits_is_not_its_own() {
     let limits = Limits {
         max_duration: Some(Duration::from_secs(60)),
@@ -872,6 +1232,8 @@ enum Move {
     AnswerAndFail,
     AnswerTwice,
     Progress,
+    Asks { which: usize },
+    Lost { which: usize },
     StrayAnswer,
     ModelFails,
     Cancel,
@@ -885,14 +1247,26 @@ enum Move {
 fn model_event() -> impl Strategy<Value = ModelEvent> {
     let index = 0..4usize;
     prop_oneof![
-        4 => "[a-z]{0,3}".prop_map(ModelEvent::TextDelta),
+        4 => "[a-z]{0,3}|[0-9]".prop_map(ModelEvent::TextDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::RefusalDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::ReasoningDelta),
+        1 => "[a-z]{0,3}".prop_map(|summary| ModelEvent::Reasoning(Reasoning {
+            summary,
+            encrypted: "0x".into(),
+            upstream: "here".into(),
+            ..Reasoning::default()
+        })),
+        1 => Just(ModelEvent::Annotation(annotation())),
+        1 => Just(ModelEvent::Continuation(Continuation {
+            upstream: "here".into(),
+            state: json!("resp"),
+        })),
         4 => (index.clone(), prop_oneof![Just("echo"), Just("look"), Just("risky"), Just("mine"), Just("nope")])
             .prop_map(|(index, tool)| ModelEvent::ToolCallStarted { index, tool: tool.into() }),
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
         1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
+        1 => Just(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
         3 => Just(STOP),
         1 => prop_oneof![Just(Finish::Length), Just(Finish::ContentFilter)].prop_map(ModelEvent::Finished),
     ]
@@ -908,6 +1282,12 @@ fn an_answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Approve(Some(Map::new()))),
         Just(Answer::Reject(String::new())),
         Just(Answer::Output(says("given"))),
+        Just(Answer::Reply(Reply::Decline)),
+        Just(Answer::Reply(Reply::Accept(Map::from_iter([(
+            "name".to_owned(),
+            json!("Ada")
+        )])))),
+        Just(Answer::Reply(Reply::Accept(Map::new()))),
     ]
 }
 
@@ -918,6 +1298,8 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => Just(Move::AnswerTwice),
         1 => Just(Move::AnswerAndFail),
         2 => Just(Move::Progress),
+        3 => any::<usize>().prop_map(|which| Move::Asks { which }),
+        2 => any::<usize>().prop_map(|which| Move::Lost { which }),
         1 => Just(Move::StrayAnswer),
         1 => Just(Move::ModelFails),
         1 => Just(Move::Cancel),
@@ -954,6 +1336,16 @@ fn play(stage: &mut Stage, step: Move) {
                 progress: Progress::default(),
             });
         }
+        Move::Asks { which } if !stage.open.is_empty() => {
+            let call = stage.open[which % stage.open.len()].clone();
+            let question = question();
+            stage.feed(Input::CallAsks { call, question });
+        }
+        Move::Lost { which } if !stage.open.is_empty() => {
+            let which = which % stage.open.len();
+            stage.open.rotate_left(which);
+            stage.lose();
+        }
         Move::StrayAnswer => stage.feed(done(CallId::new(&mut Mint::System))),
         Move::ModelFails => stage.feed(Input::ModelFailed(Error::new(Reason::ModelUnavailable, "gone"))),
         Move::Cancel => stage.feed(Input::Cancel),
@@ -975,7 +1367,12 @@ fn play(stage: &mut Stage, step: Move) {
             }
         }
         Move::SaveFails(event) => stage.feed_to_store(Input::Model(event), true),
-        Move::Answer { .. } | Move::AnswerTwice | Move::AnswerAndFail | Move::Progress => {}
+        Move::Answer { .. }
+        | Move::AnswerTwice
+        | Move::AnswerAndFail
+        | Move::Progress
+        | Move::Asks { .. }
+        | Move::Lost { .. } => {}
     }
 }
 
@@ -1050,6 +1447,7 @@ proptest! {
         max_tool_calls in 0..4u32,
         max_total_tokens in prop::option::of(0..20u64),
         max_output_tokens in prop::option::of(1..9u64),
+        options in prop::option::of((0..3u32).prop_map(a_number)),
     ) {
         let limits = Limits {
             max_turns,
@@ -1058,7 +1456,7 @@ proptest! {
             max_output_tokens,
             ..Limits::default()
         };
-        let mut stage = Stage::new(limits);
+        let mut stage = Stage::with(limits, options.unwrap_or_default());
         for step in moves {
             play(&mut stage, step);
         }

@@ -7,7 +7,10 @@ use super::Effect;
 use super::journal::Journal;
 use crate::run::event::Body;
 use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
-use crate::run::message::{Message, Part, Role, ToolCall, ToolOutput, Usage};
+use crate::run::message::{
+    Annotation, Continuation, Message, Part, Reasoning, Role, ToolCall, ToolOutput, Usage,
+};
+use crate::run::model::{Attempt, AttemptResult};
 use crate::run::money::Prices;
 use crate::run::ports::ModelEvent;
 use crate::run::record::RunRecord;
@@ -26,6 +29,8 @@ pub(super) struct Turn {
     content: Vec<Part>,
     /// The model's index of each call, with its place in the content.
     calls: Vec<(usize, usize)>,
+    annotations: Vec<Annotation>,
+    continuation: Option<Continuation>,
     /// The tokens that the provider has reported for this turn.
     pub(super) usage: Usage,
     /// Bytes written since that report.
@@ -34,6 +39,7 @@ pub(super) struct Turn {
     expected_input: u64,
     prices: Option<Prices>,
     context: ContextUse,
+    attempts: Vec<Attempt>,
     started: SystemTime,
 }
 
@@ -46,11 +52,14 @@ impl Turn {
             is_announced: false,
             content: Vec::new(),
             calls: Vec::new(),
+            annotations: Vec::new(),
+            continuation: None,
             usage: Usage::default(),
             unreported: 0,
             expected_input: 0,
             prices: record.snapshot.prices,
             context,
+            attempts: Vec::new(),
             started: now,
         }
     }
@@ -69,10 +78,11 @@ impl Turn {
             id: StepId::new(mint),
             turn: record.usage.turns,
             work: Work::ModelTurn {
-                model: record.snapshot.model.clone(),
+                model: self.answerer().unwrap_or(&record.snapshot.model).clone(),
                 message: message.map(|message| message.id.clone()),
                 usage: self.usage,
                 context: self.context,
+                attempts: self.attempts.clone(),
             },
             place: journal.place(),
             state,
@@ -80,6 +90,37 @@ impl Turn {
             start_time: Some(self.started),
             end_time: Some(now),
         }
+    }
+
+    /// Keeps what became of a request.
+    pub(super) fn attempted(&mut self, attempt: Attempt) {
+        let asked = self.attempts.first().map_or(&attempt.model, |first| &first.model);
+        if attempt.result == AttemptResult::Answered && *asked != attempt.model {
+            // What another model costs is not known here.
+            self.prices = None;
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// What the provider calls the model that answers.
+    fn answerer(&self) -> Option<&String> {
+        let mut answered = self.attempts.iter().rev();
+        let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
+        Some(&answered.provider_model)
+    }
+
+    /// All that has been said, refusals apart.
+    pub(super) fn text(&self) -> String {
+        let texts = self.content.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Whether the model declines to answer.
+    pub(super) fn has_refused(&self) -> bool {
+        self.content.iter().any(|part| matches!(part, Part::Refusal(_)))
     }
 
     pub(super) fn asks_for_calls(&self) -> bool {
@@ -139,13 +180,17 @@ impl Turn {
         self.unreported += written(&event);
         let body = match event {
             ModelEvent::TextDelta(text) if !text.is_empty() => self.add_text(text),
-            ModelEvent::RefusalDelta(text) if !text.is_empty() => {
-                return self.add_refusal(&text, journal, now, out);
+            ModelEvent::RefusalDelta(text) if !text.is_empty() => self.add_refusal(text),
+            ModelEvent::ReasoningDelta(text) if !text.is_empty() => self.add_reasoning(text),
+            ModelEvent::Reasoning(reasoning) => self.close_reasoning(reasoning),
+            ModelEvent::Annotation(annotation) => {
+                self.annotations.push(annotation);
+                None
             }
-            ModelEvent::ReasoningDelta(text) if !text.is_empty() => Some(Body::ReasoningDelta {
-                message: self.message.clone(),
-                text,
-            }),
+            ModelEvent::Continuation(continuation) => {
+                self.continuation = Some(continuation);
+                None
+            }
             ModelEvent::ToolCallStarted { index, tool } => self.start_call(index, tool, mint),
             ModelEvent::ToolCallArgumentsDelta { index, json } if !json.is_empty() => {
                 self.add_arguments(index, json)
@@ -180,13 +225,56 @@ impl Turn {
         })
     }
 
-    /// A refusal reaches watchers with the whole message: it is no text of the answer.
-    fn add_refusal(&mut self, text: &str, journal: &mut Journal, now: SystemTime, out: &mut Vec<Effect>) {
+    fn add_refusal(&mut self, text: String) -> Option<Body> {
         match self.content.last_mut() {
-            Some(Part::Refusal(said)) => said.push_str(text),
-            _ => self.content.push(Part::Refusal(text.to_owned())),
+            Some(Part::Refusal(said)) => said.push_str(&text),
+            _ => self.content.push(Part::Refusal(text.clone())),
         }
-        self.announce(journal, now, out);
+        Some(Body::RefusalDelta {
+            message: self.message.clone(),
+            text,
+        })
+    }
+
+    fn add_reasoning(&mut self, text: String) -> Option<Body> {
+        match self.open_reasoning() {
+            Some(reasoning) => reasoning.summary.push_str(&text),
+            None => self.content.push(Part::Reasoning(Reasoning {
+                summary: text.clone(),
+                ..Reasoning::default()
+            })),
+        }
+        Some(Body::ReasoningDelta {
+            message: self.message.clone(),
+            text,
+        })
+    }
+
+    /// Takes a piece of reasoning that is over. One of which something was shown has its summary already.
+    fn close_reasoning(&mut self, whole: Reasoning) -> Option<Body> {
+        match self.open_reasoning() {
+            Some(open) => {
+                let summary = std::mem::take(&mut open.summary);
+                *open = Reasoning { summary, ..whole };
+                None
+            }
+            None => {
+                let text = whole.summary.clone();
+                self.content.push(Part::Reasoning(whole));
+                (!text.is_empty()).then(|| Body::ReasoningDelta {
+                    message: self.message.clone(),
+                    text,
+                })
+            }
+        }
+    }
+
+    /// The reasoning that the model is at: more of it may come.
+    fn open_reasoning(&mut self) -> Option<&mut Reasoning> {
+        match self.content.last_mut() {
+            Some(Part::Reasoning(reasoning)) if reasoning.upstream.is_empty() => Some(reasoning),
+            _ => None,
+        }
     }
 
     fn start_call(&mut self, index: usize, tool: String, mint: &mut Mint) -> Option<Body> {
@@ -221,7 +309,7 @@ impl Turn {
 
     /// The whole message, calls and all.
     pub(super) fn with_calls(&self, now: SystemTime) -> Arc<Message> {
-        self.message_of(self.content.clone(), false, now)
+        self.message_of(self.with_rest(self.content.clone()), false, now)
     }
 
     /// Closes the message without its calls, which will not be made: each is answered with the reason.
@@ -234,6 +322,10 @@ impl Turn {
     ) -> (Option<Arc<Message>>, Vec<Body>) {
         let mut bodies = Vec::new();
         let mut said = Vec::new();
+        if !is_whole || self.asks_for_calls() {
+            // What the provider has is not what is kept.
+            self.continuation = None;
+        }
         for part in std::mem::take(&mut self.content) {
             match part {
                 Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {
@@ -245,12 +337,26 @@ impl Turn {
                 part => said.push(part),
             }
         }
-        let has_said = !said.is_empty();
-        let message = self.message_of(said, !is_whole, now);
+        let has_said = said.iter().any(Part::is_said);
+        let content = if has_said {
+            self.with_rest(said)
+        } else {
+            Vec::new()
+        };
+        let message = self.message_of(content, !is_whole, now);
         if self.is_announced {
             bodies.push(Body::MessageCompleted(Arc::clone(&message)));
         }
         (has_said.then_some(message), bodies)
+    }
+
+    /// The content, and behind it what is about all of it.
+    fn with_rest(&self, mut content: Vec<Part>) -> Vec<Part> {
+        if !self.annotations.is_empty() {
+            content.push(Part::Annotations(self.annotations.clone()));
+        }
+        content.extend(self.continuation.clone().map(Part::Continuation));
+        content
     }
 
     fn message_of(&self, content: Vec<Part>, incomplete: bool, now: SystemTime) -> Arc<Message> {
@@ -273,6 +379,12 @@ fn written(event: &ModelEvent) -> u64 {
         | ModelEvent::RefusalDelta(text)
         | ModelEvent::ReasoningDelta(text)
         | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len() as u64,
-        ModelEvent::ToolCallStarted { .. } | ModelEvent::Usage(_) | ModelEvent::Finished(_) => 0,
+        ModelEvent::Attempt(_)
+        | ModelEvent::Reasoning(_)
+        | ModelEvent::Annotation(_)
+        | ModelEvent::Continuation(_)
+        | ModelEvent::ToolCallStarted { .. }
+        | ModelEvent::Usage(_)
+        | ModelEvent::Finished(_) => 0,
     }
 }

@@ -11,11 +11,20 @@ use super::wire::{Absent, Repeated};
 use crate::simulator::ask::text_of;
 use crate::simulator::refusal::Refusal;
 
-/// What the conversation ends with.
-#[derive(Default)]
+/// A conversation so far: what it ends with, and the calls in it.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Input {
     pub message: String,
     pub outputs: Vec<String>,
+    calls: Vec<String>,
+    answered: Vec<String>,
+}
+
+impl Input {
+    /// Notes a call that the answer makes, for whoever goes on from there.
+    pub fn called(&mut self, call: String) {
+        self.calls.push(call);
+    }
 }
 
 #[derive(Deserialize)]
@@ -34,44 +43,50 @@ fn message_type() -> Cow<'static, str> {
     Cow::Borrowed("message")
 }
 
-/// Reads a string or a list of items. As at OpenAI, a call without an output and an output without a
-/// call are errors: a history with a hole is not continued.
-pub(super) fn read(raw: &RawValue) -> Result<Input, Refusal> {
-    if !raw.get().starts_with('[') {
-        return Ok(Input {
-            message: serde_json::from_str(raw.get())?,
-            outputs: Vec::new(),
-        });
-    }
-    let items: Vec<InputItem<'_>> = serde_json::from_str(raw.get())?;
-    let mut input = Input::default();
-    let mut open: Vec<String> = Vec::new();
-    let mut answered: Vec<String> = Vec::new();
-    for item in items {
-        match &*item.r#type {
-            "message" if item.role.as_deref() == Some("user") => {
-                input.message = text_of(item.content)?;
-                input.outputs.clear();
-            }
-            "function_call" => open.push(item.call_id.ok_or_else(|| Refusal::missing("input[].call_id"))?),
-            "function_call_output" => {
-                let id = item.call_id.ok_or_else(|| Refusal::missing("input[].call_id"))?;
-                if !open.contains(&id) {
-                    return Err(unmatched(format!(
-                        "No tool call found for function call output with call_id {id}."
-                    )));
-                }
-                input.outputs.push(text_of(item.output)?);
-                answered.push(id);
-            }
-            // Other messages, reasoning and whatever else there is do not decide about the answer.
-            _ => {}
+/// Goes on from `before` with a string or a list of items. As at OpenAI, a call without an output and an
+/// output without a call are errors: a history with a hole is not continued.
+pub(super) fn read(raw: &RawValue, before: Input) -> Result<Input, Refusal> {
+    let mut input = before;
+    if raw.get().starts_with('[') {
+        let items: Vec<InputItem<'_>> = serde_json::from_str(raw.get())?;
+        for item in items {
+            add(item, &mut input)?;
         }
+    } else {
+        input.message = serde_json::from_str(raw.get())?;
+        input.outputs.clear();
     }
-    match open.iter().find(|id| !answered.contains(id)) {
+    let is_open = |id: &&String| !input.answered.contains(*id);
+    match input.calls.iter().find(is_open) {
         Some(id) => Err(unmatched(format!("No tool output found for function call {id}."))),
         None => Ok(input),
     }
+}
+
+fn add(item: InputItem<'_>, input: &mut Input) -> Result<(), Refusal> {
+    match &*item.r#type {
+        "message" if item.role.as_deref() == Some("user") => {
+            input.message = text_of(item.content)?;
+            input.outputs.clear();
+        }
+        "function_call" => {
+            let id = item.call_id.ok_or_else(|| Refusal::missing("input[].call_id"))?;
+            input.calls.push(id);
+        }
+        "function_call_output" => {
+            let id = item.call_id.ok_or_else(|| Refusal::missing("input[].call_id"))?;
+            if !input.calls.contains(&id) {
+                return Err(unmatched(format!(
+                    "No tool call found for function call output with call_id {id}."
+                )));
+            }
+            input.outputs.push(text_of(item.output)?);
+            input.answered.push(id);
+        }
+        // Other messages, reasoning and whatever else there is do not decide about the answer.
+        _ => {}
+    }
+    Ok(())
 }
 
 fn unmatched(message: String) -> Refusal {

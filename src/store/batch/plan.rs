@@ -420,19 +420,7 @@ impl Plan {
         let Some(seen) = self.facts.requests.get(&request.id) else {
             return Ok(None);
         };
-        if now
-            .duration_since(seen.time)
-            .is_ok_and(|age| age >= REPLAY_WINDOW)
-        {
-            return Ok(None);
-        }
-        if seen.digest != request.digest {
-            return Err(Error::new(
-                Reason::RequestIdReused,
-                "the request id was used for another request",
-            ));
-        }
-        Ok(Some(seen.subject.clone()))
+        seen.replay(request, now)
     }
 
     fn remember(&mut self, request: Option<&RequestKey>, subject: &str, time: SystemTime) {
@@ -450,6 +438,30 @@ impl Plan {
             subject: subject.into(),
             time,
         });
+    }
+}
+
+impl Request {
+    /// What it brought, if that is the answer to this request, too: the same again, and soon enough.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED` when it was another one.
+    pub(in crate::store) fn replay(
+        &self,
+        request: &RequestKey,
+        now: SystemTime,
+    ) -> Result<Option<Box<str>>, Error> {
+        let age = now.duration_since(self.time);
+        if age.is_ok_and(|age| age >= REPLAY_WINDOW) {
+            return Ok(None);
+        }
+        if self.digest != request.digest {
+            return Err(Error::new(
+                Reason::RequestIdReused,
+                "the request id was used for another request",
+            ));
+        }
+        Ok(Some(self.subject.clone()))
     }
 }
 

@@ -100,6 +100,8 @@ async fn listen(options: PgConnectOptions, ropes: Arc<Ropes>) {
         };
         tracing::warn!(error = %failure, "what other processes write is only seen by looking for now");
         tokio::time::sleep(RETRY_INTERVAL).await;
+        // For as long as nothing is heard, everybody looks now and then.
+        ropes.ring_all();
     }
 }
 

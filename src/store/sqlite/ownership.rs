@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use sqlx::SqlSafeStr;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use tokio::sync::{Mutex, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::run::error::{Error, Reason};
 use crate::run::id::RunId;
@@ -19,6 +20,9 @@ use crate::store::row;
 use super::fault;
 use super::presence::Presence;
 use super::readers::Readers;
+
+/// How often a process looks for letters: those who share a file do not hear of one another.
+const LETTERS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a write of one of these may take, with waiting for its turn.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,6 +53,8 @@ pub(super) struct Owners {
     /// The name of this process.
     owner: Arc<str>,
     silence: watch::Sender<()>,
+    letters: watch::Sender<()>,
+    _reminding: AbortOnDropHandle<()>,
 }
 
 impl Owners {
@@ -59,12 +65,15 @@ impl Owners {
         presence: Presence,
         owner: Arc<str>,
     ) -> Self {
+        let letters = watch::Sender::new(());
         Self {
             connection,
             queries: Queries { readers },
             presence,
             owner,
             silence: watch::Sender::new(()),
+            _reminding: AbortOnDropHandle::new(tokio::spawn(remind(letters.clone()))),
+            letters,
         }
     }
 
@@ -140,9 +149,20 @@ impl Ownership for Owners {
     }
 }
 
+/// Has whoever waits for letters look for them.
+async fn remind(letters: watch::Sender<()>) {
+    loop {
+        tokio::time::sleep(LETTERS_INTERVAL).await;
+        letters.send_replace(());
+    }
+}
+
 impl News for Owners {
-    /// Never any: processes that share a file look for themselves.
-    fn listen(&self, _: &Topic) -> watch::Receiver<()> {
-        self.silence.subscribe()
+    /// Processes that share a file look for themselves.
+    fn listen(&self, topic: &Topic) -> watch::Receiver<()> {
+        match topic {
+            Topic::Letters => self.letters.subscribe(),
+            Topic::Run(_) | Topic::Left => self.silence.subscribe(),
+        }
     }
 }

@@ -319,6 +319,14 @@ fn released_migrations_are_as_they_were_released() {
     assert_eq!(current.collect::<Vec<_>>(), released);
 }
 
+/// What each version of the schema was written to with, by the service of its time.
+const WRITTEN: [&str; 3] = [
+    include_str!("../../../tests/fixtures/store/sqlite_1.sql"),
+    include_str!("../../../tests/fixtures/store/sqlite_2.sql"),
+    include_str!("../../../tests/fixtures/store/sqlite_3.sql"),
+    include_str!("../../../tests/fixtures/store/sqlite_4.sql"),
+];
+
 #[tokio::test]
 async fn files_of_every_older_version_open_with_what_they_hold() {
     for version in 1..=connect::MIGRATIONS.len() {
@@ -331,19 +339,45 @@ async fn files_of_every_older_version_open_with_what_they_hold() {
         connect::migrate(&mut old, &connect::MIGRATIONS[..version])
             .await
             .unwrap();
-        old.execute("INSERT INTO threads (number, id, create_time) VALUES (1, 'thread_old', 0)")
-            .await
-            .unwrap();
+        old.execute(WRITTEN[version - 1]).await.unwrap();
         old.close().await.unwrap();
         let (store, _connection) = place.store().await;
-        let mut opening = opening("hello");
-        opening.record.thread = ThreadId::parse("thread_old").unwrap();
-        opening.creates_thread = false;
-        assert_eq!(store.history(&opening.record.thread).await.unwrap(), []);
-        assert_eq!(
-            store.open_run(opening).await.unwrap(),
-            Opened::Started(Vec::new())
+        let (thread, run) = (
+            ThreadId::parse("thread_1").unwrap(),
+            RunId::parse("run_1").unwrap(),
         );
+        let history = store.history(&thread).await.unwrap();
+        let texts: Vec<String> = history.iter().map(|message| message.text()).collect();
+        let expected = ["what is 6*7?", "", "", "The tool answered: Result: 42"];
+        assert_eq!(texts, expected, "version {version}");
+        assert_eq!(history[1].tool_calls().count(), 1);
+        let record = store.run(&run).await.unwrap();
+        assert_eq!(record.state, State::Ended(Outcome::Completed));
+        assert_eq!(record.usage.total_tokens(), 371);
+        let used = store.thread(&thread).await.unwrap().usage;
+        assert_eq!(used.total_tokens(), 371, "version {version}");
+        assert_eq!(record.snapshot.metadata["from"], "old");
+        let everything = Page {
+            after: None,
+            limit: 100,
+            order: Order::OldestFirst,
+        };
+        let steps = store.run_steps(&run, everything).await.unwrap().items;
+        let pending = store.pending_actions(everything).await.unwrap().items;
+        if version == 1 {
+            assert_eq!((steps.len(), pending.len()), (0, 0), "there were none then");
+            assert_eq!(
+                store.events(&run, 0).await.unwrap_err().reason(),
+                Reason::EventsExpired
+            );
+        } else {
+            assert_eq!((steps.len(), pending.len()), (3, 1), "version {version}");
+            assert_eq!(store.events(&run, 0).await.unwrap().len(), 18);
+        }
+        let mut opening = opening("hello");
+        opening.record.thread = thread;
+        opening.creates_thread = false;
+        assert_eq!(store.open_run(opening).await.unwrap(), Opened::Started(history));
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use assistd::archive::export::export;
 use assistd::archive::line::{Line, VERSION, of_thread};
 use assistd::archive::reader::Reader;
-use assistd::run::action::{Action, Answer, Request};
+use assistd::run::action::{Action, Answer, Reply, Request};
 use assistd::run::error::{Error, Reason};
 use assistd::run::id::{ActionId, AssistantId, CallId, MessageId, RunId, StepId, ThreadId};
 use assistd::run::message::{
@@ -15,7 +15,7 @@ use assistd::run::message::{
 };
 use assistd::run::ports::{Restore, Restored, WholeRun, WholeThread};
 use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
-use assistd::run::step::{Step, StepState, Work};
+use assistd::run::step::{Inquiry, Step, StepState, Work};
 use assistd::run::truncation::ContextUse;
 use assistd::store::{Config, Location, open};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
@@ -50,6 +50,9 @@ fn output() -> impl Strategy<Value = ToolOutput> {
                 uri: "file:///a".to_owned(),
                 name: "a".to_owned(),
                 mime_type: String::new(),
+                title: "A".to_owned(),
+                description: "what it is".to_owned(),
+                size_bytes: Some(7),
             },
         ],
         structured: Some(json!({"whole": number, "part": 3.0})),
@@ -59,6 +62,7 @@ fn output() -> impl Strategy<Value = ToolOutput> {
 
 fn part() -> impl Strategy<Value = Part> {
     let media = |source| Media {
+        detail: None,
         source,
         mime_type: "image/png".to_owned(),
         name: String::new(),
@@ -102,6 +106,7 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
             messages: 3,
             omitted: number,
         },
+        attempts: Vec::new(),
     });
     let action = (any::<u32>(), text()).prop_map(move |(micros, text)| {
         Arc::new(Action {
@@ -126,6 +131,13 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
         call: call(number, arguments),
         server: "files".to_owned(),
         answer: action.as_ref().map(|_| Answer::Reject("no".to_owned())),
+        questions: action
+            .iter()
+            .map(|action| Inquiry {
+                action: action.clone(),
+                reply: Some(Answer::Reply(Reply::Decline)),
+            })
+            .collect(),
         action,
         output: output.map(Arc::new),
         duration: Duration::from_nanos(nanos),

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use assistd::run::error::Reason;
+use assistd::run::id::{RunId, ThreadId};
+use assistd::run::page::{Order, Page};
 use assistd::run::ports::Opened;
-use assistd::run::record::Outcome;
+use assistd::run::record::{Outcome, State};
 use assistd::store::{Config, Location, Url, open};
 use sqlx::Executor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -346,4 +348,49 @@ async fn a_store_that_cannot_be_written_says_so_until_it_can() {
     stranger.execute("ROLLBACK").await.unwrap();
     store.check().await.unwrap();
     started(&store, &opening).await;
+}
+
+/// A migration that databases have been through is never edited, only followed by another: the checksum that they keep
+/// would differ, and they would not open.
+#[tokio::test]
+async fn a_database_of_the_first_version_opens_with_what_it_holds() {
+    let Some(place) = Postgres::new().await else {
+        return;
+    };
+    drop(place.store().await);
+    let mut stranger = place.stranger().await;
+    let checksums = "SELECT encode(checksum, 'hex') FROM _sqlx_migrations ORDER BY version";
+    let checksums: Vec<String> = sqlx::query_scalar(checksums)
+        .fetch_all(&mut stranger)
+        .await
+        .unwrap();
+    let released = "ee4051116ef2ac7d8843d0b6f5288d53666c236307475108\
+                    81fa97b1aaf2e10b1b57b72e7a136c2e1511bec1e0b21ad1";
+    let second = "8fd2204163234ddd78cdd735aa77bb26cbbaadb14cbbf3da\
+                  67bc02d831599b407a780f4d7f0cf9c4d2355004788cf736";
+    assert_eq!(checksums, [released, second]);
+    let written = include_str!("../../fixtures/store/postgres_1.sql");
+    stranger.execute(written).await.unwrap();
+    let store = place.store().await;
+    let (thread, run) = (
+        ThreadId::parse("thread_1").unwrap(),
+        RunId::parse("run_1").unwrap(),
+    );
+    let history = store.history(&thread).await.unwrap();
+    let texts: Vec<String> = history.iter().map(|message| message.text()).collect();
+    assert_eq!(texts, ["what is 6*7?", "", "", "The tool answered: Result: 42"]);
+    let record = store.run(&run).await.unwrap();
+    assert_eq!(record.state, State::Ended(Outcome::Completed));
+    assert_eq!(record.usage.total_tokens(), 371);
+    let everything = Page {
+        after: None,
+        limit: 100,
+        order: Order::OldestFirst,
+    };
+    assert_eq!(store.run_steps(&run, everything).await.unwrap().items.len(), 3);
+    assert_eq!(store.events(&run, 0).await.unwrap().len(), 18);
+    assert_eq!(store.pending_actions(everything).await.unwrap().items.len(), 1);
+    let mut next = opening(&thread, false);
+    next.record.thread = thread;
+    assert_eq!(started(&store, &next).await, history);
 }

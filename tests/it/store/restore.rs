@@ -40,6 +40,7 @@ fn whole() -> WholeThread {
             message: Some(messages[2].id.clone()),
             usage: Usage::default(),
             context: ContextUse::default(),
+            attempts: Vec::new(),
         },
         state: StepState::Completed,
         create_time: time(1),

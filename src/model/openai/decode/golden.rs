@@ -1,11 +1,11 @@
 //! What comes in and what goes out, per dialect, as tables: one line a case, wherever the bytes are split.
 
 use super::Decoder;
-use crate::model::Dialect::{self, ChatCompletions, Responses};
+use crate::model::Dialect::{self, Assistants, ChatCompletions, Responses};
 use crate::model::openai::decode::Events;
 use crate::model::openai::error::Failure;
 use crate::model::openai::sse;
-use crate::run::message::Usage;
+use crate::run::message::{Annotation, Cited, Reasoning, Usage};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// A shorthand for what came of an answer, deltas joined: `"text"`, `?reasoning`, `!refusal`, `call0=name`,
@@ -17,6 +17,14 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ModelEvent::TextDelta(text) => ("text=".to_owned(), text.clone()),
             ModelEvent::ReasoningDelta(text) => ("reasoning=".to_owned(), text.clone()),
             ModelEvent::RefusalDelta(text) => ("refusal=".to_owned(), text.clone()),
+            ModelEvent::Reasoning(Reasoning {
+                summary,
+                encrypted,
+                id,
+                ..
+            }) => ("reasoned=".to_owned(), format!("{id}/{encrypted}/{summary}")),
+            ModelEvent::Annotation(annotation) => ("cites=".to_owned(), cited(annotation)),
+            ModelEvent::Continuation(continuation) => ("goes_on=".to_owned(), continuation.state.to_string()),
             ModelEvent::ToolCallStarted { index, tool } => (format!("call{index}="), tool.clone()),
             ModelEvent::ToolCallArgumentsDelta { index, json } => (format!("args{index}="), json.clone()),
             ModelEvent::Usage(Usage {
@@ -31,6 +39,7 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ),
             ModelEvent::Finished(Finish::Stop) => ("stop".to_owned(), String::new()),
             ModelEvent::Finished(Finish::Length) => ("length".to_owned(), String::new()),
+            ModelEvent::Attempt(_) => ("attempt".to_owned(), String::new()),
             ModelEvent::Finished(Finish::ContentFilter) => ("content_filter".to_owned(), String::new()),
         };
         match words.last_mut() {
@@ -43,6 +52,15 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
     }
     let words: Vec<String> = words.into_iter().map(|(key, text)| key + &text).collect();
     words.join(" ")
+}
+
+fn cited(annotation: &Annotation) -> String {
+    let source = match &annotation.source {
+        Cited::Url { url, title } => format!("{url}({title})"),
+        Cited::File { id, name, container } => format!("{id}({name})in({container})"),
+    };
+    let place = |place: Option<u64>| place.map(|place| place.to_string()).unwrap_or_default();
+    format!("{source}@{}..{}", place(annotation.start), place(annotation.end))
 }
 
 fn decode(dialect: Dialect, pieces: &[&[u8]]) -> String {
@@ -311,6 +329,110 @@ fn responses_say_text_in_every_form() {
 }
 
 #[test]
+fn what_a_text_refers_to_is_counted_in_all_of_it() {
+    let url = r#"{"type":"url_citation","url":"u","title":"t","start_index":0,"end_index":1}"#;
+    let nested =
+        r#"{"type":"url_citation","url_citation":{"url":"u","title":"t","start_index":0,"end_index":1}}"#;
+    let file = r#"{"type":"file_citation","file_id":"f","filename":"n","index":3}"#;
+    let part = |text: &str, annotations: &str| {
+        format!(r#"{{"type":"output_text","text":"{text}","annotations":[{annotations}]}}"#)
+    };
+    let message = format!(
+        r#"{{"type":"message","content":[{},{}]}}"#,
+        part("Hé", ""),
+        part("x", url)
+    );
+    let table = [
+        // Live, in the second part; the message that is whole says them again, and one more.
+        (
+            Responses,
+            vec![
+                r#"{"type":"response.content_part.added","content_index":0}"#.to_owned(),
+                r#"{"type":"response.output_text.delta","delta":"Hé"}"#.to_owned(),
+                r#"{"type":"response.output_text.done","text":"Hé"}"#.to_owned(),
+                r#"{"type":"response.content_part.added","content_index":1}"#.to_owned(),
+                r#"{"type":"response.output_text.delta","delta":"x"}"#.to_owned(),
+                format!(r#"{{"type":"response.output_text.annotation.added","annotation":{url}}}"#),
+                format!(
+                    r#"{{"type":"response.output_item.done","item":{{"type":"message","content":[{},{}]}}}}"#,
+                    part("Hé", ""),
+                    part("x", &format!("{url},{file}"))
+                ),
+                r#"{"type":"response.completed","response":{}}"#.to_owned(),
+            ],
+            "text=Héx cites=u(t)@2..3f(n)in()@.. stop",
+        ),
+        // Only in the last event.
+        (
+            Responses,
+            vec![format!(
+                r#"{{"type":"response.completed","response":{{"output":[{message}]}}}}"#
+            )],
+            "text=Héx cites=u(t)@2..3 stop",
+        ),
+        (
+            ChatCompletions,
+            vec![
+                r#"{"choices":[{"delta":{"content":"Hé"}}]}"#.to_owned(),
+                format!(
+                    r#"{{"choices":[{{"delta":{{"annotations":[{nested},{{"type":"new"}},7]}},"finish_reason":"stop"}}]}}"#
+                ),
+            ],
+            "text=Hé cites=u(t)@0..1 stop",
+        ),
+    ];
+    for (dialect, events, expected) in table {
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        check(dialect, &events, expected);
+    }
+}
+
+#[test]
+fn what_a_provider_needs_to_go_on_is_kept() {
+    let reasoning = r#"{"type":"response.output_item.done","item":{"type":"reasoning","id":"rs","summary":[{"text":"a"},{"text":"b"}],"encrypted_content":"0x"}}"#;
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                reasoning,
+                r#"{"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","id":"x","call_id":"c","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.completed","response":{"id":"r"}}"#,
+            ],
+            "reasoned=rs/0x/a\n\nb call0=f args0={} goes_on={\"response\":\"r\",\"calls\":[\"c\"]} stop",
+        ),
+        // In the order in which the calls are asked for, not in which they were first heard of.
+        (
+            &[
+                r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{}"}"#,
+                r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","call_id":"d","name":"g"}}"#,
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.completed","response":{"id":"r"}}"#,
+            ],
+            "call1=g call0=f args0={} goes_on={\"response\":\"r\",\"calls\":[\"d\",\"c\"]} stop",
+        ),
+        // A call without an id cannot be answered there.
+        (
+            &[
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.completed","response":{"id":"r"}}"#,
+            ],
+            "call0=f args0={} stop",
+        ),
+        // Reasoning that shows nothing and holds nothing.
+        (
+            &[
+                r#"{"type":"response.output_item.done","item":{"type":"reasoning","id":"rs","summary":[]}}"#,
+                r#"{"type":"response.output_text.delta","delta":"a"}"#,
+                r#"{"type":"response.completed","response":{}}"#,
+            ],
+            "text=a stop",
+        ),
+    ];
+    for (events, expected) in table {
+        check(Responses, events, expected);
+    }
+}
+
+#[test]
 fn responses_ask_for_calls_in_every_form() {
     let done = r#"{"type":"response.completed","response":{}}"#;
     let table: &[(&[&str], &str)] = &[
@@ -423,7 +545,7 @@ fn an_answer_in_one_piece_is_read_too() {
         (
             Responses,
             r#"{"object":"response","status":"completed","error":null,"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},{"type":"message","content":[{"type":"output_text","text":"a"}]}],"usage":{"input_tokens":1,"output_tokens":2}}"#,
-            "reasoning=hm text=a usage=1/0/2/0 stop",
+            "reasoned=//hm text=a usage=1/0/2/0 stop",
         ),
         (Responses, r#"{"status":"incomplete","output":[]}"#, "length"),
         (
@@ -447,4 +569,166 @@ fn an_answer_in_one_piece_is_read_too() {
     for (dialect, body, expected) in table {
         check_whole(dialect, body, expected);
     }
+}
+
+#[test]
+fn runs_of_assistants_are_read_in_every_form() {
+    let done = r#"{"object":"thread.run","id":"run_1","thread_id":"thread_1","status":"completed","usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
+    let waiting = r#"{"object":"thread.run","id":"run_1","thread_id":"thread_1","status":"requires_action","usage":null,"required_action":{"type":"submit_tool_outputs","submit_tool_outputs":{"tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}},{"id":"b","type":"function","function":{"name":"g","arguments":"{\"x\":1}"}}]}}}"#;
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                "event: thread.created\ndata: {\"id\":\"thread_1\",\"object\":\"thread\"}",
+                "event: thread.run.created\ndata: {\"object\":\"thread.run\",\"id\":\"run_1\",\"thread_id\":\"thread_1\",\"status\":\"queued\"}",
+                "event: thread.message.created\ndata: {\"object\":\"thread.message\",\"role\":\"assistant\",\"status\":\"in_progress\",\"content\":[]}",
+                r#"{"object":"thread.message.delta","delta":{"content":[{"index":0,"type":"text","text":{"value":"Hé","annotations":[]}}]}}"#,
+                r#"{"object":"thread.message.delta","delta":{"content":[{"index":0,"type":"text","text":{"value":"llo"}},{"type":"brand_new"}]}}"#,
+                r#"{"object":"thread.message","role":"assistant","status":"completed","content":[{"type":"text","text":{"value":"Héllo","annotations":[]}}]}"#,
+                "event: brand.new\ndata: {\"object\":\"brand.new\"}",
+                done,
+                "event: done\ndata: [DONE]",
+            ],
+            "text=Héllo usage=3/0/2/0 stop",
+        ),
+        // A message only in whole, with a plain text; a refusal; no `[DONE]`.
+        (
+            &[
+                r#"{"object":"thread.message","status":"completed","content":[{"type":"text","text":"a"}]}"#,
+                r#"{"object":"thread.message","status":"completed","content":[{"type":"refusal","refusal":"no"}]}"#,
+                done,
+            ],
+            "text=a refusal=no usage=3/0/2/0 stop",
+        ),
+        // What the user said is not the answer.
+        (
+            &[
+                r#"{"object":"thread.message","role":"user","status":"completed","content":[{"type":"text","text":{"value":"hi"}}]}"#,
+                done,
+            ],
+            "usage=3/0/2/0 stop",
+        ),
+        // Calls in pieces, interleaved, and listed once more at the end.
+        (
+            &[
+                r#"{"object":"thread.run.step.delta","delta":{"step_details":{"type":"tool_calls","tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]}}}"#,
+                r#"{"object":"thread.run.step.delta","delta":{"step_details":{"type":"tool_calls","tool_calls":[{"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{\"x\""}}]}}}"#,
+                r#"{"object":"thread.run.step.delta","delta":{"step_details":{"type":"tool_calls","tool_calls":[{"index":0,"type":"function","function":{"arguments":"{}"}},{"index":1,"type":"function","function":{"arguments":":1}"}}]}}}"#,
+                waiting,
+            ],
+            r#"call0=f call1=g args1={"x" args0={} args1=:1} stop"#,
+        ),
+        // Calls only in the list.
+        (&[waiting], r#"call0=f args0={} call1=g args1={"x":1} stop"#),
+        (
+            &[
+                r#"{"object":"thread.message","status":"incomplete","incomplete_details":{"reason":"content_filter"},"content":[{"type":"text","text":{"value":"a"}}]}"#,
+                r#"{"object":"thread.run","status":"incomplete","incomplete_details":{}}"#,
+            ],
+            "text=a content_filter",
+        ),
+        (
+            &[
+                r#"{"object":"thread.run","status":"incomplete","incomplete_details":{"reason":"max_completion_tokens"}}"#,
+            ],
+            "length",
+        ),
+    ];
+    for (events, expected) in table {
+        check(Assistants, events, expected);
+    }
+}
+
+#[test]
+fn runs_of_assistants_that_fail_are_errors() {
+    let said =
+        r#"{"object":"thread.message.delta","delta":{"content":[{"type":"text","text":{"value":"a"}}]}}"#;
+    let table: &[(&[&str], &str)] = &[
+        (&[said], "text=a error=MODEL_UNAVAILABLE"),
+        (&[said, "[DONE]"], "text=a error=MODEL_UNAVAILABLE"),
+        (&[said, "{"], "text=a error=MODEL_UNAVAILABLE"),
+        (
+            &["event: error\ndata: {\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}"],
+            "error=RATE_LIMITED",
+        ),
+        (
+            &[
+                r#"{"object":"thread.run","status":"failed","last_error":{"code":"rate_limit_exceeded","message":"x"}}"#,
+            ],
+            "error=RATE_LIMITED",
+        ),
+        (
+            &[
+                r#"{"object":"thread.run","status":"failed","last_error":{"code":"server_error","message":"x"}}"#,
+            ],
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[r#"{"object":"thread.run","status":"failed"}"#],
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[r#"{"object":"thread.run","status":"expired"}"#],
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[r#"{"object":"thread.run","status":"cancelled"}"#],
+            "error=MODEL_UNAVAILABLE",
+        ),
+        (
+            &[r#"{"error":{"code":"insufficient_quota"}}"#],
+            "error=QUOTA_EXCEEDED",
+        ),
+    ];
+    for (events, expected) in table {
+        check(Assistants, events, expected);
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+
+    /// Whatever comes in, wherever it is cut: no panic, and always the same events.
+    #[test]
+    fn any_bytes_mean_the_same_however_they_are_split(
+        pieces in proptest::collection::vec(fragment(), 0..12),
+        cuts in proptest::collection::vec(proptest::prelude::any::<proptest::sample::Index>(), 0..6),
+    ) {
+        let bytes = pieces.concat();
+        let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        let split: Vec<&[u8]> = places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        for dialect in [Responses, ChatCompletions, Assistants] {
+            proptest::prop_assert_eq!(decode(dialect, &[&bytes]), decode(dialect, &split));
+            let mut events = Events::new();
+            let _ = Decoder::new(dialect).whole(&bytes, &mut events);
+        }
+    }
+}
+
+/// Things that streams are made of, sound and unsound.
+fn fragment() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+    use proptest::prelude::{Just, Strategy, any, prop_oneof};
+
+    const LINES: [&str; 14] = [
+        "\n",
+        "\r\n\r\n",
+        ": ping\n\n",
+        "event: error\n",
+        "data: [DONE]\n\n",
+        "data: {}\n\n",
+        "data: {\n\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"h\u{e9}\"}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":1,\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n",
+        "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"function_call\",\"name\":\"f\",\"arguments\":7}}\n\n",
+        "data: {\"type\":\"response.completed\",\"response\":{\"output\":[null]}}\n\n",
+        "data: {\"object\":\"thread.message.delta\",\"delta\":{\"content\":[{\"text\":{\"value\":\"a\"}},{\"text\":[]}]}}\n\n",
+        "data: {\"object\":\"thread.run\",\"status\":\"requires_action\",\"required_action\":{\"submit_tool_outputs\":{\"tool_calls\":[{}]}}}\n\n",
+    ];
+    prop_oneof![
+        8 => proptest::sample::select(&LINES[..]).prop_map(|line| line.as_bytes().to_vec()),
+        1 => proptest::collection::vec(any::<u8>(), 0..40),
+        1 => Just("data: \u{20ac}".as_bytes().to_vec()),
+    ]
 }

@@ -378,6 +378,10 @@ impl Store for Archive {
         unreachable!("the engine does not ask")
     }
 
+    async fn brought(&self, _: &RequestKey) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     async fn create_thread(&self, _: NewThread) -> Result<ThreadRecord, Error> {
         unreachable!("the engine does not ask")
     }

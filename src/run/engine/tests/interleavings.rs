@@ -15,7 +15,7 @@ use super::players::{OF_CLIENT, Players};
 use super::*;
 use crate::run::action::{Action, Request};
 use crate::run::rules;
-use crate::run::step::StepState;
+use crate::run::step::{StepState, Work};
 
 /// In which everything that is asked of an engine is answered, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -465,6 +465,7 @@ fn is_written_first(body: &Body) -> bool {
     match body {
         Body::MessageCreated(message) => message.role != Role::Assistant,
         Body::TextDelta { .. }
+        | Body::RefusalDelta { .. }
         | Body::ReasoningDelta { .. }
         | Body::ToolCallStarted { .. }
         | Body::ToolCallArgumentsDelta { .. }

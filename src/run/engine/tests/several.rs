@@ -113,7 +113,7 @@ async fn answers_reach_the_process_that_waits_for_them() {
     let refused = other.submit(thread, run, late).await.unwrap_err();
     assert_eq!(refused.reason(), Reason::ActionNotPending);
     let finished = other.answered_elsewhere(run).await.unwrap();
-    assert_eq!(finished.response, "done");
+    assert_eq!(finished.response(), "done");
     assert_eq!(outputs(&world).len(), 1, "the call was made once");
 }
 

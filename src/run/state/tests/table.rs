@@ -3,8 +3,9 @@
 mod rows;
 
 use self::rows::{
-    BROKE, CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP, NOT_ASKED, NOT_ASKING,
-    NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING,
+    ASKED_BY_SERVER, BROKE, CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP,
+    NOT_ASKED, NOT_ASKING, NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING,
+    WRONG_AGAIN_STOP, WRONG_STOP,
 };
 use super::*;
 
@@ -31,8 +32,12 @@ names!(INPUTS, input_name, Input, {
     Input::Model(ModelEvent::TextDelta(_)) => "text",
     Input::Model(ModelEvent::RefusalDelta(_)) => "refusal",
     Input::Model(ModelEvent::ReasoningDelta(_)) => "reasoning",
+    Input::Model(ModelEvent::Reasoning(_)) => "reasoned",
+    Input::Model(ModelEvent::Annotation(_)) => "annotation",
+    Input::Model(ModelEvent::Continuation(_)) => "continuation",
     Input::Model(ModelEvent::ToolCallStarted { .. }) => "call",
     Input::Model(ModelEvent::ToolCallArgumentsDelta { .. }) => "arguments",
+    Input::Model(ModelEvent::Attempt(_)) => "attempt",
     Input::Model(ModelEvent::Usage(_)) => "usage",
     Input::Model(ModelEvent::Finished(Finish::Stop)) => "stop",
     Input::Model(ModelEvent::Finished(Finish::Length)) => "length",
@@ -40,11 +45,14 @@ names!(INPUTS, input_name, Input, {
     Input::ModelFailed(_) => "model failed",
     Input::CallProgress { .. } => "progress",
     Input::CallDone { .. } => "done",
+    Input::CallAsks { .. } => "asks",
+    Input::CallLost { .. } => "lost",
     Input::Cancel => "cancel",
     Input::Deadline => "deadline",
     Input::Expire => "expire",
     Input::Fail(_) => "fail",
-    Input::SaveFailed { .. } => "save failed",
+    Input::SaveFailed { called_off: false, .. } => "save failed",
+    Input::SaveFailed { .. } => "save failed, called off",
 });
 
 names!(ANSWERS, answer_name, Answer, {
@@ -52,6 +60,7 @@ names!(ANSWERS, answer_name, Answer, {
     Answer::Approve(Some(_)) => "edit",
     Answer::Reject(_) => "reject",
     Answer::Output(_) => "output",
+    Answer::Reply(_) => "reply",
 });
 
 names!(STATES, state_name, State, {
@@ -75,6 +84,7 @@ names!(STATES, state_name, State, {
 struct Place {
     name: &'static str,
     limits: fn() -> Limits,
+    options: fn() -> ModelOptions,
     reach: fn(&mut Stage),
     phase: &'static str,
     state: &'static str,
@@ -123,10 +133,10 @@ fn ask_for(stage: &mut Stage, tools: &[&str]) {
 
 #[rustfmt::skip]
 fn places() -> Vec<Place> {
-    let asking = |name, limits, reach, rows| Place { name, limits, reach, phase: "asking", state: "running", rows };
-    let calling = |name, limits, reach, state, rows| Place { name, limits, reach, phase: "calling", state, rows };
+    let asking = |name, limits, reach, rows| Place { name, limits, options: ModelOptions::default, reach, phase: "asking", state: "running", rows };
+    let calling = |name, limits, reach, state, rows| Place { name, limits, options: ModelOptions::default, reach, phase: "calling", state, rows };
     let over = |name, reach, state| Place {
-        name, limits: Limits::default, reach, phase: "over", state, rows: ENDED,
+        name, limits: Limits::default, options: ModelOptions::default, reach, phase: "over", state, rows: ENDED,
     };
     vec![
         asking("silent", Limits::default, |_| {}, &[SILENT, SILENT_STOP, NOT_CALLING, NOT_ASKED]),
@@ -149,6 +159,14 @@ fn places() -> Vec<Place> {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
         }, &[SILENT, CALLS_STOP, NOT_CALLING, NOT_ASKED]),
+        Place {
+            options: || a_number(1),
+            ..asking("wrong", Limits::default, |stage| stage.say([text("a")]), &[WRONG_STOP, SPEAKING, NOT_CALLING, NOT_ASKED])
+        },
+        Place {
+            options: || a_number(0),
+            ..asking("wrong again", Limits::default, |stage| stage.say([text("a")]), &[WRONG_AGAIN_STOP, SPEAKING, NOT_CALLING, NOT_ASKED])
+        },
         calling("calling", Limits::default, |stage| {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
@@ -169,6 +187,12 @@ fn places() -> Vec<Place> {
             ask_for(stage, &["risky"]);
             stage.say([STOP]);
         }, "requires_action", &[WAITING, NOT_ASKING, NOT_CALLING]),
+        calling("asked by a server", Limits::default, |stage| {
+            ask_for(stage, &["echo"]);
+            stage.say([STOP]);
+            let call = stage.open[0].clone();
+            stage.feed(Input::CallAsks { call, question: question() });
+        }, "requires_action", &[ASKED_BY_SERVER, NOT_ASKING]),
         over("completed", |stage| stage.say([STOP]), "completed"),
         over("incomplete", |stage| stage.feed(Input::Deadline), "incomplete:deadline"),
         over("failed", |stage| stage.feed(input("model failed", None)), "failed"),
@@ -185,6 +209,16 @@ fn input(name: &str, of: Option<CallId>) -> Input {
         "text" => Input::Model(text("b")),
         "refusal" => Input::Model(ModelEvent::RefusalDelta("no".into())),
         "reasoning" => Input::Model(ModelEvent::ReasoningDelta("hm".into())),
+        "reasoned" => Input::Model(ModelEvent::Reasoning(Reasoning {
+            encrypted: "0x".into(),
+            upstream: "here".into(),
+            ..Reasoning::default()
+        })),
+        "annotation" => Input::Model(ModelEvent::Annotation(annotation())),
+        "continuation" => Input::Model(ModelEvent::Continuation(Continuation {
+            upstream: "here".into(),
+            state: json!("resp"),
+        })),
         "call" => Input::Model(ModelEvent::ToolCallStarted {
             index: 7,
             tool: "look".into(),
@@ -193,6 +227,7 @@ fn input(name: &str, of: Option<CallId>) -> Input {
             index: 0,
             json: "{}".into(),
         }),
+        "attempt" => Input::Model(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
         "usage" => Input::Model(ModelEvent::Usage(usage(5))),
         "stop" => Input::Model(STOP),
         "length" => Input::Model(ModelEvent::Finished(Finish::Length)),
@@ -207,13 +242,19 @@ fn input(name: &str, of: Option<CallId>) -> Input {
             output: says("x"),
             duration: Duration::ZERO,
         },
+        "asks" => Input::CallAsks {
+            call,
+            question: question(),
+        },
+        "lost" => Input::CallLost { call },
         "cancel" => Input::Cancel,
         "deadline" => Input::Deadline,
         "expire" => Input::Expire,
         "fail" => Input::Fail(error(Reason::ShuttingDown)),
-        "save failed" => Input::SaveFailed {
+        "save failed" | "save failed, called off" => Input::SaveFailed {
             error: error(Reason::StoreUnavailable),
             undone: Vec::new(),
+            called_off: name != "save failed",
         },
         other => panic!("no input is named {other}"),
     };
@@ -227,6 +268,7 @@ fn answer(name: &str) -> Answer {
         "edit" => Answer::Approve(Some(Map::from_iter([("text".to_owned(), json!("y"))]))),
         "reject" => Answer::Reject(String::new()),
         "output" => Answer::Output(says("given")),
+        "reply" => Answer::Reply(Reply::Decline),
         other => panic!("no answer is named {other}"),
     };
     assert_eq!(answer_name(&answer), name);
@@ -244,6 +286,7 @@ fn effect(effect: &Effect) -> String {
         Effect::CallModel(ModelRequest { tools: Some(_), .. }) => "ask".to_owned(),
         Effect::CallModel(_) => "ask without tools".to_owned(),
         Effect::CallTool { tool, .. } => format!("call:{}", tool.name()),
+        Effect::Reply { reply, .. } => format!("tell:{reply:?}").to_lowercase(),
         Effect::Abort => "abort".to_owned(),
     }
 }
@@ -291,7 +334,7 @@ fn everything_that_can_happen_does_what_the_table_says() {
             if !seen.insert(name) {
                 continue;
             }
-            let mut stage = Stage::new((place.limits)());
+            let mut stage = Stage::with((place.limits)(), (place.options)());
             (place.reach)(&mut stage);
             let what = format!("{name} while {}", place.name);
             assert_eq!(phase_name(&stage.run.phase), place.phase, "{what}");
@@ -319,7 +362,7 @@ fn the_table_has_a_row_for_everything() {
         states.extend(rows.map(|(.., after)| *after).filter(|after| !after.is_empty()));
         // What is passed on the way.
         for name in &everything {
-            let mut stage = Stage::new((place.limits)());
+            let mut stage = Stage::with((place.limits)(), (place.options)());
             (place.reach)(&mut stage);
             states.extend(happen(&mut stage, name).1);
         }

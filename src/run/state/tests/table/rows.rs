@@ -9,18 +9,28 @@ pub(super) const NOT_ASKED: &[Row] = &[
     ("edit", "ACTION_NOT_PENDING", ""),
     ("reject", "ACTION_NOT_PENDING", ""),
     ("output", "ACTION_NOT_PENDING", ""),
+    ("reply", "ACTION_NOT_PENDING", ""),
 ];
 
 /// No tool is at work.
-pub(super) const NOT_CALLING: &[Row] = &[("progress", "", ""), ("done", "", "")];
+pub(super) const NOT_CALLING: &[Row] = &[
+    ("progress", "", ""),
+    ("done", "", ""),
+    ("asks", "", ""),
+    ("lost", "", ""),
+];
 
 /// The model is not asked.
 pub(super) const NOT_ASKING: &[Row] = &[
     ("text", "", ""),
     ("refusal", "", ""),
     ("reasoning", "", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "", ""),
     ("length", "", ""),
@@ -30,10 +40,14 @@ pub(super) const NOT_ASKING: &[Row] = &[
 /// The model has said nothing yet: everything but how it stops.
 pub(super) const SILENT: &[Row] = &[
     ("text", "+assistant 'b'", ""),
-    ("refusal", "+assistant", ""),
+    ("refusal", "+assistant refuses", ""),
     ("reasoning", "+assistant thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "+assistant calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("length", "save(=incomplete)", "incomplete:max_tokens"),
     ("filter", "save(=incomplete)", "incomplete:content_filter"),
@@ -43,15 +57,24 @@ pub(super) const SILENT: &[Row] = &[
     ("expire", "abort save(=expired)", "expired"),
     ("fail", "abort save(=failed)", "failed"),
     ("save failed", "abort save(=failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// It has said something.
 pub(super) const SPEAKING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
     ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
@@ -66,15 +89,30 @@ pub(super) const SPEAKING: &[Row] = &[
     ("expire", "abort save(partial =expired)", "expired"),
     ("fail", "abort save(partial =failed)", "failed"),
     ("save failed", "abort save(partial =failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling partial =cancelled)",
+        "cancelled",
+    ),
 ];
+
+/// What it has said does not fit, and it may be asked again.
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message +system) ask", "running")];
+
+/// It may not.
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message =failed)", "failed")];
 
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
     ("text", "'b'", ""),
-    ("refusal", "", ""),
+    ("refusal", "refuses", ""),
     ("reasoning", "thinks", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "{}", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message) call:echo", "running"),
     (
@@ -117,6 +155,11 @@ pub(super) const WANTING: &[Row] = &[
         "abort save([not called: the run failed] partial =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// The same, its tokens are used up, and one more byte is one token too many.
@@ -128,7 +171,7 @@ pub(super) const SPENT: &[Row] = &[
     ),
     (
         "refusal",
-        "abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
@@ -136,12 +179,16 @@ pub(super) const SPENT: &[Row] = &[
         "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     (
         "arguments",
         "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("attempt", "", ""),
     ("usage", "", ""),
     (
         "stop",
@@ -188,6 +235,11 @@ pub(super) const SPENT: &[Row] = &[
         "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// The same, its money is spent, and one more byte costs too much.
@@ -199,7 +251,7 @@ pub(super) const BROKE: &[Row] = &[
     ),
     (
         "refusal",
-        "abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
         "incomplete:budget",
     ),
     (
@@ -207,12 +259,16 @@ pub(super) const BROKE: &[Row] = &[
         "thinks abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
         "incomplete:budget",
     ),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
     ("call", "calls:look", ""),
     (
         "arguments",
         "{} abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
         "incomplete:budget",
     ),
+    ("attempt", "", ""),
     ("usage", "", ""),
     (
         "stop",
@@ -259,12 +315,19 @@ pub(super) const BROKE: &[Row] = &[
         "abort save([not called: the run failed] partial 10tok =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// One tool is at work.
 pub(super) const CALLING: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] +tool) ask", "running"),
+    ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("lost", "save(ask:echo requires_action)", "requires_action"),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -295,6 +358,11 @@ pub(super) const CALLING: &[Row] = &[
         "abort save([not finished: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// The only call of the only turn with tools is at work, or the only call that may be made.
@@ -304,6 +372,8 @@ pub(super) const CALLING_LAST: &[Row] = &[("done", "save([x] +tool) ask without 
 pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] requires_action)", "requires_action"),
+    ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("lost", "save(ask:echo requires_action)", "requires_action"),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -337,6 +407,12 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling [not finished: the run was cancelled] cancelled \
+         [not called: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
     ("approve", "save(approved) call:risky", "running"),
     ("edit", "save(edited) call:risky", "running"),
     (
@@ -345,6 +421,55 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
         "running",
     ),
     ("output", "save(answered [given])", "running"),
+    ("reply", "VALIDATION_FAILED", ""),
+];
+
+/// The server of the only call, which goes on, asks a person.
+pub(super) const ASKED_BY_SERVER: &[Row] = &[
+    ("progress", "progress", ""),
+    ("done", "save(cancelled [x] running +tool) ask", "running"),
+    ("asks", "", ""),
+    ("lost", "save(cancelled ask:echo)", ""),
+    (
+        "model failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save(cancelled [not finished: the run ran out of time] +tool =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save(expired [not finished: the run ran out of time] +tool =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed, called off",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    ("approve", "VALIDATION_FAILED", ""),
+    ("edit", "VALIDATION_FAILED", ""),
+    ("reject", "VALIDATION_FAILED", ""),
+    ("output", "VALIDATION_FAILED", ""),
+    ("reply", "save(answered running) tell:decline", "running"),
 ];
 
 /// Somebody is asked, and nothing else goes on.
@@ -379,6 +504,11 @@ pub(super) const WAITING: &[Row] = &[
         "abort save(cancelled [not called: the run failed] +tool =failed)",
         "failed",
     ),
+    (
+        "save failed, called off",
+        "abort save(cancelling cancelled [not called: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
     ("approve", "save(approved running) call:risky", "running"),
     ("edit", "save(edited running) call:risky", "running"),
     (
@@ -387,6 +517,7 @@ pub(super) const WAITING: &[Row] = &[
         "running",
     ),
     ("output", "save(answered [given] running +tool) ask", "running"),
+    ("reply", "VALIDATION_FAILED", ""),
 ];
 
 /// It is over.
@@ -397,6 +528,7 @@ pub(super) const OVER: &[Row] = &[
     ("expire", "", ""),
     ("fail", "", ""),
     ("save failed", "", ""),
+    ("save failed, called off", "", ""),
 ];
 
 pub(super) const SILENT_STOP: &[Row] = &[("stop", "save(=completed)", "completed")];

@@ -1,9 +1,13 @@
 //! The processes under test, and what the kernel says of them.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{fs, thread};
+
+use serde_json::{Value, json};
+use tonic::transport::{Channel, Endpoint};
 
 /// The kernel's clock for CPU time, in ticks per second (`getconf CLK_TCK`, 100 on Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -71,4 +75,34 @@ pub fn assistd() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// The simulator, with this script or its own behaviour. Its address is what the service is given.
+pub fn simulator(script: Option<&Path>) -> Process {
+    let mut simulate = assistd();
+    simulate.args(["simulate", "--listen", "127.0.0.1:0"]);
+    if let Some(script) = script {
+        simulate.arg("--script").arg(script);
+    }
+    Process::start(simulate, "base url ")
+}
+
+/// The service as it is started when it asks this model and these MCP servers, with its files in this directory.
+pub fn service(model: &Process, servers: &Value, files: &Path) -> Command {
+    let config = files.join("mcp.json");
+    fs::write(&config, json!({"mcpServers": servers}).to_string()).unwrap();
+    let mut serve = assistd();
+    serve
+        .env("OPENAI_BASE_URL", &model.url)
+        .args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+        .arg(files.join("data"))
+        .arg("--mcp-config")
+        .arg(&config);
+    serve
+}
+
+/// A connection to a service, or to a server beside it.
+pub async fn channel(url: &str) -> Channel {
+    let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
+    endpoint.connect().await.unwrap()
 }

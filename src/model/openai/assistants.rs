@@ -1,0 +1,477 @@
+//! The Assistants dialect: requests here, answers in [`events`], what a thread there has in [`history`].
+//!
+//! Everything that a run needs is sent with the run, over one assistant of ours; a thread there stays bound to
+//! the conversation here for as long as its history is the same. See `docs/adr/0008-assistants-dialect.md`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use reqwest::Response;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::run::message::Continuation;
+use crate::run::ports::{ModelEvent, ModelRequest};
+
+use super::decode::{self, Decoder};
+use super::error::Failure;
+use super::reader::{Reader, Source};
+use super::tools::Offer;
+use super::upstream::Upstream;
+use super::upstream::aside::Aside;
+use events::Place;
+use history::{Bond, Way};
+
+pub(super) mod events;
+mod history;
+
+/// How many messages a request may bring.
+const MOST_MESSAGES: usize = 32;
+/// The least that this API takes for a token limit.
+const LEAST_TOKENS: u64 = 256;
+/// How many threads are remembered as being where they were left.
+const MOST_THREADS: usize = 10_000;
+/// How long a cancel may take.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+/// The first wait before a run is asked after again; each is half as long again as the one before.
+const POLL_FIRST: Duration = Duration::from_millis(100);
+/// The longest such wait.
+const POLL_MOST: Duration = Duration::from_secs(2);
+/// What our assistant is known by among others.
+const MARK: &str = "assistd";
+/// The longest answer to a small question, in bytes.
+const OBJECT_LIMIT_BYTES: usize = 8 << 20;
+
+/// A server that speaks the Assistants API.
+#[derive(Debug)]
+pub(super) struct Assistants {
+    upstream: Arc<Upstream>,
+    /// The assistant that all runs are made with.
+    assistant: tokio::sync::Mutex<Option<String>>,
+    /// Threads that nobody has touched since this run of theirs, as far as is known here.
+    untouched: Mutex<HashMap<String, String>>,
+    /// Cancels on their way.
+    cancels: Mutex<JoinSet<()>>,
+}
+
+impl Assistants {
+    pub(super) fn new(upstream: Arc<Upstream>) -> Self {
+        Self {
+            upstream,
+            assistant: tokio::sync::Mutex::default(),
+            untouched: Mutex::default(),
+            cancels: Mutex::default(),
+        }
+    }
+
+    /// Asks for one turn.
+    ///
+    /// # Errors
+    /// The provider's refusal, or that it cannot be reached.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        order: &Arc<Order>,
+        offer: Option<Arc<Offer>>,
+    ) -> Result<Turn, Failure> {
+        let response = self.begin(order, offer.as_deref()).await?;
+        let source = Source {
+            upstream: Arc::clone(&self.upstream),
+            offer,
+            identity: self.name(),
+            // The decoder tells of none: the turn itself knows how to go on.
+            is_kept: false,
+        };
+        let decoder = Decoder::Assistants(events::Decoder::default());
+        Ok(Turn {
+            reader: Reader::new(response, decoder, source),
+            ended: None,
+            is_over: false,
+            order: Arc::clone(order),
+            assistants: Arc::clone(self),
+        })
+    }
+
+    /// What continuations are marked with: whoever has this address can go on from them.
+    fn name(&self) -> String {
+        format!("assistants {}", self.upstream.endpoint())
+    }
+
+    async fn begin(&self, order: &Order, offer: Option<&Offer>) -> Result<Response, Failure> {
+        let begun = match history::way(&order.request, &self.name(), &order.digest) {
+            Way::Begin(messages) => return self.anew(order, offer, messages).await,
+            Way::Submit(place, outputs) => {
+                let body = json!({"tool_outputs": outputs, "stream": true});
+                let path = [
+                    "threads",
+                    &place.thread,
+                    "runs",
+                    &place.run,
+                    "submit_tool_outputs",
+                ];
+                self.untouched().remove(&place.thread);
+                self.post(&path, &body).await
+            }
+            Way::Continue(place, messages) if messages.len() <= MOST_MESSAGES => {
+                if !self.is_untouched(&place).await? {
+                    return self.anew(order, offer, history::whole(&order.request)).await;
+                }
+                self.run(&place.thread, order, offer, messages).await
+            }
+            Way::Continue(..) => return self.anew(order, offer, history::whole(&order.request)).await,
+        };
+        match begun {
+            // The thread is gone, the run has expired, another run has it: the history is here.
+            Err(failure) if matches!(failure.status, Some(400 | 404 | 409)) => {
+                tracing::debug!(
+                    status = failure.status,
+                    "the model's thread cannot be gone on with"
+                );
+                self.anew(order, offer, history::whole(&order.request)).await
+            }
+            begun => begun,
+        }
+    }
+
+    /// Whether the run is still the newest of its thread. Remembered, so that nothing is asked in the usual case.
+    async fn is_untouched(&self, place: &Place) -> Result<bool, Failure> {
+        // Taken out until the turn has ended well: one that breaks off leaves the thread in an unknown state.
+        if let Some(run) = self.untouched().remove(&place.thread) {
+            return Ok(run == place.run);
+        }
+        let path = ["threads", &place.thread, "runs"];
+        let newest = match self.get(&path, &[("limit", "1"), ("order", "desc")]).await {
+            Ok(list) => list,
+            Err(failure) if failure.status == Some(404) => return Ok(false),
+            Err(failure) => return Err(failure),
+        };
+        let run = &newest["data"][0];
+        Ok(run["id"] == *place.run && run["status"] == "completed")
+    }
+
+    /// A run in a thread of its own.
+    async fn anew(
+        &self,
+        order: &Order,
+        offer: Option<&Offer>,
+        mut messages: Vec<Value>,
+    ) -> Result<Response, Failure> {
+        if messages.len() <= MOST_MESSAGES {
+            return self
+                .with_assistant(order, offer, |mut body| {
+                    body["thread"] = json!({"messages": messages});
+                    (vec!["threads".to_owned(), "runs".to_owned()], body)
+                })
+                .await;
+        }
+        let last = messages.split_off(messages.len() - MOST_MESSAGES);
+        let rest = messages.split_off(messages.len().min(MOST_MESSAGES));
+        let created = self.post(&["threads"], &json!({ "messages": messages })).await?;
+        let created = self.object(created).await?;
+        let thread = created["id"].as_str().unwrap_or_default();
+        for message in &rest {
+            let posted = self.post(&["threads", thread, "messages"], message).await?;
+            self.object(posted).await?;
+        }
+        self.run(thread, order, offer, last).await
+    }
+
+    /// A run in this thread.
+    async fn run(
+        &self,
+        thread: &str,
+        order: &Order,
+        offer: Option<&Offer>,
+        messages: Vec<Value>,
+    ) -> Result<Response, Failure> {
+        self.with_assistant(order, offer, |mut body| {
+            if !messages.is_empty() {
+                body["additional_messages"] = json!(messages);
+            }
+            let path = ["threads", thread, "runs"].map(str::to_owned);
+            (path.to_vec(), body)
+        })
+        .await
+    }
+
+    /// Makes a run with our assistant; with a new one where the one that is remembered is gone.
+    async fn with_assistant(
+        &self,
+        order: &Order,
+        offer: Option<&Offer>,
+        request: impl Fn(Value) -> (Vec<String>, Value),
+    ) -> Result<Response, Failure> {
+        let mut retried = false;
+        loop {
+            let assistant = self.assistant(&order.request.model).await?;
+            let (path, body) = request(order.body(&assistant, offer)?);
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            match self.post(&path, &body).await {
+                Err(failure)
+                    if !retried && failure.status == Some(404) && failure.text.contains(&assistant) =>
+                {
+                    retried = true;
+                    *self.assistant.lock().await = None;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Our assistant: remembered, or found by its mark, or created.
+    async fn assistant(&self, model: &str) -> Result<String, Failure> {
+        let mut known = self.assistant.lock().await;
+        if let Some(id) = &*known {
+            return Ok(id.clone());
+        }
+        let list = self
+            .get(&["assistants"], &[("limit", "100"), ("order", "desc")])
+            .await?;
+        let ours = list["data"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|assistant| assistant["metadata"]["made_by"] == MARK);
+        let object = match ours {
+            Some(assistant) => assistant.clone(),
+            None => {
+                let new = json!({"model": model, "name": MARK, "metadata": {"made_by": MARK}});
+                self.object(self.post(&["assistants"], &new).await?).await?
+            }
+        };
+        let id = object["id"].as_str().filter(|id| !id.is_empty());
+        let id = id
+            .ok_or_else(|| Failure::broken("an assistant without an id"))?
+            .to_owned();
+        *known = Some(id.clone());
+        Ok(id)
+    }
+
+    async fn post(&self, path: &[&str], body: &Value) -> Result<Response, Failure> {
+        let aside = Aside {
+            method: Method::POST,
+            path,
+            query: &[],
+            body: Some(Bytes::from(body.to_string())),
+        };
+        self.upstream.aside(&aside).await
+    }
+
+    async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
+        let aside = Aside {
+            method: Method::GET,
+            path,
+            query,
+            body: None,
+        };
+        self.object(self.upstream.aside(&aside).await?).await
+    }
+
+    /// The object that an answer is.
+    async fn object(&self, mut response: Response) -> Result<Value, Failure> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.upstream.chunk(&mut response).await? {
+            body.extend_from_slice(&bytes);
+            if body.len() > OBJECT_LIMIT_BYTES {
+                return Err(Failure::broken(format!(
+                    "an object of more than {OBJECT_LIMIT_BYTES} bytes"
+                )));
+            }
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| Failure::broken(format!("the answer is not valid json: {error}")))
+    }
+
+    /// Tells the server to stop. Nobody waits for it.
+    fn cancel(self: &Arc<Self>, place: Place) {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let upstream = Arc::clone(&self.upstream);
+        let mut cancels = self.cancels.lock().unwrap_or_else(PoisonError::into_inner);
+        while cancels.try_join_next().is_some() {}
+        cancels.spawn(async move {
+            let aside = Aside {
+                method: Method::POST,
+                path: &["threads", &place.thread, "runs", &place.run, "cancel"],
+                query: &[],
+                body: None,
+            };
+            let cancelled = tokio::time::timeout(CANCEL_LIMIT, upstream.aside(&aside)).await;
+            if !matches!(cancelled, Ok(Ok(_))) {
+                tracing::debug!("the model's run could not be cancelled");
+            }
+        });
+    }
+
+    fn untouched(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.untouched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers where a thread was left. Forgetting costs one question each.
+    fn leave(&self, place: &Place) {
+        let mut untouched = self.untouched();
+        if untouched.len() >= MOST_THREADS {
+            untouched.clear();
+        }
+        untouched.insert(place.thread.clone(), place.run.clone());
+    }
+}
+
+/// What is asked for, apart from the messages.
+pub(super) struct Order {
+    request: ModelRequest,
+    instructions: String,
+    digest: String,
+}
+
+impl Order {
+    pub(super) fn new(request: ModelRequest, offer: Option<&Offer>) -> Self {
+        let instructions = history::instructions(&request);
+        Self {
+            digest: history::orders(&request.model, &instructions, offer),
+            instructions,
+            request,
+        }
+    }
+
+    /// A run's own fields: they win over the assistant's.
+    fn body(&self, assistant: &str, offer: Option<&Offer>) -> Result<Value, Failure> {
+        let mut body = json!({
+            "assistant_id": assistant,
+            "model": self.request.model,
+            "instructions": self.instructions,
+            "tools": [],
+            "stream": true,
+        });
+        if let Some(offer) = offer {
+            body["tools"] = serde_json::from_str(offer.json.get())
+                .map_err(|error| Failure::broken(format!("the tools are not valid json: {error}")))?;
+            body["parallel_tool_calls"] = json!(true);
+        }
+        if let Some(limit) = self.request.max_output_tokens {
+            body["max_completion_tokens"] = json!(limit.max(LEAST_TOKENS));
+        }
+        Ok(body)
+    }
+}
+
+/// One turn as it arrives. Dropping it in the middle cancels the run there.
+pub(super) struct Turn {
+    reader: Reader,
+    /// The last event, which waits behind the continuation.
+    ended: Option<ModelEvent>,
+    is_over: bool,
+    order: Arc<Order>,
+    assistants: Arc<Assistants>,
+}
+
+impl Turn {
+    /// The HTTP status with which the answer began.
+    pub(super) fn status(&self) -> u16 {
+        self.reader.status()
+    }
+
+    /// The next event; none after the last one or a failure.
+    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
+        if let Some(end) = self.ended.take() {
+            return Some(Ok(end));
+        }
+        loop {
+            match self.reader.next().await {
+                Some(Ok(end @ ModelEvent::Finished(_))) => {
+                    let continuation = self.finish();
+                    self.ended = Some(end);
+                    return Some(Ok(continuation));
+                }
+                // The server does not stream: the run has to be asked after.
+                None if !self.is_over => {
+                    if let Err(failure) = self.poll().await {
+                        self.is_over = true;
+                        return Some(Err(failure));
+                    }
+                }
+                other => {
+                    self.is_over |= other.as_ref().is_none_or(Result::is_err);
+                    return other;
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self) -> ModelEvent {
+        self.is_over = true;
+        let decoder = self.reader.assistants();
+        let place = decoder.and_then(|decoder| decoder.place()).cloned();
+        let calls = decoder.map(events::Decoder::call_ids).unwrap_or_default();
+        let place = place.unwrap_or(Place {
+            thread: String::new(),
+            run: String::new(),
+        });
+        if calls.is_empty() {
+            self.assistants.leave(&place);
+        }
+        let bond = Bond::new(place, calls, &self.order.request, &self.order.digest);
+        ModelEvent::Continuation(Continuation {
+            upstream: self.assistants.name(),
+            state: serde_json::to_value(bond).unwrap_or_default(),
+        })
+    }
+
+    /// Asks after the run until it has come to an end, and for what it has said. A run of which nothing new is
+    /// heard for the idle limit is given up.
+    async fn poll(&mut self) -> Result<(), Failure> {
+        let limit = self.assistants.upstream.idle_limit();
+        let deadline = Instant::now() + limit;
+        let mut wait = POLL_FIRST;
+        let mut events = decode::Events::new();
+        let assistants = Arc::clone(&self.assistants);
+        loop {
+            let decoder = self.reader.assistants_mut();
+            let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
+            let place = decoder.place().cloned();
+            let place = place.ok_or_else(|| Failure::broken("the answer is not a run"))?;
+            if decoder.is_at_end() {
+                let query = [("run_id", place.run.as_str()), ("order", "asc"), ("limit", "100")];
+                let list = assistants
+                    .get(&["threads", &place.thread, "messages"], &query)
+                    .await?;
+                // Some servers do not know how to filter by the run.
+                let of_run = |message: &&Value| message["run_id"] == *place.run;
+                let said: Vec<&Value> = list["data"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(of_run)
+                    .collect();
+                decoder.whole(&json!({"object": "list", "data": said}).to_string(), &mut events)?;
+                decoder.settle(&mut events)?;
+                self.reader.give(events);
+                return Ok(());
+            }
+            if Instant::now() + wait > deadline {
+                return Err(Failure::silent(limit));
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 3 / 2).min(POLL_MOST);
+            let run = assistants
+                .get(&["threads", &place.thread, "runs", &place.run], &[])
+                .await?;
+            decoder.whole(&run.to_string(), &mut events)?;
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let place = self.reader.assistants().and_then(|decoder| decoder.place());
+        if !self.is_over
+            && let Some(place) = place
+        {
+            self.assistants.cancel(place.clone());
+        }
+    }
+}

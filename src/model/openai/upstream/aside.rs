@@ -1,0 +1,76 @@
+//! Requests of other kinds than the one that an upstream is made for: other methods, other paths.
+
+use bytes::Bytes;
+use http::Method;
+use reqwest::Response;
+
+use super::{Upstream, header_value};
+use crate::model::openai::error::Failure;
+use crate::model::retry;
+
+/// One request.
+pub(in crate::model::openai) struct Aside<'a> {
+    pub(in crate::model::openai) method: Method,
+    /// The path below the upstream's address, in segments.
+    pub(in crate::model::openai) path: &'a [&'a str],
+    pub(in crate::model::openai) query: &'a [(&'a str, &'a str)],
+    pub(in crate::model::openai) body: Option<Bytes>,
+}
+
+impl Upstream {
+    /// Sends it, again if the provider has not begun to work on it.
+    ///
+    /// # Errors
+    /// The provider's refusal, or that it cannot be reached.
+    pub(in crate::model::openai) async fn aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
+        let mut retries = 0;
+        loop {
+            let failure = match self.attempt_aside(aside).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            let may_be_repeated = failure.is_before_work() && retries < self.max_retries;
+            let wait = may_be_repeated
+                .then(|| retry::wait(retries, failure.retry_after, fastrand::f64()))
+                .flatten()
+                .filter(|_| self.may_retry());
+            let Some(wait) = wait else {
+                return Err(failure);
+            };
+            tokio::time::sleep(wait).await;
+            retries += 1;
+        }
+    }
+
+    /// How long the provider may be silent in the middle of an answer.
+    pub(in crate::model::openai) fn idle_limit(&self) -> std::time::Duration {
+        self.timeouts.idle
+    }
+
+    async fn attempt_aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
+        let mut url = self.url.clone();
+        // An address that cannot have a path was refused when the upstream was made.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(aside.path);
+        }
+        if !aside.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(aside.query);
+        }
+        let mut request = self
+            .client
+            .request(aside.method.clone(), url)
+            .header("openai-beta", "assistants=v2");
+        if let Some(body) = &aside.body {
+            request = request.body(body.clone());
+        }
+        if let Some(key) = self.key().await {
+            let value = header_value(key.expose(), self.has_bearer)?;
+            request = request.header(self.key_header.clone(), value);
+        }
+        let response = tokio::time::timeout(self.timeouts.first_byte, request.send())
+            .await
+            .map_err(|_| Failure::silent(self.timeouts.first_byte))?
+            .map_err(Failure::from_transport)?;
+        self.accepted(response).await
+    }
+}

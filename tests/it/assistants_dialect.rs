@@ -1,0 +1,211 @@
+//! The Assistants dialect in whole conversations: a thread there is bound to a thread here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use assistd::api::pb;
+use assistd::config::{Dialect, StoreSection};
+use assistd::simulator::{At, Fault, Recorded, Script, Turn};
+use serde_json::json;
+
+use crate::world::{PATIENCE, World};
+
+async fn world(script: Script) -> World {
+    World::with(script, |config| config.model.dialect = Some(Dialect::Assistants)).await
+}
+
+async fn chat(world: &World, message: &str, thread: &str) -> pb::ChatResponse {
+    let request = pb::ChatRequest {
+        message: message.to_owned(),
+        thread: thread.to_owned(),
+        ..pb::ChatRequest::default()
+    };
+    world.grpc().await.chat(request).await.unwrap().into_inner()
+}
+
+/// The requests that change something there, in short; ids are left out.
+fn asked(world: &World) -> Vec<String> {
+    let short = |request: &Arc<Recorded>| {
+        let segments: Vec<&str> = request
+            .path
+            .split('/')
+            .skip(2)
+            .filter(|segment| !segment.contains('_') || *segment == "submit_tool_outputs")
+            .collect();
+        format!("{} {}", request.method, segments.join("/"))
+    };
+    world.simulator.requests().iter().map(short).collect()
+}
+
+#[tokio::test]
+async fn a_conversation_stays_in_one_thread_and_sends_only_what_is_new() {
+    let world = world(Script::stand_in()).await;
+    let first = chat(&world, "echo hello", "").await;
+    assert_eq!(first.response, "The tool answered: Echo: hello");
+    assert_eq!(first.usage.unwrap().turns, 2);
+    let second = chat(&world, "and now?", &first.thread).await;
+    assert_eq!(second.response, "Mock reply to: and now?");
+    assert_eq!(
+        asked(&world),
+        [
+            "GET assistants",
+            "POST assistants",
+            "POST threads/runs",
+            "POST threads/runs/submit_tool_outputs",
+            "POST threads/runs"
+        ]
+    );
+    let requests = world.simulator.requests();
+    assert_eq!(
+        requests[4].body["additional_messages"],
+        json!([{"role": "user", "content": "and now?"}])
+    );
+    assert!(
+        requests[4].path.starts_with("/v1/threads/thread_"),
+        "{}",
+        requests[4].path
+    );
+    assert_eq!(requests[4].body["instructions"], "Be brief.");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_run_that_broke_off_leaves_its_thread_for_a_new_one_with_the_whole_history() {
+    let broken = Turn::text(["half ", "more"]).fault(Fault::Cut(At::Deltas(1)));
+    let world = world(Script::turns([
+        Turn::text("first"),
+        broken.when_user("two").times(1),
+    ]))
+    .await;
+    let first = chat(&world, "one", "").await;
+    let request = pb::ChatRequest {
+        message: "two".into(),
+        thread: first.thread.clone(),
+        ..pb::ChatRequest::default()
+    };
+    world.grpc().await.chat(request).await.unwrap_err();
+    chat(&world, "three", &first.thread).await;
+    let requests = world.simulator.requests();
+    let anew = requests
+        .iter()
+        .rfind(|request| request.path == "/v1/threads/runs")
+        .unwrap();
+    let texts: Vec<&str> = anew.body["thread"]["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts, ["one", "first", "two", "half ", "three"]);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_the_thread_is_found_untouched_and_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let simulator =
+        assistd::simulator::Simulator::bind(([127, 0, 0, 1], 0).into(), Script::stand_in().recording())
+            .await
+            .unwrap();
+    let started = || {
+        World::with(Script::stand_in(), |config| {
+            config.model.dialect = Some(Dialect::Assistants);
+            config.model.endpoint.base_url = Some(simulator.base_url());
+            config.store = StoreSection::Directory(directory.path().to_owned());
+        })
+    };
+    let world = started().await;
+    let first = chat(&world, "one", "").await;
+    world.stopped().await;
+    let world = started().await;
+    chat(&world, "two", &first.thread).await;
+    world.stopped().await;
+    let requests = simulator.requests();
+    let paths: Vec<String> = requests
+        .iter()
+        .map(|one| format!("{} {}", one.method, one.path))
+        .collect();
+    // The assistant is found by its mark, the thread by its newest run.
+    assert_eq!(
+        paths.iter().filter(|path| *path == "POST /v1/assistants").count(),
+        1,
+        "{paths:?}"
+    );
+    assert_eq!(
+        paths
+            .iter()
+            .filter(|path| *path == "POST /v1/threads/runs")
+            .count(),
+        1,
+        "{paths:?}"
+    );
+    assert_eq!(
+        requests.last().unwrap().body["additional_messages"][0]["content"],
+        "two"
+    );
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_cancels_the_run_there() {
+    let hanging = Turn::text(["one", "two"]).fault(Fault::Hang(At::Deltas(1)));
+    let world = world(Script::turns([hanging])).await;
+    let request = pb::ChatRequest {
+        message: "hi".into(),
+        ..pb::ChatRequest::default()
+    };
+    let mut stream = world
+        .grpc()
+        .await
+        .stream_chat(request)
+        .await
+        .unwrap()
+        .into_inner();
+    while !matches!(
+        stream.message().await.unwrap().unwrap().payload,
+        Some(pb::run_event::Payload::TextDelta(_))
+    ) {}
+    drop(stream);
+    let cancelled = async {
+        while !asked(&world).iter().any(|request| request.ends_with("cancel")) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cancelled).await.unwrap();
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_long_history_is_sent_in_parts() {
+    let world = world(Script::stand_in()).await;
+    let mut client = pb::thread_service_client::ThreadServiceClient::connect(world.url(""))
+        .await
+        .unwrap();
+    let thread = client
+        .create_thread(pb::CreateThreadRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    for index in 0..70 {
+        let message = pb::Message {
+            role: pb::Role::User.into(),
+            content: vec![pb::ContentPart {
+                part: Some(pb::content_part::Part::Text(format!("message {index}"))),
+            }],
+            ..pb::Message::default()
+        };
+        let request = pb::CreateMessageRequest {
+            parent: thread.name.clone(),
+            message: Some(message),
+            ..pb::CreateMessageRequest::default()
+        };
+        client.create_message(request).await.unwrap();
+    }
+    let answer = chat(&world, "the last one", &thread.name).await;
+    assert_eq!(answer.response, "Mock reply to: the last one");
+    let posted = asked(&world)
+        .iter()
+        .filter(|one| *one == "POST threads/messages")
+        .count();
+    assert_eq!(posted, 71 - 64);
+    world.stopped().await;
+}

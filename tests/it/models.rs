@@ -1,0 +1,484 @@
+//! Several models with names: which one answers, and what happens when one does not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use assistd::config::NamedModel;
+use assistd::model::{BreakerSettings, Config, Listing, Resilience, Router};
+use assistd::run::error::{Error, Reason};
+use assistd::run::id::{MessageId, Mint, RunId};
+use assistd::run::message::{Message, Part, Role};
+use assistd::run::model::{Attempt, AttemptResult};
+use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest};
+use assistd::simulator::{At, Fault, Script, Simulator, Turn};
+use futures::{FutureExt, StreamExt};
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World};
+
+/// A turn that refuses with this status and without a wait before the next try.
+fn refusing(status: u16) -> Turn {
+    Turn::status(status).header("retry-after", "0")
+}
+
+async fn upstream(turns: impl IntoIterator<Item = Turn>) -> Simulator {
+    let script = Script::turns(turns).recording();
+    Simulator::bind(([127, 0, 0, 1], 0).into(), script).await.unwrap()
+}
+
+fn named(name: &str, simulator: &Simulator) -> Config {
+    Config {
+        name: Some(name.to_owned()),
+        model: format!("{name}-1"),
+        base_url: Some(simulator.base_url()),
+        ..Config::default()
+    }
+}
+
+fn router(listed: Vec<Config>) -> Router {
+    let listing = Listing {
+        default: listed[0].name().to_owned(),
+        listed,
+        unlisted: None,
+        only_listed: false,
+        simulated: false,
+    };
+    Router::new(listing).unwrap()
+}
+
+fn request(model: &str) -> ModelRequest {
+    let message = Message {
+        id: MessageId::new(&mut Mint::System),
+        role: Role::User,
+        content: vec![Part::Text("hello".into())],
+        run: None,
+        incomplete: false,
+        create_time: SystemTime::UNIX_EPOCH,
+        metadata: BTreeMap::new(),
+    };
+    ModelRequest {
+        run: RunId::new(&mut Mint::System),
+        model: model.to_owned(),
+        instructions: String::new(),
+        messages: vec![Arc::new(message)],
+        tools: None,
+        max_output_tokens: None,
+        options: Arc::default(),
+        deadline: None,
+    }
+}
+
+/// What came of a request: what was said, and its attempts in short.
+#[derive(Debug)]
+struct Told {
+    text: String,
+    end: Result<Finish, Error>,
+    attempts: Vec<String>,
+}
+
+impl Told {
+    fn reason(&self) -> Reason {
+        self.end.as_ref().unwrap_err().reason()
+    }
+}
+
+fn short(attempt: &Attempt) -> String {
+    let model = &attempt.provider_model;
+    let status = attempt
+        .status
+        .map_or(String::new(), |status| format!(" {status}"));
+    match &attempt.result {
+        AttemptResult::Answered => format!("{model} answered{status}"),
+        AttemptResult::Failed(reason) => format!("{model} {reason}{status}"),
+        AttemptResult::NotSent(reason) => format!("{model} not sent: {reason}"),
+    }
+}
+
+async fn ask(router: &Router, request: ModelRequest) -> Told {
+    let mut told = Told {
+        text: String::new(),
+        end: Err(Error::internal("no end")),
+        attempts: Vec::new(),
+    };
+    let mut events = router.stream(request).await.unwrap();
+    while let Some(event) = tokio::time::timeout(PATIENCE, events.next()).await.unwrap() {
+        match event {
+            Ok(ModelEvent::Attempt(attempt)) => told.attempts.push(short(&attempt)),
+            Ok(ModelEvent::TextDelta(text)) => told.text.push_str(&text),
+            Ok(ModelEvent::Finished(finish)) => told.end = Ok(finish),
+            Ok(_) => {}
+            Err(error) => told.end = Err(error),
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_request_goes_to_the_model_of_its_name_or_alias_and_else_to_the_default_upstream() {
+    let (big, open) = (upstream([]).await, upstream([]).await);
+    let listing = |only_listed| Listing {
+        listed: vec![Config {
+            aliases: vec!["large".into()],
+            ..named("big", &big)
+        }],
+        unlisted: Some(Config {
+            name: None,
+            model: "house".to_owned(),
+            ..named("", &open)
+        }),
+        default: "house".to_owned(),
+        only_listed,
+        simulated: false,
+    };
+    let router = Router::new(listing(false)).unwrap();
+    for (name, of_big, expected) in [
+        ("big", true, "big-1"),
+        ("large", true, "big-1"),
+        ("", false, "house"),
+        ("house", false, "house"),
+        ("gpt-x", false, "gpt-x"),
+    ] {
+        let told = ask(&router, request(name)).await;
+        assert_eq!(told.end.unwrap(), Finish::Stop);
+        assert_eq!(told.attempts, [format!("{expected} answered 200")], "{name}");
+        let asked = if of_big { &big } else { &open };
+        assert_eq!(asked.requests().last().unwrap().body["model"], expected);
+    }
+    let names: Vec<String> = router.models().iter().map(|card| card.name.clone()).collect();
+    assert_eq!(names, ["house", "big"]);
+    assert_eq!(router.card("large").unwrap().name, "big");
+    assert!(router.card("gpt-x").is_none());
+
+    let strict = Router::new(listing(true)).unwrap();
+    let refusal = strict.refusal("larg").unwrap();
+    assert_eq!(
+        refusal,
+        "no model is called \"larg\"; the nearest known name is \"large\""
+    );
+    assert_eq!(strict.refusal("house"), None);
+    let error = strict.stream(request("larg")).await.err().unwrap();
+    assert_eq!(error.reason(), Reason::ModelNotConfigured);
+}
+
+#[tokio::test]
+async fn another_model_answers_where_it_may_do_better() {
+    let quota = json!({"error": {"message": "x", "code": "insufficient_quota"}});
+    let long = json!({"error": {"message": "x", "code": "context_length_exceeded"}});
+    let table = [
+        (refusing(500), "MODEL_UNAVAILABLE 500", true),
+        (refusing(401), "MODEL_CREDENTIALS_REJECTED 401", true),
+        (
+            Turn::status(429).header("retry-after", "5"),
+            "RATE_LIMITED 429",
+            true,
+        ),
+        (
+            Turn::raw(429, "application/json", quota.to_string()),
+            "QUOTA_EXCEEDED 429",
+            true,
+        ),
+        (refusing(400), "MODEL_REQUEST_REJECTED 400", false),
+        // Only one with more room could take it, and that is the last of the two.
+        (
+            Turn::raw(400, "application/json", long.to_string()),
+            "CONTEXT_LENGTH_EXCEEDED 400",
+            true,
+        ),
+    ];
+    for (refusal, expected, moves) in table {
+        let first = upstream([refusal]).await;
+        let (small, second) = (
+            upstream([refusing(500)]).await,
+            upstream([Turn::text("hi")]).await,
+        );
+        let with_room = |config: Config, context_tokens| Config {
+            context_tokens: Some(context_tokens),
+            ..config
+        };
+        let router = router(vec![
+            Config {
+                fallbacks: vec!["small".into(), "large".into()],
+                ..with_room(named("first", &first), 100)
+            },
+            with_room(named("small", &small), 50),
+            with_room(named("large", &second), 200),
+        ]);
+        let told = ask(&router, request("")).await;
+        assert_eq!(told.attempts[0], format!("first-1 {expected}"));
+        if moves {
+            assert_eq!(told.text, "hi", "{expected}");
+            assert_eq!(told.attempts.last().unwrap(), "large-1 answered 200");
+            let is_long = expected.starts_with("CONTEXT");
+            assert_eq!(small.requests().is_empty(), is_long, "{expected}");
+        } else {
+            assert_eq!(told.reason(), Reason::ModelRequestRejected);
+            assert_eq!(told.attempts.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn once_an_answer_has_begun_nothing_is_asked_again() {
+    let first = upstream([Turn::text("one two three").fault(Fault::Cut(At::Deltas(1)))]).await;
+    let second = upstream([Turn::text("hi")]).await;
+    let router = router(vec![
+        Config {
+            fallbacks: vec!["second".into()],
+            ..named("first", &first)
+        },
+        named("second", &second),
+    ]);
+    let told = ask(&router, request("")).await;
+    assert_eq!(told.text, "one ");
+    assert_eq!(told.reason(), Reason::ModelUnavailable);
+    assert_eq!(told.attempts, ["first-1 answered 200"]);
+    assert!(second.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_storm_is_not_multiplied_by_retries() {
+    let first = upstream([refusing(429).times(1_000)]).await;
+    let router = router(vec![named("first", &first)]);
+    for _ in 0..50 {
+        assert_eq!(ask(&router, request("")).await.reason(), Reason::RateLimited);
+    }
+    // A fifth of them, and the few that a quiet upstream has; one a second comes back.
+    let retries = first.requests().len() - 50;
+    assert!((20..=30).contains(&retries), "{retries}");
+}
+
+#[tokio::test]
+async fn what_fails_too_often_is_left_alone_until_one_request_finds_it_well() {
+    let first = upstream([refusing(500).times(2), Turn::text("well")]).await;
+    let breaker = BreakerSettings {
+        failures: 2,
+        cooldown: Duration::from_millis(1),
+        ..BreakerSettings::default()
+    };
+    let slow = BreakerSettings {
+        cooldown: Duration::from_secs(3_600),
+        ..breaker
+    };
+    let with = |breaker, simulator: &Simulator| Config {
+        resilience: Resilience {
+            breaker,
+            ..Resilience::default()
+        },
+        ..named("first", simulator)
+    };
+    let quick = router(vec![with(breaker, &first)]);
+    for _ in 0..2 {
+        assert_eq!(ask(&quick, request("")).await.reason(), Reason::ModelUnavailable);
+    }
+    // The cooldown is over when the condition says so: nothing else tells the time here.
+    while quick.condition("first").closed_until.is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&quick, request("")).await.text, "well");
+    assert_eq!(quick.condition("first").trouble, None);
+
+    let second = upstream([refusing(500).times(9)]).await;
+    let left_alone = router(vec![with(slow, &second)]);
+    for _ in 0..2 {
+        ask(&left_alone, request("")).await;
+    }
+    let told = ask(&left_alone, request("")).await;
+    assert_eq!(told.attempts, ["first-1 not sent: MODEL_UNAVAILABLE"]);
+    let error = told.end.unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelUnavailable);
+    assert!(error.retry_delay() > Some(Duration::from_secs(3_000)));
+    assert_eq!(second.requests().len(), 2);
+    assert!(left_alone.condition("first").closed_until.is_some());
+}
+
+#[tokio::test]
+async fn requests_wait_for_their_turn_and_one_too_many_goes_elsewhere() {
+    let first = upstream([Turn::text("one").times(9)]).await;
+    let second = upstream([Turn::text("other").times(9)]).await;
+    let limited = |fallbacks: Vec<String>| Config {
+        fallbacks,
+        resilience: Resilience {
+            max_concurrency: Some(1),
+            max_waiting: 1,
+            ..Resilience::default()
+        },
+        ..named("first", &first)
+    };
+    let router = router(vec![limited(vec!["second".into()]), named("second", &second)]);
+    let mut held = router.stream(request("")).await.unwrap();
+    let begun = tokio::time::timeout(PATIENCE, held.next()).await.unwrap();
+    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
+
+    let mut waiting = Box::pin(ask(&router, request("")));
+    assert!((&mut waiting).now_or_never().is_none());
+    let told = ask(&router, request("")).await;
+    assert_eq!(
+        told.attempts,
+        ["first-1 not sent: OVERLOADED", "second-1 answered 200"]
+    );
+    drop(held);
+    let told = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    assert_eq!((told.text.as_str(), told.attempts.len()), ("one", 1));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_again_beyond_the_deadline_of_the_run() {
+    let first = upstream([Turn::status(429).header("retry-after", "9").times(9)]).await;
+    let router = router(vec![named("first", &first)]);
+    let told = ask(
+        &router,
+        ModelRequest {
+            deadline: SystemTime::now().checked_add(Duration::from_secs(5)),
+            ..request("")
+        },
+    )
+    .await;
+    assert_eq!(told.reason(), Reason::RateLimited);
+    assert_eq!(first.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_has_changed_in_its_file_is_used_at_once_and_requests_keep_their_idempotency_key() {
+    let unauthorized = || refusing(401);
+    let first = upstream([
+        Turn::text("one"),
+        unauthorized(),
+        refusing(503),
+        Turn::text("two"),
+    ])
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    std::fs::write(&path, "sk-old-key\n").unwrap();
+    let router = router(vec![Config {
+        api_key_file: Some(path.clone()),
+        api_key_header: Some("api-key".into()),
+        idempotency_keys: Some(true),
+        ..named("first", &first)
+    }]);
+    assert_eq!(ask(&router, request("")).await.text, "one");
+    std::fs::write(&path, "sk-new-key\n").unwrap();
+    let told = ask(&router, request("")).await;
+    assert_eq!(told.text, "two");
+    let header = |index: usize, name: &str| {
+        let requests = first.requests();
+        let headers = &requests[index].headers;
+        let value = headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        value.unwrap_or_default()
+    };
+    let keys: Vec<String> = (0..4).map(|index| header(index, "api-key")).collect();
+    assert_eq!(keys, ["sk-old-key", "sk-old-key", "sk-new-key", "sk-new-key"]);
+    let named = |index| header(index, "idempotency-key");
+    assert!(named(1) == named(2) && named(2) == named(3) && !named(1).is_empty());
+    assert_ne!(named(0), named(1));
+    assert!(!format!("{router:?}").contains("sk-new-key"));
+}
+
+#[tokio::test]
+async fn a_prompt_that_a_content_filter_refuses_ends_the_turn() {
+    let refusal = json!({"error": {"message": "x", "code": "content_filter"}}).to_string();
+    let first = upstream([Turn::raw(400, "application/json", refusal)]).await;
+    let second = upstream([]).await;
+    let router = router(vec![
+        Config {
+            fallbacks: vec!["second".into()],
+            ..named("first", &first)
+        },
+        named("second", &second),
+    ]);
+    let told = ask(&router, request("")).await;
+    assert_eq!(told.end.unwrap(), Finish::ContentFilter);
+    assert!(second.requests().is_empty());
+}
+
+#[tokio::test]
+async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
+    let second = upstream([Turn::text("hi")]).await;
+    let base_url = second.base_url();
+    let world = World::with(Script::turns([refusing(500)]), |config| {
+        let named = |name: &str, fallbacks: Vec<String>, base_url: String| NamedModel {
+            name: name.to_owned(),
+            provider_model: format!("{name}-1"),
+            aliases: vec![format!("{name}-alias")],
+            fallbacks,
+            endpoint: assistd::config::ModelEndpoint {
+                base_url: Some(base_url),
+                ..Default::default()
+            },
+            dialect: None,
+            state: config.model.state,
+            timeouts: config.model.timeouts,
+            resilience: config.model.resilience,
+            context_tokens: Some(8_000),
+            max_output_tokens: None,
+            idempotency_keys: None,
+        };
+        let own = config.model.endpoint.base_url.take().unwrap();
+        config.model.listed = vec![
+            named("first", vec!["second".into()], own),
+            named("second", Vec::new(), base_url),
+        ];
+        config.model.name = "first".to_owned();
+    })
+    .await;
+    let (status, chat) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+    assert_eq!((status, &chat["response"]), (200, &json!("hi")));
+    let get = async |path: &str| -> (u16, Value) {
+        let response = reqwest::get(world.url(path)).await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    };
+    let (_, steps) = get(&format!("/v1/{}/steps", chat["run"].as_str().unwrap())).await;
+    let turn = &steps["steps"][0]["modelTurn"];
+    assert_eq!(turn["model"], "second-1");
+    let attempts = turn["attempts"].as_array().unwrap();
+    let told: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            (
+                attempt["model"].clone(),
+                attempt["reason"].clone(),
+                attempt["httpStatus"].clone(),
+            )
+        })
+        .collect();
+    let expected = [
+        (json!("first"), json!("MODEL_UNAVAILABLE"), json!(500)),
+        (json!("second"), json!(""), json!(200)),
+    ];
+    assert_eq!(told, expected);
+
+    let (_, list) = get("/v1/models").await;
+    let models = list["models"].as_array().unwrap();
+    assert_eq!(models.len(), 2);
+    assert_eq!(models[0]["name"], "models/first");
+    assert_eq!(models[0]["isDefault"], true);
+    assert_eq!(models[0]["state"], "MODEL_STATE_TROUBLED");
+    assert_eq!(models[0]["fallbacks"], json!(["models/second"]));
+    assert_eq!(models[1]["state"], "MODEL_STATE_AVAILABLE");
+    let (_, one) = get("/v1/models/second-alias").await;
+    assert_eq!(
+        (&one["name"], &one["contextTokens"]),
+        (&json!("models/second"), &json!("8000"))
+    );
+    let (status, missing) = get("/v1/models/third").await;
+    assert_eq!(
+        (status, &missing["error"]["details"][0]["reason"]),
+        (404, &json!("MODEL_NOT_FOUND"))
+    );
+
+    for (path, body, field) in [
+        ("/v1/chat", json!({"message": "x", "model": "frist"}), "model"),
+        ("/v1/assistants", json!({"model": "frist"}), "assistant.model"),
+    ] {
+        let (status, refused) = world.post(path, &body).await;
+        assert_eq!(status, 400, "{refused}");
+        let violation = &refused["error"]["details"][1]["fieldViolations"][0];
+        assert_eq!(violation["field"], field);
+        let description = violation["description"].as_str().unwrap();
+        assert!(
+            description.contains("the nearest known name is \"first\""),
+            "{description}"
+        );
+    }
+}
