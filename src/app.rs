@@ -262,7 +262,7 @@ impl Core {
             ownership: opened.ownership,
             news: opened.news,
         };
-        let engine = Engine::new(ports, engine_settings(config));
+        let engine = Engine::new(ports, engine_settings(config)?);
         pool.settled(SETTLE_TIME).await;
         engine.recover().await.map_err(StartError::Store)?;
         Ok(Core {
@@ -447,6 +447,10 @@ fn model_config(config: &config::ModelSection, simulator: Option<&Simulator>) ->
             config::Dialect::ChatCompletions => model::Dialect::ChatCompletions,
             config::Dialect::Assistants => model::Dialect::Assistants,
         }),
+        state: match config.state {
+            config::ModelState::Stateless => model::State::Stateless,
+            config::ModelState::PreviousResponse => model::State::PreviousResponse,
+        },
         timeouts: model::Timeouts {
             connect: config.timeouts.connect,
             first_byte: config.timeouts.first_byte,
@@ -504,12 +508,17 @@ fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
     Ok(servers)
 }
 
-fn engine_settings(config: &Config) -> Settings {
+fn engine_settings(config: &Config) -> Result<Settings, StartError> {
+    let options = match &config.run.options {
+        Some(text) => ModelOptions::parse(text)
+            .map_err(|error| StartError::Configuration(format!("assistant.options: {}", error.message())))?,
+        None => ModelOptions::default(),
+    };
     let limits = config.run.limits;
-    Settings {
+    Ok(Settings {
         model: config.model.name.clone(),
         instructions: config.run.instructions.clone(),
-        options: ModelOptions::default(),
+        options,
         limits: Limits {
             max_turns: limits.max_turns,
             max_tool_calls: limits.max_tool_calls,
@@ -523,7 +532,7 @@ fn engine_settings(config: &Config) -> Settings {
         call_timeout: config.run.call_timeout,
         parallel_calls: usize::try_from(config.run.parallel_calls).unwrap_or(usize::MAX),
         tool_output_limit: config.run.tool_output_limit_bytes,
-    }
+    })
 }
 
 fn origins(origins: &config::Origins) -> Result<Origins, StartError> {

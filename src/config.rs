@@ -24,7 +24,7 @@ pub use problem::{Error, Problem};
 pub use secret::Secret;
 pub use section::{
     ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelSection,
-    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
+    ModelState, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
 
@@ -134,6 +134,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
             headers: settings.get(&table::MODEL_HEADERS).unwrap_or_default(),
         },
         dialect: settings.get(&table::MODEL_DIALECT),
+        state: settings.require(&table::MODEL_STATE)?,
         timeouts: ModelTimeouts {
             connect: settings.require(&table::MODEL_CONNECT_TIMEOUT)?,
             first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
@@ -166,6 +167,7 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
 fn run(settings: &Settings) -> Result<RunSection, Error> {
     Ok(RunSection {
         instructions: settings.require(&table::ASSISTANT_INSTRUCTIONS)?,
+        options: settings.get(&table::ASSISTANT_OPTIONS),
         limits: RunLimits {
             max_turns: settings.require(&table::RUN_MAX_TURNS)?,
             max_tool_calls: settings.require(&table::RUN_MAX_TOOL_CALLS)?,

@@ -34,8 +34,20 @@ pub struct Config {
     pub headers: Vec<(String, String)>,
     /// How to speak to it; none is Responses with OpenAI itself and Chat Completions with everybody else.
     pub dialect: Option<Dialect>,
+    /// Where the state of a conversation is kept, in the Responses dialect.
+    pub state: State,
     /// How long to wait.
     pub timeouts: Timeouts,
+}
+
+/// Where the state of a conversation is kept, in the Responses dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Here alone: every request has the whole history.
+    #[default]
+    Stateless,
+    /// At the provider too: a request has what is new, and names the response that it follows.
+    PreviousResponse,
 }
 
 /// How long to wait for the provider. A run's own deadline holds besides.

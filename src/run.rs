@@ -5,6 +5,7 @@
 //! decides, without a clock or I/O; [`engine::Engine`] performs what it decides through the [`ports`].
 
 pub mod action;
+pub mod answer;
 pub mod assistant;
 pub mod catalogue;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod id;
 pub mod library;
 pub mod log;
 pub mod message;
+pub mod model;
 pub mod options;
 pub mod page;
 pub mod ports;

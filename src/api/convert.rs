@@ -6,6 +6,7 @@ pub mod event;
 pub mod library;
 pub mod media;
 pub mod message;
+pub mod model;
 pub mod name;
 pub mod options;
 pub mod page;

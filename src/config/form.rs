@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection};
+use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
@@ -123,6 +123,16 @@ pub const DIALECT: Form<Dialect> = Form {
         "responses" => Some(Dialect::Responses),
         "chat_completions" => Some(Dialect::ChatCompletions),
         "assistants" => Some(Dialect::Assistants),
+        _ => None,
+    },
+};
+
+/// Where the state of a conversation is kept.
+pub const MODEL_STATE: Form<ModelState> = Form {
+    shape: open("STATE", "stateless or previous_response"),
+    parse: |raw| match raw.text()? {
+        "stateless" => Some(ModelState::Stateless),
+        "previous_response" => Some(ModelState::PreviousResponse),
         _ => None,
     },
 };

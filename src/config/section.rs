@@ -57,6 +57,8 @@ pub struct ModelSection {
     pub endpoint: ModelEndpoint,
     /// The API that it speaks; `None` lets the base URL decide.
     pub dialect: Option<Dialect>,
+    /// Where the state of a conversation is kept.
+    pub state: ModelState,
     /// How long to wait for it.
     pub timeouts: ModelTimeouts,
     /// Never use the built-in simulator in place of a missing model.
@@ -100,6 +102,15 @@ pub enum Dialect {
     Assistants,
 }
 
+/// Where the state of a conversation is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelState {
+    /// In the store alone.
+    Stateless,
+    /// At the provider too.
+    PreviousResponse,
+}
+
 /// The tools.
 #[derive(Clone, Debug)]
 pub struct McpSection {
@@ -130,6 +141,8 @@ pub enum McpSource {
 pub struct RunSection {
     /// The system instructions of the default assistant; empty for none.
     pub instructions: String,
+    /// How the model answers unless somebody says otherwise, as JSON.
+    pub options: Option<String>,
     /// The bounds that end a run with what there is.
     pub limits: RunLimits,
     /// The longest that a run may take before it expires.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, Origins, StoreSection};
+use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection};
 
 /// The keys, in the order in which they are shown.
 pub const KEYS: &[&dyn Entry] = &[
@@ -24,11 +24,13 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_ORGANIZATION,
     &MODEL_PROJECT,
     &MODEL_DIALECT,
+    &MODEL_STATE,
     &MODEL_HEADERS,
     &MODEL_CONNECT_TIMEOUT,
     &MODEL_FIRST_BYTE_TIMEOUT,
     &MODEL_IDLE_TIMEOUT,
     &ASSISTANT_INSTRUCTIONS,
+    &ASSISTANT_OPTIONS,
     &RUN_MAX_TURNS,
     &RUN_MAX_TOOL_CALLS,
     &RUN_MAX_OUTPUT_TOKENS,
@@ -227,6 +229,19 @@ pub static MODEL_DIALECT: Key<Dialect> = Key {
     form: form::DIALECT,
 };
 
+/// Where the state of a conversation is kept.
+pub static MODEL_STATE: Key<ModelState> = Key {
+    about: About {
+        name: "model.state",
+        env: "ASSISTD_MODEL_STATE",
+        flag: None,
+        default: Fallback::Value("stateless"),
+        help: "Whether a model that speaks `responses` keeps the state of conversations too, so that a request has only \
+               what is new",
+    },
+    form: form::MODEL_STATE,
+};
+
 /// Headers for every model request.
 pub static MODEL_HEADERS: Key<Vec<(String, Secret)>> = Key {
     about: About {
@@ -283,6 +298,19 @@ pub static ASSISTANT_INSTRUCTIONS: Key<String> = Key {
         flag: None,
         default: Fallback::Value("You are a helpful assistant."),
         help: "The system instructions of the assistant that answers when a request names none",
+    },
+    form: form::TEXT,
+};
+
+/// How the model answers unless somebody says otherwise.
+pub static ASSISTANT_OPTIONS: Key<String> = Key {
+    about: About {
+        name: "assistant.options",
+        env: "ASSISTD_OPTIONS",
+        flag: None,
+        default: Fallback::Unset("the provider's own"),
+        help: "How the model answers where neither a request nor its assistant says otherwise: a JSON object such as \
+               `{\"temperature\": 0.2}`; docs/model-options.md has the fields",
     },
     form: form::TEXT,
 };

@@ -18,12 +18,14 @@ use crate::run::error::Error;
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
 use assistants::Assistants;
-use chat_completions::LimitName;
+use chat_completions::Server;
 use decode::Decoder;
 use reader::{Reader, Source};
-use tools::Offers;
+use tools::{Offer, Offers};
 use upstream::Upstream;
+use way::{Way, Ways};
 
+mod annotation;
 mod assistants;
 mod calls;
 mod chat_completions;
@@ -31,18 +33,21 @@ mod decode;
 mod error;
 mod loose;
 mod media;
+mod options;
 mod reader;
 mod responses;
 mod sse;
 mod tools;
 mod upstream;
+mod way;
 
 /// A model at one provider.
 #[derive(Debug)]
 pub struct OpenAi {
     upstream: Arc<Upstream>,
     dialect: Dialect,
-    limit_name: LimitName,
+    server: Server,
+    ways: Ways,
     offers: Offers,
     model: String,
     simulated: bool,
@@ -76,15 +81,38 @@ impl OpenAi {
             assistants: Arc::new(Assistants::new(Arc::clone(&upstream))),
             upstream,
             dialect,
-            limit_name: if is_openai {
-                LimitName::MaxCompletionTokens
+            server: if is_openai {
+                Server::OpenAi
             } else {
-                LimitName::MaxTokens
+                Server::Compatible
             },
+            ways: Ways::new(config.state),
             offers: Offers::default(),
             model: config.model,
             simulated,
         })
+    }
+
+    /// Who can read what this model encrypts, and go on behind its responses.
+    fn identity(&self, model: &str) -> String {
+        format!("{} {model}", self.upstream.endpoint())
+    }
+
+    fn body(
+        &self,
+        request: &ModelRequest,
+        offer: Option<&Offer>,
+        identity: &str,
+        way: Way,
+    ) -> Result<Bytes, Error> {
+        let body = match self.dialect {
+            Dialect::Responses => responses::body(request, offer, identity, way),
+            // A run is not sent from here.
+            Dialect::ChatCompletions | Dialect::Assistants => {
+                chat_completions::body(request, offer, self.server)
+            }
+        };
+        body.map(Bytes::from).map_err(Error::internal)
     }
 }
 
@@ -98,6 +126,7 @@ impl Model for OpenAi {
         if request.model.is_empty() {
             request.model.clone_from(&self.model);
         }
+        options::check(&request.options, self.dialect)?;
         let offer = match &request.tools {
             // An empty list of tools is refused by some servers.
             Some(catalogue) if !catalogue.tools().is_empty() => {
@@ -105,19 +134,28 @@ impl Model for OpenAi {
             }
             _ => None,
         };
-        let body = match self.dialect {
-            Dialect::Responses => responses::body(&request, offer.as_deref()),
-            Dialect::ChatCompletions => chat_completions::body(&request, offer.as_deref(), self.limit_name),
-            Dialect::Assistants => return self.assistants.stream(request, offer).await,
-        };
-        let body = body.map(Bytes::from).map_err(Error::internal)?;
-        let response = match self.upstream.send(body).await {
-            Ok(response) => response,
-            Err(failure) => return Err(self.upstream.failed(failure)),
+        if self.dialect == Dialect::Assistants {
+            return self.assistants.stream(request, offer).await;
+        }
+        let identity = self.identity(&request.model);
+        let mut way = self.ways.of(&request.model);
+        let response = loop {
+            let body = self.body(&request, offer.as_deref(), &identity, way)?;
+            let failure = match self.upstream.send(body).await {
+                Ok(response) => break response,
+                Err(failure) => failure,
+            };
+            way = match self.ways.after(way, &request.model, &failure) {
+                Some(way) if self.dialect == Dialect::Responses => way,
+                _ => return Err(self.upstream.failed(failure)),
+            };
+            tracing::debug!(?way, "asking the model in another way");
         };
         let source = Source {
             upstream: Arc::clone(&self.upstream),
             offer,
+            identity,
+            is_kept: way.keeps(),
         };
         let reader = Box::new(Reader::new(response, Decoder::new(self.dialect), source));
         let events = stream::unfold(reader, |mut reader| async move {

@@ -25,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::action::Submission;
+use super::answer::AnswerCheck;
 use super::assistant::{AssistantRecord, Profile};
 use super::catalogue::{ClientTool, Policy, Selection};
 use super::clock;
@@ -617,11 +618,17 @@ impl Shared {
         }
     }
 
-    /// What a run with this selection of tools may use.
-    fn terms(&self, selection: &Selection) -> Terms {
+    /// What a run that was started with this may use.
+    fn terms(&self, snapshot: &Snapshot) -> Terms {
         let settings = &self.settings;
         Terms {
-            catalogue: self.ports.toolbox.catalogue().selected(selection),
+            catalogue: self.ports.toolbox.catalogue().selected(&snapshot.selection),
+            answer: snapshot
+                .options
+                .output_format
+                .as_ref()
+                .and_then(AnswerCheck::of)
+                .map(Arc::new),
             parallel_calls: settings.parallel_calls,
             tool_output_limit: settings.tool_output_limit,
             execution_limit: settings.execution_limit,

@@ -145,6 +145,8 @@ reasons! {
     ContextLengthExceeded = "CONTEXT_LENGTH_EXCEEDED" => FailedPrecondition,
     /// The provider refused the request itself.
     ModelRequestRejected = "MODEL_REQUEST_REJECTED" => FailedPrecondition,
+    /// The model's answer has not the form that was asked for, however often it was asked again.
+    OutputSchemaViolated = "OUTPUT_SCHEMA_VIOLATED" => FailedPrecondition,
     /// The MCP server answered that it cannot do what it was asked.
     McpRequestRejected = "MCP_REQUEST_REJECTED" => FailedPrecondition,
     /// The resource or prompt is larger than the service passes on.

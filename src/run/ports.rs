@@ -12,6 +12,7 @@ use super::error::Error;
 use super::event::Progress;
 use super::id::RunId;
 use super::message::{Annotation, Continuation, Message, Reasoning, ToolOutput, Usage};
+use super::model::{Attempt, Condition, ModelCard};
 use super::options::ModelOptions;
 
 mod library;
@@ -31,8 +32,8 @@ pub use store::{
 pub trait Model: Send + Sync {
     /// Asks for one turn.
     ///
-    /// The request MUST be sent at most once after the first event has been given out. Dropping the future or
-    /// the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
+    /// Nothing MUST be sent again once an event other than [`ModelEvent::Attempt`] has been given out, or after
+    /// [`ModelRequest::deadline`]. Dropping the future or the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
     /// that just ends is treated as an error. [`ModelEvent::ToolCallStarted`] MUST come before the arguments
     /// of its index, and once per index. Unknown things in the provider's answer MUST be skipped, not failed.
     ///
@@ -43,6 +44,30 @@ pub trait Model: Send + Sync {
 
     /// What it is and how it is, from memory: MUST NOT wait.
     fn status(&self) -> ModelStatus;
+
+    /// The models that requests can name, the default first, from memory: MUST NOT wait.
+    fn models(&self) -> Vec<Arc<ModelCard>> {
+        Vec::new()
+    }
+
+    /// The model that a request of this name goes to, by its name or an alias; the default for the empty name.
+    /// None where no model has that name, also when the default's provider is asked for it all the same.
+    fn card(&self, name: &str) -> Option<Arc<ModelCard>> {
+        self.models().into_iter().find(|card| match name {
+            "" => card.is_default,
+            name => card.name == name || card.aliases.iter().any(|alias| alias == name),
+        })
+    }
+
+    /// How the model of this name has been lately, from memory: MUST NOT wait.
+    fn condition(&self, _name: &str) -> Condition {
+        Condition::default()
+    }
+
+    /// Why no request can name this model, for people; none when it can.
+    fn refusal(&self, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// The events of one turn.
@@ -53,7 +78,7 @@ pub type ModelStream = BoxStream<'static, Result<ModelEvent, Error>>;
 pub struct ModelRequest {
     /// The run that asks, for tracing.
     pub run: RunId,
-    /// The model's name, as the provider knows it.
+    /// The model, as the request or the assistant names it.
     pub model: String,
     /// The system instructions; empty for none.
     pub instructions: String,
@@ -63,6 +88,8 @@ pub struct ModelRequest {
     pub tools: Option<Arc<Catalogue>>,
     /// Tokens that it may write.
     pub max_output_tokens: Option<u64>,
+    /// When the run ends if nothing else ends it: nothing is sent again, or waits for its turn, beyond it.
+    pub deadline: Option<SystemTime>,
     /// How it is to answer.
     pub options: Arc<ModelOptions>,
 }
@@ -70,6 +97,8 @@ pub struct ModelRequest {
 /// What a model says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelEvent {
+    /// A request has failed, or its answer begins.
+    Attempt(Attempt),
     /// More text of the answer.
     TextDelta(String),
     /// More text of a refusal.

@@ -5,6 +5,7 @@
 //! one terminal event, and it is the last; every call that a watcher saw begin is answered; what the history
 //! holds is a conversation that a model can be asked to go on with; the bounds of the run are kept.
 
+mod answer;
 mod calls;
 mod journal;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use self::calls::{Calls, Change, are_used_up};
 use self::journal::{Entry, Journal};
 use self::turn::Turn;
 use super::action::{Resolution, Submission};
+use super::answer::AnswerCheck;
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
 use super::event::{Body, Event, Progress};
@@ -66,6 +68,8 @@ pub struct Beginning {
 pub struct Terms {
     /// The tools that it may use.
     pub catalogue: Arc<Catalogue>,
+    /// What its answer has to look like; none for any text.
+    pub answer: Option<Arc<AnswerCheck>>,
     /// How many calls may go on at once; at least 1.
     pub parallel_calls: usize,
     /// How many bytes of text of one output the model is given.
@@ -452,6 +456,7 @@ impl Run {
             return;
         };
         match event {
+            ModelEvent::Attempt(attempt) => return turn.attempted(attempt),
             ModelEvent::Usage(usage) => turn.report(usage),
             ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
             event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
@@ -521,6 +526,7 @@ impl Run {
             messages: self.history.clone(),
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens: self.journal.output_tokens_left(),
+            deadline: self.alarm().map(|(time, _)| time),
             options: self.options(),
         }));
         self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
@@ -537,7 +543,7 @@ impl Run {
 
     /// The model has stopped: the answer is there, or calls are to be made.
     fn finish_turn(&mut self, finish: Finish, now: SystemTime, out: &mut Vec<Effect>) {
-        let Phase::Asking(turn) = &mut self.phase else {
+        let Phase::Asking(turn) = &self.phase else {
             return;
         };
         let asks_for_calls = turn.asks_for_calls();
@@ -546,7 +552,13 @@ impl Run {
             (Finish::ContentFilter, _) => Outcome::Incomplete(IncompleteReason::ContentFilter),
             (Finish::Stop, Some(reason)) => Outcome::Incomplete(reason),
             (Finish::Stop, None) if asks_for_calls => return self.make_calls(now, out),
-            (Finish::Stop, None) => Outcome::Completed,
+            (Finish::Stop, None) => match self.violation() {
+                None => Outcome::Completed,
+                Some(violation) => return self.correct(&violation, now, out),
+            },
+        };
+        let Phase::Asking(turn) = &mut self.phase else {
+            return;
         };
         let is_whole = finish == Finish::Stop;
         let (message, bodies) = turn.close(is_whole, "no calls are left", now);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Answer};
 use super::id::{MessageId, StepId};
 use super::message::{ToolCall, ToolOutput, Usage};
+use super::model::Attempt;
 
 /// One thing that a run did.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub enum Work {
         message: Option<MessageId>,
         /// What it used.
         usage: Usage,
+        /// The requests that it took, in order.
+        #[serde(default)]
+        attempts: Vec<Attempt>,
     },
     /// One tool call.
     ToolCall {

@@ -147,6 +147,7 @@ fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
         messages,
         tools: None,
         max_output_tokens: None,
+        deadline: None,
         options: Arc::default(),
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
-    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelTimeouts,
-    Origins, RunLimits, RunSection, StoreSection,
+    ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelSection, ModelState,
+    ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
 };
 use assistd::simulator::{Script, Simulator};
 use serde_json::{Value, json};
@@ -119,6 +119,7 @@ fn config(base_url: &str) -> Config {
                 headers: Vec::new(),
             },
             dialect: None,
+            state: ModelState::Stateless,
             timeouts: ModelTimeouts {
                 connect: PATIENCE,
                 first_byte: PATIENCE,
@@ -129,6 +130,7 @@ fn config(base_url: &str) -> Config {
         mcp: mcp(&servers),
         run: RunSection {
             instructions: "Be brief.".to_owned(),
+            options: None,
             limits: RunLimits {
                 max_turns: 4,
                 max_tool_calls: 8,

@@ -1,6 +1,7 @@
 //! Steps of runs.
 
 use super::message::{call_to_pb, output_to_pb};
+use super::model::attempt_to_pb;
 use super::run::usage;
 use super::{name, structure, timestamp};
 use crate::api::pb::{self, run_step::Details};
@@ -19,6 +20,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             model,
             message,
             usage: used,
+            attempts,
         } => Details::ModelTurn(pb::ModelTurnStep {
             turn,
             model: model.clone(),
@@ -27,6 +29,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
                 .map(|message| name::message(thread, message))
                 .unwrap_or_default(),
             usage: (*used != Usage::default()).then(|| usage(*used)),
+            attempts: attempts.iter().map(attempt_to_pb).collect(),
         }),
         Work::ToolCall {
             call,

@@ -47,6 +47,7 @@ pub(super) fn steps(
                 model: model.to_owned(),
                 message: message.transpose()?,
                 usage: usage(step.usage),
+                attempts: Vec::new(),
             });
         }
         "tool_calls" => {

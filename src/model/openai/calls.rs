@@ -6,7 +6,11 @@ use super::decode::Events;
 
 /// The calls of one turn, in the order in which they were first heard of.
 #[derive(Debug, Default)]
-pub(super) struct Calls(Vec<Call>);
+pub(super) struct Calls {
+    heard: Vec<Call>,
+    /// Their places, in the order in which they were given out.
+    given: Vec<usize>,
+}
 
 #[derive(Debug)]
 struct Call {
@@ -14,6 +18,8 @@ struct Call {
     position: Option<u64>,
     /// The provider's id; empty if it gives none.
     id: String,
+    /// The id that the provider wants the output under; empty if it has said none.
+    call_id: String,
     arguments: Arguments,
 }
 
@@ -34,22 +40,26 @@ pub(super) struct Mention<'a> {
     pub(super) position: Option<u64>,
     pub(super) id: &'a str,
     pub(super) name: &'a str,
+    /// See [`Calls::ids`].
+    pub(super) call_id: &'a str,
 }
 
 impl Calls {
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.heard.is_empty()
     }
 
-    /// The provider's ids, in the order of the indices here; empty for one that has none.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|call| call.id.as_str())
+    /// The ids that the provider wants the outputs under, in the order in which the calls were given out; none if
+    /// any of them is not known.
+    pub(super) fn ids(&self) -> Option<Vec<&str>> {
+        let ids = self.given.iter().map(|&index| self.heard[index].call_id.as_str());
+        ids.map(|id| (!id.is_empty()).then_some(id)).collect()
     }
 
     /// Whether a call was mentioned whose tool was never named: it can be neither made nor answered.
     pub(super) fn has_nameless(&self) -> bool {
-        self.0
+        self.heard
             .iter()
             .any(|call| matches!(call.arguments, Arguments::Waiting(_)))
     }
@@ -65,7 +75,7 @@ impl Calls {
     /// given out again.
     pub(super) fn whole(&mut self, mention: &Mention<'_>, json: &str, events: &mut Events) {
         let index = self.find(mention);
-        match &mut self.0[index].arguments {
+        match &mut self.heard[index].arguments {
             Arguments::Waiting(waiting) if !json.is_empty() => {
                 json.clone_into(waiting);
                 self.name(index, mention.name, events);
@@ -79,32 +89,38 @@ impl Calls {
     /// The call that is meant, which may be a new one.
     fn find(&mut self, mention: &Mention<'_>) -> usize {
         let found = if mention.position.is_some() {
-            self.0.iter().rposition(|call| call.position == mention.position)
+            self.heard
+                .iter()
+                .rposition(|call| call.position == mention.position)
         } else if !mention.id.is_empty() {
-            self.0.iter().rposition(|call| call.id == mention.id)
+            self.heard.iter().rposition(|call| call.id == mention.id)
         } else if mention.name.is_empty() {
-            self.0.len().checked_sub(1)
+            self.heard.len().checked_sub(1)
         } else {
             None
         };
-        let found = found.filter(|&index| !self.0[index].is_other(mention));
+        let found = found.filter(|&index| !self.heard[index].is_other(mention));
         let index = found.unwrap_or_else(|| {
-            self.0.push(Call {
+            self.heard.push(Call {
                 position: mention.position,
                 id: String::new(),
+                call_id: String::new(),
                 arguments: Arguments::Waiting(String::new()),
             });
-            self.0.len() - 1
+            self.heard.len() - 1
         });
-        let call = &mut self.0[index];
+        let call = &mut self.heard[index];
         if call.id.is_empty() {
             mention.id.clone_into(&mut call.id);
+        }
+        if call.call_id.is_empty() {
+            mention.call_id.clone_into(&mut call.call_id);
         }
         index
     }
 
     fn name(&mut self, index: usize, name: &str, events: &mut Events) {
-        let call = &mut self.0[index];
+        let call = &mut self.heard[index];
         let Arguments::Waiting(waiting) = &mut call.arguments else {
             return;
         };
@@ -113,6 +129,7 @@ impl Calls {
         }
         let waiting = std::mem::take(waiting);
         call.arguments = Arguments::None;
+        self.given.push(index);
         events.push_back(ModelEvent::ToolCallStarted {
             index,
             tool: name.to_owned(),
@@ -124,7 +141,7 @@ impl Calls {
         if json.is_empty() {
             return;
         }
-        let call = &mut self.0[index];
+        let call = &mut self.heard[index];
         match &mut call.arguments {
             Arguments::Waiting(waiting) => waiting.push_str(json),
             Arguments::None | Arguments::Some => {

@@ -2,7 +2,8 @@
 
 use async_openai::types::chat::{
     ChatCompletionMessageToolCall, ChatCompletionMessageToolCalls, ChatCompletionRequestAssistantMessage,
-    ChatCompletionRequestAssistantMessageContent, ChatCompletionRequestMessage,
+    ChatCompletionRequestAssistantMessageContent, ChatCompletionRequestDeveloperMessage,
+    ChatCompletionRequestDeveloperMessageContent, ChatCompletionRequestMessage,
     ChatCompletionRequestMessageContentPartFile, ChatCompletionRequestMessageContentPartImage,
     ChatCompletionRequestMessageContentPartText, ChatCompletionRequestSystemMessage,
     ChatCompletionRequestSystemMessageContent, ChatCompletionRequestToolMessage,
@@ -16,8 +17,8 @@ use serde_json::value::RawValue;
 use crate::run::message::{Media, MediaSource, Message, Part, Role};
 use crate::run::ports::ModelRequest;
 
-use super::media;
 use super::tools::{Offer, alias};
+use super::{media, options};
 
 pub(super) mod chunks;
 
@@ -30,15 +31,23 @@ struct Body<'a> {
     /// The older name, which is the only one that many compatible servers know.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
+    #[serde(flatten)]
+    options: options::ForChatCompletions<'a>,
 }
 
-/// Which name the token limit goes by.
+/// Who speaks the dialect: OpenAI has moved on in places where others have not.
+///
+/// | | OpenAI | others |
+/// |---|---|---|
+/// | the token limit | `max_completion_tokens`, without which its reasoning models refuse | `max_tokens` |
+/// | instructions | `developer` | `system` |
+/// | a system message within the conversation | `developer` | `user`: many chat templates take `system` only in front |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LimitName {
-    /// `max_completion_tokens`: OpenAI refuses the older name for its reasoning models.
-    MaxCompletionTokens,
-    /// `max_tokens`: what everybody else understands.
-    MaxTokens,
+pub(super) enum Server {
+    /// OpenAI itself.
+    OpenAi,
+    /// Anybody who is compatible.
+    Compatible,
 }
 
 /// The body of a request.
@@ -48,14 +57,14 @@ pub(super) enum LimitName {
 pub(super) fn body(
     request: &ModelRequest,
     offer: Option<&Offer>,
-    limit_name: LimitName,
+    server: Server,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
     if !request.instructions.is_empty() {
-        messages.push(system(request.instructions.clone()));
+        messages.push(server.rules(request.instructions.clone(), true));
     }
     for message in &request.messages {
-        add(message, &mut messages);
+        add(message, server, &mut messages);
     }
     let limit = request
         .max_output_tokens
@@ -64,7 +73,7 @@ pub(super) fn body(
         request: CreateChatCompletionRequest {
             messages,
             model: request.model.clone(),
-            max_completion_tokens: limit.filter(|_| limit_name == LimitName::MaxCompletionTokens),
+            max_completion_tokens: limit.filter(|_| server == Server::OpenAi),
             stream: Some(true),
             stream_options: Some(ChatCompletionStreamOptions {
                 include_usage: Some(true),
@@ -73,24 +82,53 @@ pub(super) fn body(
             ..CreateChatCompletionRequest::default()
         },
         tools: offer.map(|offer| &*offer.json),
-        max_tokens: limit.filter(|_| limit_name == LimitName::MaxTokens),
+        options: options::for_chat_completions(request, offer.is_some()),
+        max_tokens: limit.filter(|_| server == Server::Compatible),
     })
 }
 
-fn add(message: &Message, messages: &mut Vec<ChatCompletionRequestMessage>) {
+fn add(message: &Message, server: Server, messages: &mut Vec<ChatCompletionRequestMessage>) {
     match message.role {
-        Role::System => messages.push(system(message.text())),
+        Role::System => {
+            let is_in_front = !messages.iter().any(is_said);
+            messages.push(server.rules(message.text(), is_in_front));
+        }
         Role::User => messages.push(of_user(message)),
         Role::Assistant => messages.extend(answer(message)),
         Role::Tool => messages.extend(message.content.iter().filter_map(output)),
     }
 }
 
-fn system(text: String) -> ChatCompletionRequestMessage {
-    ChatCompletionRequestMessage::System(ChatCompletionRequestSystemMessage {
-        content: ChatCompletionRequestSystemMessageContent::Text(text),
-        name: None,
-    })
+/// Whether a message belongs to the conversation, rather than to what it is held by.
+fn is_said(message: &ChatCompletionRequestMessage) -> bool {
+    !matches!(
+        message,
+        ChatCompletionRequestMessage::System(_) | ChatCompletionRequestMessage::Developer(_)
+    )
+}
+
+impl Server {
+    /// What the service tells the model; in front of the conversation, or within it.
+    fn rules(self, text: String, is_in_front: bool) -> ChatCompletionRequestMessage {
+        match self {
+            Server::OpenAi => {
+                ChatCompletionRequestMessage::Developer(ChatCompletionRequestDeveloperMessage {
+                    content: ChatCompletionRequestDeveloperMessageContent::Text(text),
+                    name: None,
+                })
+            }
+            Server::Compatible if is_in_front => {
+                ChatCompletionRequestMessage::System(ChatCompletionRequestSystemMessage {
+                    content: ChatCompletionRequestSystemMessageContent::Text(text),
+                    name: None,
+                })
+            }
+            Server::Compatible => ChatCompletionRequestMessage::User(ChatCompletionRequestUserMessage {
+                content: ChatCompletionRequestUserMessageContent::Text(text),
+                name: None,
+            }),
+        }
+    }
 }
 
 /// Plain text stays plain text, which every server takes; parts are for what is not text.
@@ -112,7 +150,7 @@ fn part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
             ChatCompletionRequestMessageContentPartImage {
                 image_url: ImageUrl {
                     url: media::address(image, "image/png"),
-                    detail: None,
+                    detail: image.detail.map(media::detail),
                 },
                 prompt_cache_breakpoint: None,
             },

@@ -137,6 +137,23 @@ impl Failure {
         }
     }
 
+    /// Whether the provider refuses to encrypt its model's reasoning, or to read what is encrypted.
+    pub(super) fn is_about_encryption(&self) -> bool {
+        let text = self.text.to_ascii_lowercase();
+        matches!(self.status, Some(400 | 422)) && (text.contains("encrypted") || text.contains("'include'"))
+    }
+
+    /// Whether the provider does not have the response that the request builds on, or not any more.
+    pub(super) fn is_about_a_lost_response(&self) -> bool {
+        let has_code = self
+            .codes
+            .iter()
+            .any(|code| code == "previous_response_not_found");
+        let text = self.text.to_ascii_lowercase();
+        let says_so = text.contains("previous response") || text.contains("previous_response_id");
+        matches!(self.status, Some(400 | 404 | 422)) && (has_code || says_so)
+    }
+
     /// The reason that callers are given.
     pub(super) fn reason(&self) -> Reason {
         self.reason_by_code()

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::run::message::{Media, MediaSource, Message, Part};
+use async_openai::types::chat::ImageDetail;
+
+use crate::run::message::{Detail, Media, MediaSource, Message, Part};
 
 /// The parts of a message, with those of attached resources in place of the resources.
 pub(super) fn spelled_out(message: &Message) -> Vec<Cow<'_, Part>> {
@@ -47,5 +49,14 @@ pub(super) fn name(media: &Media) -> String {
     match media.name.as_str() {
         "" => "file".to_owned(),
         name => name.to_owned(),
+    }
+}
+
+/// How closely an image is to be looked at.
+pub(super) fn detail(detail: Detail) -> ImageDetail {
+    match detail {
+        Detail::Low => ImageDetail::Low,
+        Detail::High => ImageDetail::High,
+        Detail::Original => ImageDetail::Original,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Response;
 
 use crate::run::error::Error;
+use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::ModelEvent;
 
 use super::assistants::events;
@@ -36,6 +37,10 @@ pub(super) struct Source {
     pub(super) upstream: Arc<Upstream>,
     /// The tools that were offered.
     pub(super) offer: Option<Arc<Offer>>,
+    /// The upstream and its model.
+    pub(super) identity: String,
+    /// Whether the provider keeps the answer, and can go on behind it.
+    pub(super) is_kept: bool,
 }
 
 /// How the body is cut into pieces. Its first character tells more reliably than its content type.
@@ -69,7 +74,10 @@ impl Reader {
     pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Error>> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                return Some(Ok(self.rename(event)));
+                match self.named(event) {
+                    Some(event) => return Some(Ok(event)),
+                    None => continue,
+                }
             }
             match std::mem::replace(&mut self.state, State::Told) {
                 State::Reading => self.state = self.read().await,
@@ -161,14 +169,27 @@ impl Reader {
         let _ = tokio::time::timeout(DRAIN, rest).await;
     }
 
-    /// Gives a tool its catalogue's name again.
-    fn rename(&self, event: ModelEvent) -> ModelEvent {
-        match (event, &self.source.offer) {
+    /// Gives a tool its catalogue's name again, and what only this provider can use its name. None for what it
+    /// cannot use after all.
+    fn named(&self, event: ModelEvent) -> Option<ModelEvent> {
+        let upstream = || self.source.identity.clone();
+        Some(match (event, &self.source.offer) {
             (ModelEvent::ToolCallStarted { index, tool }, Some(offer)) => ModelEvent::ToolCallStarted {
                 index,
                 tool: offer.original(tool),
             },
+            (ModelEvent::Reasoning(reasoning), _) => ModelEvent::Reasoning(Reasoning {
+                upstream: upstream(),
+                ..reasoning
+            }),
+            (ModelEvent::Continuation(_), _) if !self.source.is_kept => return None,
+            (ModelEvent::Continuation(Continuation { state, .. }), _) => {
+                ModelEvent::Continuation(Continuation {
+                    upstream: upstream(),
+                    state,
+                })
+            }
             (event, _) => event,
-        }
+        })
     }
 }

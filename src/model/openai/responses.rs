@@ -1,22 +1,25 @@
 //! The Responses dialect: requests here, answers in [`events`].
 //!
-//! Nothing is stored at the provider: the history is our own, and is sent in whole.
+//! The history is our own, and is sent in whole, unless the operator has the provider keep it too.
 
 use async_openai::types::responses::{
     CreateResponse, EasyInputContent, EasyInputMessage, FunctionCallOutput, FunctionCallOutputItemParam,
     FunctionToolCall, InputContent, InputFileContent, InputImageContent, InputItem, InputParam,
-    InputTextContent, Item, Role as WireRole,
+    InputTextContent, Item, ReasoningItem, Role as WireRole, SummaryPart, SummaryTextContent,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::run::message::{Media, MediaSource, Message, Part, Role};
+use crate::run::message::{Media, MediaSource, Message, Part, Reasoning, Role};
 use crate::run::ports::ModelRequest;
 
-use super::media;
+use self::kept::Kept;
 use super::tools::{Offer, alias};
+use super::way::Way;
+use super::{media, options};
 
 pub(super) mod events;
+mod kept;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -24,16 +27,36 @@ struct Body<'a> {
     request: CreateResponse,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include: Option<[&'static str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_response_id: Option<&'a str>,
+    #[serde(flatten)]
+    options: options::ForResponses<'a>,
 }
 
 /// The body of a request.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
-pub(super) fn body(request: &ModelRequest, offer: Option<&Offer>) -> Result<Vec<u8>, serde_json::Error> {
-    let mut input = Vec::with_capacity(request.messages.len());
-    for message in &request.messages {
-        add(message, &mut input);
+pub(super) fn body(
+    request: &ModelRequest,
+    offer: Option<&Offer>,
+    identity: &str,
+    way: Way,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let kept = match way {
+        Way::Kept => Kept::newest(&request.messages, identity),
+        Way::Keep | Way::Encrypted | Way::Plain => None,
+    };
+    let messages = match &kept {
+        Some(kept) => kept.rest,
+        None => &request.messages,
+    };
+    let mut input = Vec::with_capacity(messages.len());
+    let reader = (way == Way::Encrypted).then_some(identity);
+    for message in messages {
+        add(message, reader, kept.as_ref(), &mut input);
     }
     serde_json::to_vec(&Body {
         request: CreateResponse {
@@ -43,21 +66,24 @@ pub(super) fn body(request: &ModelRequest, offer: Option<&Offer>) -> Result<Vec<
             max_output_tokens: request
                 .max_output_tokens
                 .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
-            parallel_tool_calls: offer.map(|_| true),
-            store: Some(false),
+            store: Some(way.keeps()),
             stream: Some(true),
             ..CreateResponse::default()
         },
         tools: offer.map(|offer| &*offer.json),
+        include: reader.map(|_| ["reasoning.encrypted_content"]),
+        previous_response_id: kept.as_ref().map(|kept| kept.response),
+        options: options::for_responses(request, offer.is_some()),
     })
 }
 
-fn add(message: &Message, input: &mut Vec<InputItem>) {
+/// `reader` is whose encrypted reasoning may be sent back, if anybody's.
+fn add(message: &Message, reader: Option<&str>, kept: Option<&Kept<'_>>, input: &mut Vec<InputItem>) {
     match message.role {
         Role::System => input.extend(said(WireRole::System, message.text())),
         Role::User => input.push(of_user(message)),
-        Role::Assistant => add_answer(message, input),
-        Role::Tool => input.extend(message.content.iter().filter_map(output)),
+        Role::Assistant => add_answer(message, reader, input),
+        Role::Tool => input.extend(message.content.iter().filter_map(|part| output(part, kept))),
     }
 }
 
@@ -91,6 +117,7 @@ fn part(part: &Part) -> Option<InputContent> {
         })),
         Part::Image(image) => Some(InputContent::InputImage(InputImageContent {
             image_url: Some(media::address(image, "image/png")),
+            detail: image.detail.map(media::detail).unwrap_or_default(),
             ..InputImageContent::default()
         })),
         Part::File(file) => Some(InputContent::InputFile(attached(file))),
@@ -113,13 +140,23 @@ fn attached(file: &Media) -> InputFileContent {
     }
 }
 
-/// What the model said and which calls it made, in its order.
-fn add_answer(message: &Message, input: &mut Vec<InputItem>) {
+/// What the model said and which calls it made, in its order, each with the reasoning that led to it: providers take
+/// reasoning only in front of what came of it.
+fn add_answer(message: &Message, reader: Option<&str>, input: &mut Vec<InputItem>) {
+    let mut thoughts = Vec::new();
     let mut text = String::new();
     for part in &message.content {
         match part {
-            Part::Text(piece) | Part::Refusal(piece) => text.push_str(piece),
+            Part::Text(piece) | Part::Refusal(piece) => {
+                input.append(&mut thoughts);
+                text.push_str(piece);
+            }
+            Part::Reasoning(reasoning) if !message.incomplete => {
+                input.extend(said(WireRole::Assistant, std::mem::take(&mut text)));
+                thoughts.extend(thought(reasoning, reader));
+            }
             Part::ToolCall(call) => {
+                input.append(&mut thoughts);
                 input.extend(said(WireRole::Assistant, std::mem::take(&mut text)));
                 input.push(InputItem::Item(Item::FunctionCall(FunctionToolCall {
                     call_id: call.id.as_str().to_owned(),
@@ -134,13 +171,32 @@ fn add_answer(message: &Message, input: &mut Vec<InputItem>) {
     input.extend(said(WireRole::Assistant, text));
 }
 
-fn output(part: &Part) -> Option<InputItem> {
+/// Reasoning that this upstream's model can read.
+fn thought(reasoning: &Reasoning, reader: Option<&str>) -> Option<InputItem> {
+    if reasoning.encrypted.is_empty() || reader != Some(reasoning.upstream.as_str()) {
+        return None;
+    }
+    let summary = Some(&reasoning.summary).filter(|summary| !summary.is_empty());
+    let summary = summary.map(|text| SummaryPart::SummaryText(SummaryTextContent { text: text.clone() }));
+    Some(InputItem::Item(Item::Reasoning(ReasoningItem {
+        id: Some(reasoning.id.clone()).filter(|id| !id.is_empty()),
+        summary: summary.into_iter().collect(),
+        content: None,
+        encrypted_content: Some(reasoning.encrypted.clone()),
+        status: None,
+    })))
+}
+
+fn output(part: &Part, kept: Option<&Kept<'_>>) -> Option<InputItem> {
     let Part::ToolOutput(output) = part else {
         return None;
     };
     Some(InputItem::Item(Item::FunctionCallOutput(
         FunctionCallOutputItemParam {
-            call_id: Some(output.call.as_str().to_owned()),
+            call_id: Some(
+                kept.map_or(output.call.as_str(), |kept| kept.id(&output.call))
+                    .to_owned(),
+            ),
             output: FunctionCallOutput::Text(output.output.text()),
             id: None,
             status: None,

@@ -36,7 +36,7 @@ impl Shared {
         record: &RunRecord,
         submissions: Vec<Submission>,
     ) -> Result<(), Error> {
-        let terms = self.terms(&record.snapshot.selection);
+        let terms = self.terms(&record.snapshot);
         for (index, submission) in submissions.iter().enumerate() {
             state::check_answer(&record.pending, index, submission, &terms)?;
         }

@@ -179,7 +179,7 @@ impl Shared {
 
     async fn read_inheritance(&self, record: &RunRecord) -> Result<Inheritance, Error> {
         let store = &self.ports.store;
-        let terms = self.terms(&record.snapshot.selection);
+        let terms = self.terms(&record.snapshot);
         Ok(if record.state == State::Queued {
             Inheritance::Queued(Queued {
                 message: store.queued_message(&record.id).await?,

@@ -52,7 +52,7 @@ pub(super) async fn open_and_perform(
     on_busy: OnBusy,
     opened: oneshot::Sender<Result<Option<RunRecord>, Error>>,
 ) {
-    let terms = shared.terms(&opening.record.snapshot.selection);
+    let terms = shared.terms(&opening.record.snapshot);
     opening.record.snapshot.catalogue_version = terms.catalogue.version();
     let now = opening.record.create_time;
     opening.events = opening_events(&mut opening.record, opening.message.as_ref(), now);

@@ -1,10 +1,10 @@
 //! Whether options can be meant.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ModelOptions, OutputFormat, OutputSchema, ToolChoice};
 use crate::run::catalogue::check_schema;
-use crate::run::error::Violation;
+use crate::run::error::{Error, Violation};
 
 /// The greatest temperature.
 const TEMPERATURE_LIMIT: f64 = 2.0;
@@ -27,6 +27,23 @@ const SCHEMA_LIMIT_DEPTH: usize = 64;
 const DESCRIPTION_LIMIT: usize = 1024;
 /// How often a model can be asked again.
 const CORRECTIONS_LIMIT: u32 = 8;
+
+/// The fields that there are.
+const FIELDS: [&str; 13] = [
+    "temperature",
+    "top_p",
+    "reasoning_effort",
+    "reasoning_summary",
+    "verbosity",
+    "tool_choice",
+    "parallel_tool_calls",
+    "output_format",
+    "stop",
+    "seed",
+    "service_tier",
+    "metadata",
+    "extra",
+];
 
 /// The fields of requests that the service writes itself, in any dialect.
 const RESERVED: [&str; 38] = [
@@ -71,6 +88,27 @@ const RESERVED: [&str; 38] = [
 ];
 
 impl ModelOptions {
+    /// Reads options in their stored form, as an operator writes them.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for text that is no JSON object, and naming every field that is not known or does not fit.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let refuse = |error: serde_json::Error| Error::invalid("", format!("not read: {error}"));
+        let fields: Map<String, Value> = serde_json::from_str(text).map_err(refuse)?;
+        let unknown = fields.keys().filter(|name| !FIELDS.contains(&name.as_str()));
+        let unknown = unknown.map(|name| Violation {
+            field: name.clone(),
+            description: format!("is not known; there are {}", FIELDS.join(", ")),
+        });
+        let mut violations: Vec<Violation> = unknown.collect();
+        let options: Self = serde_json::from_value(Value::Object(fields)).map_err(refuse)?;
+        violations.extend(options.check());
+        match violations.is_empty() {
+            true => Ok(options),
+            false => Err(Error::invalid_fields(violations)),
+        }
+    }
+
     /// What is wrong with the options, each field by its path in them.
     pub fn check(&self) -> Vec<Violation> {
         let mut found = Found::default();
@@ -242,6 +280,28 @@ mod tests {
 
     fn schema(schema: Value) -> Value {
         json!({"output_format": {"json_schema": {"name": "answer", "schema": schema, "max_corrections": 2}}})
+    }
+
+    #[test]
+    fn an_operators_options_are_read_with_a_word_for_each_mistake() {
+        let table = [
+            (
+                r#"{"temperature": 0.5, "reasoning_effort": "low", "tool_choice": {"tool": "look"}}"#,
+                "",
+            ),
+            (r#"{"temprature": 0.5, "top_p": 2}"#, "temprature: is not known"),
+            (r#"{"top_p": 2}"#, "top_p: must be from 0 to 1"),
+            (r#"{"verbosity": "loud"}"#, ": not read: unknown variant"),
+            ("[]", ": not read: "),
+        ];
+        for (text, expected) in table {
+            let told = ModelOptions::parse(text).err();
+            let told = told.as_ref().map_or("", |error| error.message());
+            assert!(
+                told.starts_with(expected) && told.is_empty() == expected.is_empty(),
+                "{text}: {told}"
+            );
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDesc
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Annotation, Cited, Continuation, Part, Reasoning, Usage};
+use crate::run::model::{Attempt, AttemptResult};
+use crate::run::options::{ModelOptions, OutputFormat, OutputSchema, ToolChoice};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
 use crate::run::step::Work;
@@ -41,12 +43,17 @@ struct Stage {
 
 impl Stage {
     fn new(limits: Limits) -> Self {
+        Self::with(limits, ModelOptions::default())
+    }
+
+    fn with(limits: Limits, options: ModelOptions) -> Self {
         let mut mint = Mint::Sequential(0);
         let mut record = RunRecord {
             id: RunId::new(&mut mint),
             thread: ThreadId::new(&mut mint),
             snapshot: Snapshot {
                 limits,
+                options: Arc::new(options),
                 ..Snapshot::default()
             },
             state: State::Running,
@@ -77,7 +84,7 @@ impl Stage {
             record: record.clone(),
             history: vec![Arc::clone(&message)],
             steps: Vec::new(),
-            terms: terms(),
+            terms: terms_of(&record),
         };
         let run = Run::start(beginning, mint, NOW, &mut effects);
         let mut stage = Self {
@@ -98,7 +105,7 @@ impl Stage {
 
     /// The process dies, and another goes on from what the store has.
     fn crash(&mut self) {
-        self.crash_onto(terms());
+        self.crash_onto(terms_of(&self.record));
     }
 
     /// The process dies, and what another goes on with has changed.
@@ -233,9 +240,33 @@ fn word(body: &Body) -> String {
     }
 }
 
+/// What a run that was started so may use.
+fn terms_of(record: &RunRecord) -> Terms {
+    let format = record.snapshot.options.output_format.as_ref();
+    Terms {
+        answer: format.and_then(AnswerCheck::of).map(Arc::new),
+        ..terms()
+    }
+}
+
+/// A number, asked for again so many times.
+fn a_number(max_corrections: u32) -> ModelOptions {
+    ModelOptions {
+        output_format: Some(OutputFormat::JsonSchema(OutputSchema {
+            name: "number".into(),
+            description: String::new(),
+            schema: json!({"type": "number"}),
+            strict: None,
+            max_corrections,
+        })),
+        ..ModelOptions::default()
+    }
+}
+
 fn terms() -> Terms {
     Terms {
         catalogue: catalogue(),
+        answer: None,
         parallel_calls: PARALLEL_CALLS,
         tool_output_limit: 64,
         execution_limit: Duration::from_secs(600),
@@ -299,6 +330,18 @@ fn text(text: &str) -> ModelEvent {
     ModelEvent::TextDelta(text.into())
 }
 
+fn attempt(result: AttemptResult) -> Attempt {
+    Attempt {
+        model: "big".into(),
+        provider_model: "big-1".into(),
+        endpoint: "http://one".into(),
+        result,
+        status: None,
+        wait: Duration::ZERO,
+        latency: Duration::ZERO,
+    }
+}
+
 fn call(index: usize, tool: &str, json: &str) -> [ModelEvent; 2] {
     [
         ModelEvent::ToolCallStarted {
@@ -341,6 +384,34 @@ fn a_run_answers() {
     );
     assert_eq!(stage.response(), "ab");
     assert_eq!(stage.run.record().last_sequence, 8);
+}
+
+#[test]
+fn a_step_keeps_the_requests_that_its_turn_took_and_names_the_model_that_answered() {
+    let mut stage = Stage::new(Limits::default());
+    let limited = attempt(AttemptResult::Failed("RATE_LIMITED".into()));
+    let answered = Attempt {
+        provider_model: "small-1".into(),
+        ..attempt(AttemptResult::Answered)
+    };
+    for event in [limited.clone(), answered.clone()] {
+        stage.say([ModelEvent::Attempt(event)]);
+    }
+    stage.say([text("a"), STOP]);
+    let Work::ModelTurn { model, attempts, .. } = &stage.steps[&0].work else {
+        panic!("the first step is a turn");
+    };
+    assert_eq!(model, "small-1");
+    assert_eq!(attempts, &[limited, answered]);
+}
+
+#[test]
+fn a_turn_that_was_written_without_its_requests_can_be_read() {
+    let written = json!({"model_turn": {"model": "m", "message": null, "usage": Usage::default()}});
+    let Work::ModelTurn { attempts, .. } = serde_json::from_value(written).unwrap() else {
+        panic!("it is a turn");
+    };
+    assert!(attempts.is_empty());
 }
 
 #[test]
@@ -410,6 +481,145 @@ fn a_call_that_cannot_be_made_is_answered_to_the_model() {
         assert_eq!(output_text(&stage.saved[2].content[0]), expected);
         assert_eq!(stage.requests.len(), 2, "the model is asked again");
     }
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_asked_for_again() {
+    let mut stage = Stage::with(Limits::default(), a_number(2));
+    stage.say([text("seven"), STOP]);
+    stage.say([text("7, I think"), STOP]);
+    stage.say([text("7"), STOP]);
+    assert_eq!(
+        stage.transcript(),
+        "running +user \
+         +assistant 'seven' message +system \
+         +assistant '7, I think' message +system \
+         +assistant '7' message =completed"
+    );
+    assert_eq!(stage.response(), "7");
+    assert_eq!(stage.run.record().usage.turns, 3);
+    let asked = stage.requests.last().unwrap();
+    let roles: Vec<Role> = asked.messages.iter().map(|message| message.role).collect();
+    assert_eq!(
+        roles,
+        [
+            Role::User,
+            Role::Assistant,
+            Role::System,
+            Role::Assistant,
+            Role::System
+        ]
+    );
+    assert!(asked.messages[2].text().contains("it is not valid JSON"));
+}
+
+#[test]
+fn an_answer_that_never_fits_fails_the_run() {
+    // By the number of corrections, also across a crash, or by the turns.
+    for (corrections, max_turns, crashes) in [(1, 9, false), (1, 9, true), (8, 2, false)] {
+        let limits = Limits {
+            max_turns,
+            ..Limits::default()
+        };
+        let mut stage = Stage::with(limits, a_number(corrections));
+        stage.say([text("one"), STOP]);
+        if crashes {
+            stage.crash();
+        }
+        stage.say([text(r#""two""#), STOP]);
+        let Some(Outcome::Failed(error)) = stage.outcome() else {
+            panic!("{:?}", stage.outcome());
+        };
+        assert_eq!(error.reason(), Reason::OutputSchemaViolated);
+        assert_eq!(
+            error.message(),
+            "the model's answer does not fit what was asked for: value is not of type \"number\""
+        );
+        assert_eq!(stage.response(), r#""two""#, "the answer is kept");
+    }
+}
+
+#[test]
+fn what_is_no_whole_answer_is_not_checked() {
+    let refusal = ModelEvent::RefusalDelta("no".into());
+    let cut = ModelEvent::Finished(Finish::Length);
+    let table = [
+        (vec![refusal, STOP], "completed"),
+        (vec![text("1, 2, "), cut], "incomplete"),
+        (vec![text("1"), STOP], "completed"),
+    ];
+    for (events, expected) in table {
+        let mut stage = Stage::with(Limits::default(), a_number(0));
+        stage.say(events);
+        assert_eq!(stage.run.record().state.name(), expected);
+    }
+}
+
+#[test]
+fn what_a_message_carries_is_about_all_of_it() {
+    let continuation = || Continuation {
+        upstream: "here".into(),
+        state: json!("resp_1"),
+    };
+    let reasoning = |summary: &str| Reasoning {
+        summary: summary.into(),
+        encrypted: "0x".into(),
+        id: "rs_1".into(),
+        upstream: "here".into(),
+    };
+    let say = |stage: &mut Stage, last: ModelEvent| {
+        stage.say([
+            ModelEvent::ReasoningDelta("hm".into()),
+            ModelEvent::Reasoning(reasoning("")),
+            ModelEvent::Reasoning(reasoning("unheard")),
+            text("a"),
+            ModelEvent::Annotation(annotation()),
+            text("b"),
+            ModelEvent::Continuation(continuation()),
+            last,
+        ]);
+    };
+    let mut stage = Stage::new(Limits::default());
+    say(&mut stage, STOP);
+    let whole = stage.run.answer().unwrap();
+    assert_eq!(
+        whole.content,
+        [
+            Part::Reasoning(reasoning("hm")),
+            Part::Reasoning(reasoning("unheard")),
+            Part::Text("ab".into()),
+            Part::Annotations(vec![annotation()]),
+            Part::Continuation(continuation()),
+        ]
+    );
+    assert_eq!(whole.continuation("here"), Some(&json!("resp_1")));
+    assert_eq!(whole.continuation("there"), None);
+    assert_eq!(
+        stage.transcript(),
+        "running +user +assistant thinks thinks 'a' 'b' message =completed"
+    );
+    // What the provider has is not what is kept of an answer that was cut off.
+    let mut stage = Stage::new(Limits::default());
+    say(&mut stage, ModelEvent::Finished(Finish::Length));
+    assert_eq!(stage.run.answer().unwrap().continuation("here"), None);
+}
+
+#[test]
+fn a_call_that_must_be_made_is_asked_for_once() {
+    let options = ModelOptions {
+        tool_choice: Some(ToolChoice::Required),
+        seed: Some(7),
+        ..ModelOptions::default()
+    };
+    let mut stage = Stage::with(Limits::default(), options);
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    stage.answer("out");
+    stage.say([text("done"), STOP]);
+    let asked: Vec<_> = stage.requests.iter().map(|request| &request.options).collect();
+    assert_eq!(asked[0].tool_choice, Some(ToolChoice::Required));
+    assert_eq!(asked[1].tool_choice, Some(ToolChoice::Auto));
+    assert_eq!(asked[1].seed, Some(7));
 }
 
 #[test]
@@ -887,7 +1097,7 @@ enum Move {
 fn model_event() -> impl Strategy<Value = ModelEvent> {
     let index = 0..4usize;
     prop_oneof![
-        4 => "[a-z]{0,3}".prop_map(ModelEvent::TextDelta),
+        4 => "[a-z]{0,3}|[0-9]".prop_map(ModelEvent::TextDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::RefusalDelta),
         1 => "[a-z]{0,3}".prop_map(ModelEvent::ReasoningDelta),
         1 => "[a-z]{0,3}".prop_map(|summary| ModelEvent::Reasoning(Reasoning {
@@ -906,6 +1116,7 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
         1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
+        1 => Just(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
         3 => Just(STOP),
         1 => prop_oneof![Just(Finish::Length), Just(Finish::ContentFilter)].prop_map(ModelEvent::Finished),
     ]
@@ -1063,6 +1274,7 @@ proptest! {
         max_tool_calls in 0..4u32,
         max_total_tokens in prop::option::of(0..20u64),
         max_output_tokens in prop::option::of(1..9u64),
+        options in prop::option::of((0..3u32).prop_map(a_number)),
     ) {
         let limits = Limits {
             max_turns,
@@ -1071,7 +1283,7 @@ proptest! {
             max_output_tokens,
             ..Limits::default()
         };
-        let mut stage = Stage::new(limits);
+        let mut stage = Stage::with(limits, options.unwrap_or_default());
         for step in moves {
             play(&mut stage, step);
         }

@@ -10,6 +10,7 @@ use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{
     Annotation, Continuation, Message, Part, Reasoning, Role, ToolCall, ToolOutput, Usage,
 };
+use crate::run::model::{Attempt, AttemptResult};
 use crate::run::ports::ModelEvent;
 use crate::run::step::{Step, StepState, Work};
 
@@ -31,6 +32,7 @@ pub(super) struct Turn {
     pub(super) usage: Usage,
     /// Bytes written since that report.
     unreported: u64,
+    attempts: Vec<Attempt>,
     started: SystemTime,
 }
 
@@ -47,6 +49,7 @@ impl Turn {
             continuation: None,
             usage: Usage::default(),
             unreported: 0,
+            attempts: Vec::new(),
             started: now,
         }
     }
@@ -65,9 +68,10 @@ impl Turn {
             id: StepId::new(mint),
             turn: record.usage.turns,
             work: Work::ModelTurn {
-                model: record.snapshot.model.clone(),
+                model: self.answerer().unwrap_or(&record.snapshot.model).clone(),
                 message: message.map(|message| message.id.clone()),
                 usage: self.usage,
+                attempts: self.attempts.clone(),
             },
             place: journal.place(),
             state,
@@ -75,6 +79,32 @@ impl Turn {
             start_time: Some(self.started),
             end_time: Some(now),
         }
+    }
+
+    /// Keeps what became of a request.
+    pub(super) fn attempted(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+    }
+
+    /// What the provider calls the model that answers.
+    fn answerer(&self) -> Option<&String> {
+        let mut answered = self.attempts.iter().rev();
+        let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
+        Some(&answered.provider_model)
+    }
+
+    /// All that has been said, refusals apart.
+    pub(super) fn text(&self) -> String {
+        let texts = self.content.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Whether the model declines to answer.
+    pub(super) fn has_refused(&self) -> bool {
+        self.content.iter().any(|part| matches!(part, Part::Refusal(_)))
     }
 
     pub(super) fn asks_for_calls(&self) -> bool {
@@ -250,6 +280,10 @@ impl Turn {
     ) -> (Option<Arc<Message>>, Vec<Body>) {
         let mut bodies = Vec::new();
         let mut said = Vec::new();
+        if !is_whole || self.asks_for_calls() {
+            // What the provider has is not what is kept.
+            self.continuation = None;
+        }
         for part in std::mem::take(&mut self.content) {
             match part {
                 Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {
@@ -303,7 +337,8 @@ fn written(event: &ModelEvent) -> u64 {
         | ModelEvent::RefusalDelta(text)
         | ModelEvent::ReasoningDelta(text)
         | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len() as u64,
-        ModelEvent::Reasoning(_)
+        ModelEvent::Attempt(_)
+        | ModelEvent::Reasoning(_)
         | ModelEvent::Annotation(_)
         | ModelEvent::Continuation(_)
         | ModelEvent::ToolCallStarted { .. }

@@ -98,6 +98,7 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
         model: "m".to_owned(),
         message: wrote.then(|| MessageId::parse("msg_0").unwrap()),
         usage: Usage::default(),
+        attempts: Vec::new(),
     });
     let action = (any::<u32>(), text()).prop_map(move |(micros, text)| {
         Arc::new(Action {

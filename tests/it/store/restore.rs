@@ -38,6 +38,7 @@ fn whole() -> WholeThread {
             model: "m".to_owned(),
             message: Some(messages[2].id.clone()),
             usage: Usage::default(),
+            attempts: Vec::new(),
         },
         state: StepState::Completed,
         create_time: time(1),

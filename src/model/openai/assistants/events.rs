@@ -259,9 +259,10 @@ impl Decoder {
         self.place.as_ref()
     }
 
-    /// The provider's ids of the calls of this turn, in the order of their indices here.
-    pub(in crate::model::openai) fn call_ids(&self) -> Vec<String> {
-        self.calls.ids().map(str::to_owned).collect()
+    /// The provider's ids of the calls of this turn, in their order here; none if any of them is not known.
+    pub(in crate::model::openai) fn call_ids(&self) -> Option<Vec<String>> {
+        let ids = self.calls.ids()?;
+        Some(ids.into_iter().map(str::to_owned).collect())
     }
 
     fn run(&mut self, wire: Wire<'_>, out: &mut Events) -> Result<(), Failure> {
@@ -345,6 +346,7 @@ impl Decoder {
             position: call.index.as_u64(),
             id: call.id.as_str(),
             name: function.name.as_str(),
+            call_id: call.id.as_str(),
         };
         self.calls.piece(&mention, &function.arguments.into_json(), out);
     }
@@ -355,6 +357,7 @@ impl Decoder {
             position: Some(position as u64),
             id: call.id.as_str(),
             name: function.name.as_str(),
+            call_id: call.id.as_str(),
         };
         self.calls.whole(&mention, &function.arguments.into_json(), out);
     }

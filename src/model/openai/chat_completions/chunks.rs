@@ -1,8 +1,10 @@
 //! Chat Completions: from chunks to the heart's events.
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::annotation;
 use super::super::calls::{Calls, Mention};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
@@ -60,6 +62,7 @@ struct Delta<'a> {
     /// OpenRouter's name for it.
     #[serde(borrow)]
     reasoning: Loose<'a>,
+    annotations: Option<Vec<Value>>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     /// What `tool_calls` was called before there could be more than one.
@@ -197,20 +200,27 @@ impl Decoder {
         self.say(reasoning, ModelEvent::ReasoningDelta, out);
         self.say(delta.content.into_text(), ModelEvent::TextDelta, out);
         self.say(delta.refusal.into_text(), ModelEvent::RefusalDelta, out);
+        let annotations = delta.annotations.iter().flatten();
+        out.extend(
+            annotations
+                .filter_map(annotation::read)
+                .map(ModelEvent::Annotation),
+        );
         for call in delta.tool_calls.into_iter().flatten() {
             let function = call.function.unwrap_or_default();
             let mention = Mention {
                 position: call.index.as_u64(),
                 id: call.id.as_str(),
                 name: function.name.as_str(),
+                ..Mention::default()
             };
             self.calls.piece(&mention, &function.arguments.into_json(), out);
         }
         if let Some(function) = delta.function_call {
             let mention = Mention {
                 position: Some(0),
-                id: "",
                 name: function.name.as_str(),
+                ..Mention::default()
             };
             self.calls.piece(&mention, &function.arguments.into_json(), out);
         }

@@ -39,6 +39,7 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ),
             ModelEvent::Finished(Finish::Stop) => ("stop".to_owned(), String::new()),
             ModelEvent::Finished(Finish::Length) => ("length".to_owned(), String::new()),
+            ModelEvent::Attempt(_) => ("attempt".to_owned(), String::new()),
             ModelEvent::Finished(Finish::ContentFilter) => ("content_filter".to_owned(), String::new()),
         };
         match words.last_mut() {
@@ -431,7 +432,7 @@ fn an_answer_in_one_piece_is_read_too() {
         (
             Responses,
             r#"{"object":"response","status":"completed","error":null,"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},{"type":"message","content":[{"type":"output_text","text":"a"}]}],"usage":{"input_tokens":1,"output_tokens":2}}"#,
-            "reasoning=hm text=a usage=1/0/2/0 stop",
+            "reasoned=//hm text=a usage=1/0/2/0 stop",
         ),
         (Responses, r#"{"status":"incomplete","output":[]}"#, "length"),
         (

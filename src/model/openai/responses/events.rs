@@ -1,12 +1,16 @@
 //! Responses: from stream events to the heart's.
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::annotation;
 use super::super::calls::{Calls, Mention};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
 use super::super::loose::Loose;
+use super::kept;
+use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// Reads the events of one answer.
@@ -19,6 +23,11 @@ pub(in crate::model::openai) struct Decoder {
     reasoned: bool,
     /// The part that is being written has come in deltas, so that its `done` event brings nothing new.
     in_deltas: bool,
+    /// Characters of text so far, and where the part that is being written begins: its annotations count from there.
+    characters: u64,
+    part_begins: u64,
+    /// Annotations of the message that is being written that have been given out.
+    cited: usize,
     done: bool,
 }
 
@@ -47,6 +56,8 @@ struct Wire<'a> {
     #[serde(borrow)]
     item: Option<&'a RawValue>,
     #[serde(borrow)]
+    annotation: Option<&'a RawValue>,
+    #[serde(borrow)]
     response: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
@@ -55,6 +66,8 @@ struct Wire<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Response<'a> {
+    #[serde(borrow)]
+    id: Loose<'a>,
     #[serde(borrow)]
     status: Loose<'a>,
     #[serde(borrow)]
@@ -82,6 +95,10 @@ struct Item<'a> {
     #[serde(borrow)]
     id: Loose<'a>,
     #[serde(borrow)]
+    call_id: Loose<'a>,
+    #[serde(borrow)]
+    encrypted_content: Loose<'a>,
+    #[serde(borrow)]
     name: Loose<'a>,
     #[serde(borrow)]
     arguments: Loose<'a>,
@@ -94,6 +111,7 @@ struct Item<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Part<'a> {
+    annotations: Option<Vec<Value>>,
     #[serde(borrow)]
     r#type: Loose<'a>,
     #[serde(borrow)]
@@ -129,6 +147,8 @@ impl Decoder {
             "response.output_text.done" => self.part(wire.text, ModelEvent::TextDelta, out),
             "response.refusal.delta" => self.piece(wire.delta, ModelEvent::RefusalDelta, out),
             "response.refusal.done" => self.part(wire.refusal, ModelEvent::RefusalDelta, out),
+            "response.content_part.added" => self.part_begins = self.characters,
+            "response.output_text.annotation.added" => self.annotation(wire.annotation, out),
             "response.completed" | "response.done" => self.close(&wire, Some(Finish::Stop), out)?,
             "response.incomplete" => self.close(&wire, Some(Finish::Length), out)?,
             "response.failed" | "response.cancelled" => self.close(&wire, None, out)?,
@@ -177,7 +197,51 @@ impl Decoder {
     fn say(&mut self, text: String, event: fn(String) -> ModelEvent, out: &mut Events) {
         if !text.is_empty() {
             self.said = true;
-            out.push_back(event(text));
+            let event = event(text);
+            if let ModelEvent::TextDelta(text) = &event {
+                self.characters += text.chars().count() as u64;
+            }
+            out.push_back(event);
+        }
+    }
+
+    fn annotation(&mut self, json: Option<&RawValue>, out: &mut Events) {
+        self.cited += 1;
+        let read = json.and_then(|json| serde_json::from_str(json.get()).ok());
+        let read = read.and_then(|value: Value| annotation::read(&value));
+        out.extend(read.map(|read| ModelEvent::Annotation(read.behind(self.part_begins))));
+    }
+
+    /// The annotations of a message that is whole, without those that have come by themselves.
+    fn cite(&mut self, parts: Vec<Part<'_>>, out: &mut Events) {
+        let length = |part: &Part<'_>| part.text.as_str().chars().count() as u64;
+        let mut begins = self.characters.saturating_sub(parts.iter().map(length).sum());
+        let mut cited = Vec::new();
+        for part in &parts {
+            let annotations = part.annotations.iter().flatten();
+            cited.extend(annotations.map(|annotation| (begins, annotation)));
+            begins += length(part);
+        }
+        for (begins, annotation) in cited.into_iter().skip(self.cited) {
+            let read = annotation::read(annotation).map(|read| read.behind(begins));
+            out.extend(read.map(ModelEvent::Annotation));
+        }
+        self.cited = 0;
+    }
+
+    /// A piece of reasoning that is over.
+    fn reasoned(&mut self, item: Item<'_>, out: &mut Events) {
+        let shown = item.summary.into_iter().chain(item.content).flatten();
+        let shown: Vec<String> = shown.map(|part| part.text.into_text()).collect();
+        let reasoning = Reasoning {
+            summary: shown.join("\n\n"),
+            encrypted: item.encrypted_content.into_text(),
+            id: item.id.into_text(),
+            upstream: String::new(),
+        };
+        if !reasoning.summary.is_empty() || !reasoning.encrypted.is_empty() {
+            self.reasoned = true;
+            out.push_back(ModelEvent::Reasoning(reasoning));
         }
     }
 
@@ -231,11 +295,21 @@ impl Decoder {
                 let item = wire
                     .item
                     .and_then(|item| serde_json::from_str::<Item<'_>>(item.get()).ok());
-                let Some(item) = item.filter(|item| item.r#type.as_str() == "function_call") else {
+                let Some(item) = item else {
                     return;
                 };
-                let mention = mention(position, &item.id, item.name.as_str());
-                if kind.ends_with("added") {
+                let is_done = kind.ends_with("done");
+                match item.r#type.as_str() {
+                    "function_call" => {}
+                    "reasoning" if is_done => return self.reasoned(item, out),
+                    "message" if is_done => return self.cite(item.content.unwrap_or_default(), out),
+                    _ => return,
+                }
+                let mention = Mention {
+                    call_id: item.call_id.as_str(),
+                    ..mention(position, &item.id, item.name.as_str())
+                };
+                if !is_done {
                     // What arguments it may have come again, in deltas or in the `done` event.
                     self.calls.piece(&mention, "", out);
                 } else {
@@ -263,6 +337,7 @@ impl Decoder {
         if let Some(error) = response.error {
             return Err(failure(error.get()));
         }
+        let response_id = response.id;
         let Some(mut finish) = finish else {
             return Err(failure(json));
         };
@@ -283,6 +358,13 @@ impl Decoder {
         if let Some(usage) = response.usage.and_then(usage) {
             out.push_back(ModelEvent::Usage(usage));
         }
+        let response_id = response_id.as_str();
+        if let Some(calls) = self.calls.ids().filter(|_| !response_id.is_empty()) {
+            out.push_back(ModelEvent::Continuation(Continuation {
+                upstream: String::new(),
+                state: kept::state(response_id, &calls),
+            }));
+        }
         self.done = true;
         out.push_back(ModelEvent::Finished(finish));
         Ok(())
@@ -295,23 +377,25 @@ impl Decoder {
         };
         match item.r#type.as_str() {
             "function_call" => {
-                let mention = mention(Some(position as u64), &item.id, item.name.as_str());
+                let mention = Mention {
+                    call_id: item.call_id.as_str(),
+                    ..mention(Some(position as u64), &item.id, item.name.as_str())
+                };
                 self.calls.whole(&mention, &item.arguments.into_json(), out);
             }
             "message" => {
                 for part in item.content.into_iter().flatten() {
                     if part.r#type.as_str() == "refusal" {
                         self.say(part.refusal.into_text(), ModelEvent::RefusalDelta, out);
-                    } else {
-                        self.say(part.text.into_text(), ModelEvent::TextDelta, out);
+                        continue;
                     }
+                    let begins = self.characters;
+                    self.say(part.text.into_text(), ModelEvent::TextDelta, out);
+                    let read = part.annotations.iter().flatten().filter_map(annotation::read);
+                    out.extend(read.map(|read| ModelEvent::Annotation(read.behind(begins))));
                 }
             }
-            "reasoning" if !self.reasoned => {
-                for part in item.summary.into_iter().chain(item.content).flatten() {
-                    out.push_back(ModelEvent::ReasoningDelta(part.text.into_text()));
-                }
-            }
+            "reasoning" if !self.reasoned => self.reasoned(item, out),
             _ => {}
         }
     }
@@ -321,6 +405,7 @@ impl Decoder {
 fn mention<'a>(position: Option<u64>, id: &'a Loose<'_>, name: &'a str) -> Mention<'a> {
     Mention {
         position,
+        call_id: "",
         id: if position.is_some() { "" } else { id.as_str() },
         name,
     }

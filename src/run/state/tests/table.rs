@@ -4,7 +4,7 @@ mod rows;
 
 use self::rows::{
     CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP, NOT_ASKED, NOT_ASKING,
-    NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING,
+    NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING, WRONG_AGAIN_STOP, WRONG_STOP,
 };
 use super::*;
 
@@ -36,6 +36,7 @@ names!(INPUTS, input_name, Input, {
     Input::Model(ModelEvent::Continuation(_)) => "continuation",
     Input::Model(ModelEvent::ToolCallStarted { .. }) => "call",
     Input::Model(ModelEvent::ToolCallArgumentsDelta { .. }) => "arguments",
+    Input::Model(ModelEvent::Attempt(_)) => "attempt",
     Input::Model(ModelEvent::Usage(_)) => "usage",
     Input::Model(ModelEvent::Finished(Finish::Stop)) => "stop",
     Input::Model(ModelEvent::Finished(Finish::Length)) => "length",
@@ -81,6 +82,7 @@ const NOT_OF_RUNS: &[&str] = &["incomplete:budget"];
 struct Place {
     name: &'static str,
     limits: fn() -> Limits,
+    options: fn() -> ModelOptions,
     reach: fn(&mut Stage),
     phase: &'static str,
     state: &'static str,
@@ -122,10 +124,10 @@ fn ask_for(stage: &mut Stage, tools: &[&str]) {
 
 #[rustfmt::skip]
 fn places() -> Vec<Place> {
-    let asking = |name, limits, reach, rows| Place { name, limits, reach, phase: "asking", state: "running", rows };
-    let calling = |name, limits, reach, state, rows| Place { name, limits, reach, phase: "calling", state, rows };
+    let asking = |name, limits, reach, rows| Place { name, limits, options: ModelOptions::default, reach, phase: "asking", state: "running", rows };
+    let calling = |name, limits, reach, state, rows| Place { name, limits, options: ModelOptions::default, reach, phase: "calling", state, rows };
     let over = |name, reach, state| Place {
-        name, limits: Limits::default, reach, phase: "over", state, rows: ENDED,
+        name, limits: Limits::default, options: ModelOptions::default, reach, phase: "over", state, rows: ENDED,
     };
     vec![
         asking("silent", Limits::default, |_| {}, &[SILENT, SILENT_STOP, NOT_CALLING, NOT_ASKED]),
@@ -144,6 +146,14 @@ fn places() -> Vec<Place> {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
         }, &[SILENT, CALLS_STOP, NOT_CALLING, NOT_ASKED]),
+        Place {
+            options: || a_number(1),
+            ..asking("wrong", Limits::default, |stage| stage.say([text("a")]), &[WRONG_STOP, SPEAKING, NOT_CALLING, NOT_ASKED])
+        },
+        Place {
+            options: || a_number(0),
+            ..asking("wrong again", Limits::default, |stage| stage.say([text("a")]), &[WRONG_AGAIN_STOP, SPEAKING, NOT_CALLING, NOT_ASKED])
+        },
         calling("calling", Limits::default, |stage| {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
@@ -198,6 +208,7 @@ fn input(name: &str, of: Option<CallId>) -> Input {
             index: 0,
             json: "{}".into(),
         }),
+        "attempt" => Input::Model(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
         "usage" => Input::Model(ModelEvent::Usage(usage(5))),
         "stop" => Input::Model(STOP),
         "length" => Input::Model(ModelEvent::Finished(Finish::Length)),
@@ -296,7 +307,7 @@ fn everything_that_can_happen_does_what_the_table_says() {
             if !seen.insert(name) {
                 continue;
             }
-            let mut stage = Stage::new((place.limits)());
+            let mut stage = Stage::with((place.limits)(), (place.options)());
             (place.reach)(&mut stage);
             let what = format!("{name} while {}", place.name);
             assert_eq!(phase_name(&stage.run.phase), place.phase, "{what}");
@@ -324,7 +335,7 @@ fn the_table_has_a_row_for_everything() {
         states.extend(rows.map(|(.., after)| *after).filter(|after| !after.is_empty()));
         // What is passed on the way.
         for name in &everything {
-            let mut stage = Stage::new((place.limits)());
+            let mut stage = Stage::with((place.limits)(), (place.options)());
             (place.reach)(&mut stage);
             states.extend(happen(&mut stage, name).1);
         }

@@ -24,6 +24,7 @@ pub(super) const NOT_ASKING: &[Row] = &[
     ("continuation", "", ""),
     ("call", "", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "", ""),
     ("length", "", ""),
@@ -40,6 +41,7 @@ pub(super) const SILENT: &[Row] = &[
     ("continuation", "", ""),
     ("call", "+assistant calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("length", "save(=incomplete)", "incomplete:max_tokens"),
     ("filter", "save(=incomplete)", "incomplete:content_filter"),
@@ -61,6 +63,7 @@ pub(super) const SPEAKING: &[Row] = &[
     ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
     ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
@@ -77,6 +80,12 @@ pub(super) const SPEAKING: &[Row] = &[
     ("save failed", "abort save(partial =failed)", "failed"),
 ];
 
+/// What it has said does not fit, and it may be asked again.
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message +system) ask", "running")];
+
+/// It may not.
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message =failed)", "failed")];
+
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
     ("text", "'b'", ""),
@@ -87,6 +96,7 @@ pub(super) const WANTING: &[Row] = &[
     ("continuation", "", ""),
     ("call", "calls:look", ""),
     ("arguments", "{}", ""),
+    ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message) call:echo", "running"),
     (
@@ -157,6 +167,7 @@ pub(super) const SPENT: &[Row] = &[
         "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
         "incomplete:max_tokens",
     ),
+    ("attempt", "", ""),
     ("usage", "", ""),
     (
         "stop",
