@@ -63,8 +63,10 @@ impl Delay {
             Delay::Exponential { mean } => -mean * (1.0 - random.f64()).ln(),
             Delay::Lognormal { median, sigma } => median * (sigma * normal(random)).exp(),
         };
-        // Not a number becomes no wait.
-        Duration::from_secs_f64(ms.max(0.0).min(LONGEST_MS) / 1000.0)
+        if ms.is_nan() {
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64(ms.clamp(0.0, LONGEST_MS) / 1000.0)
     }
 }
 
