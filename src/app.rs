@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -44,6 +45,9 @@ use crate::{mcp, model, run, store};
 /// How long start-up waits for the first attempt at each MCP server. One that takes longer joins later.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
+/// How often the list of MCP servers is looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// How long connections may take to end once every run has.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -73,6 +77,8 @@ pub struct App {
     health: HealthReporter,
     drain: Drain,
     event_retention: Duration,
+    mcp: config::McpSection,
+    reload: Arc<Notify>,
 }
 
 /// What lives behind the door.
@@ -155,7 +161,14 @@ impl App {
             health,
             drain,
             event_retention: config.run.event_retention,
+            mcp: config.mcp,
+            reload: Arc::default(),
         })
+    }
+
+    /// Notified, it has the list of MCP servers read again at once; otherwise that happens soon after it has changed.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Where it listens: with the real port when port 0 was asked for.
@@ -182,7 +195,11 @@ impl App {
         for server in ports.toolbox.servers() {
             let state = match server.connection {
                 Connection::Ready => format!("{} tools", server.tool_count),
+                Connection::Degraded(reason) | Connection::Quarantined(reason) => {
+                    format!("{} tools, but {reason}", server.tool_count)
+                }
                 Connection::Connecting => "connecting".to_owned(),
+                Connection::Disabled => "switched off".to_owned(),
                 Connection::Down(reason) => format!("down: {reason}"),
             };
             banner.push_str(&format!("  tools    {}: {state}\n", server.name));
@@ -200,8 +217,11 @@ impl App {
             health,
             drain,
             event_retention,
+            mcp,
+            reload,
             ..
         } = self;
+        let reloading = tokio::spawn(follow_mcp(mcp, Arc::clone(&core.pool), reload));
         let (engine, ending) = (core.engine.clone(), drain.begun.clone());
         let sweeping = tokio::spawn(async move { engine.sweep(event_retention, ending).await });
         let (engine, leaving) = (core.engine.clone(), CancellationToken::new());
@@ -234,6 +254,7 @@ impl App {
         }
         core.engine.drain(Duration::ZERO).await;
         sweeping.abort();
+        reloading.abort();
         leaving.cancel();
         if let Err(error) = owning.await {
             tracing::error!(%error, "the task that owns the runs has panicked");
@@ -490,22 +511,47 @@ pub async fn open_store(config: &config::StoreSection, creates: bool) -> Result<
 }
 
 fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
-    let mut servers = match &config.source {
+    match &config.source {
         config::McpSource::Builtin => {
             let exe: PathBuf = std::env::current_exe().map_err(|error| {
                 StartError::Configuration(format!("the program's own path is not known: {error}"))
             })?;
-            mcp::Config::builtin(exe)
+            Ok(mcp::Config::builtin(exe))
         }
-        config::McpSource::File { path, text } => {
-            mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))
-                .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display())))?
-        }
-    };
+        config::McpSource::File { path, text } => mcp_list(config, text)
+            .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display()))),
+    }
+}
+
+fn mcp_list(config: &config::McpSection, text: &str) -> Result<mcp::Config, mcp::ConfigError> {
+    let mut servers = mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))?;
     for server in &mut servers.servers {
         server.policies.asks_before_destruction = config.ask_before_destruction;
     }
     Ok(servers)
+}
+
+/// Keeps the pool true to the list of MCP servers, for as long as it is polled. A list that cannot be used leaves
+/// everything as it was.
+async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Arc<Notify>) {
+    let config::McpSource::File { path, text } = &config.source else {
+        return;
+    };
+    let mut file = config::WatchedFile::new(path.clone(), text.clone());
+    loop {
+        let now = tokio::select! {
+            () = reload.notified() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let Some(text) = file.look(now).await else {
+            continue;
+        };
+        let servers = text.and_then(|text| mcp_list(&config, &text).map_err(|error| error.to_string()));
+        match servers {
+            Ok(servers) => pool.reconfigure(servers),
+            Err(reason) => pool.keep_configuration(format!("{}: {reason}", file.path().display())),
+        }
+    }
 }
 
 fn engine_settings(config: &Config) -> Result<Settings, StartError> {

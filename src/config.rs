@@ -14,6 +14,7 @@ mod secret;
 mod section;
 mod settings;
 pub mod table;
+mod watched;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,7 @@ pub use section::{
     ModelState, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
+pub use watched::WatchedFile;
 
 /// The `data_dir` that stands for none.
 const IN_MEMORY: &str = ":memory:";

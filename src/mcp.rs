@@ -7,13 +7,17 @@
 pub mod builtin;
 
 mod child;
+mod client;
 mod config;
 mod convert;
+mod desk;
+mod gate;
 mod library;
 mod pool;
 mod reason;
 mod remote;
 mod roster;
+mod schema;
 mod session;
 mod supervise;
 mod tap;

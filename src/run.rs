@@ -12,6 +12,7 @@ pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod glob;
 pub mod id;
 pub mod library;
 pub mod log;

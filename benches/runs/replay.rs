@@ -9,7 +9,7 @@ use assistd::run::error::Error;
 use assistd::run::id::{RunId, ThreadId};
 use assistd::run::message::ToolOutput;
 use assistd::run::options::ModelOptions;
-use assistd::run::ports::{Model, ModelRequest, ModelStatus, ModelStream, OnProgress, ServerStatus, Toolbox};
+use assistd::run::ports::{Caller, Model, ModelRequest, ModelStatus, ModelStream, ServerStatus, Toolbox};
 use assistd::run::record::Limits;
 use assistd::store::{Config, Location, open};
 use async_trait::async_trait;
@@ -142,7 +142,7 @@ impl Toolbox for Nothing {
         Arc::default()
     }
 
-    async fn call(&self, _: &Tool, _: Map<String, Value>, _: OnProgress) -> Result<ToolOutput, Error> {
+    async fn call(&self, _: &Tool, _: Map<String, Value>, _: Arc<dyn Caller>) -> Result<ToolOutput, Error> {
         Err(Error::internal("there are no tools"))
     }
 

@@ -5,6 +5,7 @@ mod assistant;
 mod found;
 mod label;
 mod message;
+mod options;
 mod run;
 mod shape;
 mod step;

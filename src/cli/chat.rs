@@ -1,10 +1,12 @@
 //! `assistd chat`: one message, or one after the other.
 
 mod decision;
+mod options;
 mod printer;
 mod prompt;
 
 use std::io::{self, IsTerminal, Stderr, Stdout};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -34,6 +36,14 @@ pub struct ChatArguments {
     /// Ask this model, not the service's default
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
+
+    /// How much chance there is in the choice of words, from 0 to 2
+    #[arg(long, value_name = "NUMBER")]
+    temperature: Option<f64>,
+
+    /// Have the answer be JSON that fits the JSON Schema in this file
+    #[arg(long, value_name = "FILE")]
+    json_schema: Option<PathBuf>,
 }
 
 /// Talks to the service.
@@ -54,6 +64,7 @@ pub async fn run(settings: &Settings, arguments: ChatArguments) -> Result<(), Er
         is_under_way: false,
         run: String::new(),
         model: arguments.model.unwrap_or_default(),
+        options: options::of(arguments.temperature, arguments.json_schema.as_deref())?,
         printer: Printer::new(io::stdout(), io::stderr(), style)?,
     };
     match arguments.message {
@@ -87,6 +98,7 @@ struct Conversation {
     /// The run of the last event; empty until there is one.
     run: String,
     model: String,
+    options: Option<pb::ModelOptions>,
     printer: Printer<Stdout, Stderr>,
 }
 
@@ -147,6 +159,7 @@ impl Conversation {
             on_disconnect: on_disconnect.into(),
             thread: self.thread.clone(),
             model: self.model.clone(),
+            options: self.options.clone(),
             ..Default::default()
         };
         let mut events = self.client.stream_chat(request).await?.into_inner();
@@ -172,15 +185,14 @@ impl Conversation {
         Err(Error::Run("the stream ended before the run did".to_owned()))
     }
 
-    /// Asks the person about a call, until there is an answer that the service takes.
+    /// Asks the person, until there is an answer that the service takes.
     async fn decide(&mut self, run: &str, action: &pb::PendingAction) -> Result<(), Error> {
-        let Some(call) = decision::call(action) else {
+        let Some(decision) = decision::of(action) else {
             return Ok(());
         };
-        let question = format!("? {} {}", call.tool, printer::arguments(call));
-        self.printer.note(&question)?;
+        self.printer.note(&decision.question)?;
         loop {
-            let Some(line) = self.line(decision::WORDS).await? else {
+            let Some(line) = self.line(decision.words).await? else {
                 return Err(match self.is_interactive() {
                     true => Error::Interrupted,
                     false => Error::Undecided {
@@ -189,7 +201,7 @@ impl Conversation {
                     },
                 });
             };
-            let answer = match decision::read(&line) {
+            let answer = match (decision.read)(&line) {
                 Ok(answer) => answer,
                 Err(problem) => {
                     self.printer.note(&problem)?;

@@ -75,6 +75,12 @@ fn describe(health: &pb::HealthResponse) -> String {
         let detail = format!("{}, {} tools", server.name, server.tool_count);
         lines.push(line("mcp", &detail, server.status(), &server.message));
     }
+    if !health.mcp_configuration_problem.is_empty() {
+        let problem = brief(&health.mcp_configuration_problem, 200);
+        lines.push(format!(
+            "  mcp    the configuration of before is in force: {problem}"
+        ));
+    }
     lines.join("\n") + "\n"
 }
 
@@ -108,11 +114,13 @@ mod tests {
                 ..Default::default()
             }],
             start_time: None,
+            mcp_configuration_problem: "mcp.json: is gone".into(),
         };
         let expected = "\
 degraded (assistd 1.2.3)
   model  healthy    m at api.example.com
   mcp    unhealthy  files, 0 tools: exited with 1
+  mcp    the configuration of before is in force: mcp.json: is gone
 ";
         assert_eq!(describe(&health), expected);
     }

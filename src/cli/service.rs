@@ -52,20 +52,26 @@ pub struct SimulateArguments {
     recorded_timing: bool,
 }
 
-/// Runs the service until a signal stops it; a second one ends it at once.
+/// Runs the service until a signal stops it; a second one ends it at once. A hangup has the list of MCP servers read
+/// again.
 pub async fn serve(settings: &Settings) -> Result<(), Error> {
     let config = Config::from_settings(settings)?;
     let mut signals = Signals::listen()?;
     let app = App::bind(config).await.map_err(start_error)?;
     eprint!("{}", app.banner());
+    let mut hangups = signal(SignalKind::hangup())?;
+    let reload = app.reload();
     let (stop, stopped) = oneshot::channel();
     let serving = app.run(async {
         let _ = stopped.await;
     });
     tokio::pin!(serving);
-    tokio::select! {
-        () = &mut serving => return Ok(()),
-        () = signals.next() => {}
+    loop {
+        tokio::select! {
+            () = &mut serving => return Ok(()),
+            () = signals.next() => break,
+            _ = hangups.recv() => reload.notify_one(),
+        }
     }
     // The receiver lives in the future that is polled below.
     let _ = stop.send(());

@@ -1,6 +1,7 @@
 //! `assistd tools`.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -22,13 +23,31 @@ pub struct ToolsArguments {
     /// Only the tools of this MCP server
     #[arg(long, value_name = "NAME")]
     of: Option<String>,
+
+    /// The MCP servers and how they are, instead of their tools
+    #[arg(long, conflicts_with = "of")]
+    servers: bool,
 }
 
 const DESCRIPTION_CHARS: usize = 80;
+const MESSAGE_CHARS: usize = 200;
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Prints the tools.
 pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), Error> {
     let mut client = client::connect(settings).await?;
+    if arguments.servers {
+        let mut request = tonic::Request::new(pb::HealthRequest {});
+        request.set_timeout(HEALTH_TIMEOUT);
+        let health = client.health(request).await?.into_inner();
+        let text = if arguments.json {
+            ProtoJson::of("HealthResponse")?.line(&health)? + "\n"
+        } else {
+            servers(&health)
+        };
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(());
+    }
     let mut list = pb::ListToolsResponse::default();
     loop {
         let request = pb::ListToolsRequest {
@@ -52,6 +71,35 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
+}
+
+fn servers(health: &pb::HealthResponse) -> String {
+    let rows: Vec<[String; 3]> = health.mcp_servers.iter().map(server_cells).collect();
+    let mut text = table(["NAME", "STATE", "TOOLS"], &rows);
+    if !health.mcp_configuration_problem.is_empty() {
+        let problem = brief(&health.mcp_configuration_problem, MESSAGE_CHARS);
+        text.push_str(&format!("the configuration of before is in force: {problem}\n"));
+    }
+    text
+}
+
+fn server_cells(server: &pb::McpServerHealth) -> [String; 3] {
+    let state = match server.state() {
+        pb::McpServerState::Unspecified => "unknown",
+        pb::McpServerState::Connecting => "connecting",
+        pb::McpServerState::Ready => "ready",
+        pb::McpServerState::Degraded => "degraded",
+        pb::McpServerState::Down => "down",
+        pb::McpServerState::Disabled => "disabled",
+        pb::McpServerState::Quarantined => "quarantined",
+    };
+    let message = brief(&server.message, MESSAGE_CHARS);
+    let separator = if message.is_empty() { "" } else { "  " };
+    [
+        brief(&server.name, usize::MAX),
+        state.to_owned(),
+        format!("{}{separator}{message}", server.tool_count),
+    ]
 }
 
 fn cells(tool: &pb::Tool) -> [String; 3] {
@@ -92,6 +140,31 @@ pub fn table(head: [&str; 3], rows: &[[String; 3]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_are_shown_with_where_they_are_and_why() {
+        let server = |name: &str, state: pb::McpServerState, message: &str| pb::McpServerHealth {
+            name: name.into(),
+            state: state.into(),
+            message: message.into(),
+            ..Default::default()
+        };
+        let health = pb::HealthResponse {
+            mcp_servers: vec![
+                server("files", pb::McpServerState::Ready, ""),
+                server("wiki", pb::McpServerState::Down, "cannot connect"),
+            ],
+            mcp_configuration_problem: "mcp.json: not valid JSON".into(),
+            ..Default::default()
+        };
+        let expected = "\
+NAME   STATE  TOOLS
+files  ready  0
+wiki   down   0  cannot connect
+the configuration of before is in force: mcp.json: not valid JSON
+";
+        assert_eq!(servers(&health), expected);
+    }
 
     #[test]
     fn tools_are_shown_by_their_bare_names_in_columns() {

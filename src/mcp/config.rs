@@ -11,10 +11,15 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use crate::run::catalogue::{Annotations, Policy};
+use crate::run::glob;
 
-/// The longest that a call may take unless `timeout_ms` says otherwise: a bound for calls that are never
-/// answered. Whoever calls has a shorter one.
-const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(600);
+/// The longest that a call or a reading may be silent unless `timeout_ms` says otherwise: a bound for those that are
+/// never answered. Whoever calls has a shorter one.
+const SILENCE_LIMIT: Duration = Duration::from_secs(600);
+/// The longest that a call may take in all unless `call_limit_ms` says otherwise, however much progress it reports.
+const CALL_LIMIT_DEFAULT: Duration = Duration::from_secs(3600);
+/// Calls of one server at once unless `max_concurrency` says otherwise.
+const CONCURRENCY_DEFAULT: usize = 128;
 /// The longest that connecting and listing may take unless `connect_timeout_ms` says otherwise. Launchers such as
 /// `npx` may have to download the server first.
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
@@ -27,7 +32,7 @@ pub struct Config {
 }
 
 /// One MCP server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
     /// Its name: 1 to 40 letters, digits, `-` or `_`.
     pub name: String,
@@ -39,14 +44,71 @@ pub struct ServerConfig {
     pub endpoint: Endpoint,
     /// What happens when a model asks for its tools.
     pub policies: Policies,
-    /// The longest that a call may be silent: its answer or a progress report must come within it.
-    pub call_timeout: Duration,
+    /// Which of its tools there are.
+    pub offer: Offer,
+    /// How long its calls may take.
+    pub timeouts: Timeouts,
+    /// How many of its calls go on at once; further ones wait.
+    pub max_concurrency: usize,
+    /// The places that it is told to work in, by their `file:` addresses.
+    pub roots: Vec<String>,
     /// The longest that connecting and listing the tools may take.
     pub connect_timeout: Duration,
 }
 
+/// Which tools of a server there are, by patterns of their names on the server in which `*` stands for any text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Offer {
+    /// Only these; none for all.
+    pub allowed: Option<Vec<String>>,
+    /// Not these, even if they are allowed.
+    pub denied: Vec<String>,
+}
+
+impl Offer {
+    /// Whether the tool is among them.
+    pub fn has(&self, tool: &str) -> bool {
+        let is_any = |patterns: &[String]| patterns.iter().any(|pattern| glob::fits(pattern, tool));
+        self.allowed.as_ref().is_none_or(|allowed| is_any(allowed)) && !is_any(&self.denied)
+    }
+}
+
+/// How long the calls of a server may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// How long a call may be silent: its answer or a progress report must come within it.
+    pub all: Option<Duration>,
+    /// The same for some tools, by patterns of their names on the server; of several that fit, the shortest holds.
+    pub tools: BTreeMap<String, Duration>,
+    /// How long a call may take in all, whatever it reports.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            all: None,
+            tools: BTreeMap::new(),
+            total: CALL_LIMIT_DEFAULT,
+        }
+    }
+}
+
+impl Timeouts {
+    /// How long a tool may be silent, where the operator says so.
+    pub fn of(&self, tool: &str) -> Option<Duration> {
+        let fitting = self.tools.iter().filter(|(pattern, _)| glob::fits(pattern, tool));
+        fitting.map(|(_, limit)| *limit).min().or(self.all)
+    }
+
+    /// The bound on silence where nobody else has one.
+    pub fn longest_silence(&self) -> Duration {
+        self.all.unwrap_or(SILENCE_LIMIT)
+    }
+}
+
 /// What happens when a model asks for the tools of a server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policies {
     /// For all of them.
     pub all: Option<Policy>,
@@ -73,7 +135,7 @@ impl Policies {
 }
 
 /// How a server is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Endpoint {
     /// As a child process, over its standard input and output.
     Stdio(Process),
@@ -82,7 +144,7 @@ pub enum Endpoint {
 }
 
 /// A child process to start.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Process {
     /// The program: a path, or a name that is looked up in the child's `PATH`.
     pub command: PathBuf,
@@ -95,7 +157,7 @@ pub struct Process {
 }
 
 /// A server at an address.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
     /// The address of its MCP endpoint, `http` or `https`.
     pub url: String,
@@ -157,7 +219,10 @@ impl ServerConfig {
             disabled: false,
             endpoint,
             policies: Policies::default(),
-            call_timeout: CALL_TIMEOUT_DEFAULT,
+            offer: Offer::default(),
+            timeouts: Timeouts::default(),
+            max_concurrency: CONCURRENCY_DEFAULT,
+            roots: Vec::new(),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
         }
     }

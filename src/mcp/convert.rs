@@ -37,6 +37,7 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
         open_world: hints.open_world_hint,
     };
     let policy = server.policies.of(&tool.name, annotations);
+    let timeout = server.timeouts.of(&tool.name);
     let text = tool.description.map(Cow::into_owned).unwrap_or_default();
     Some(ToolDescription {
         name: tool_name(&server.prefix, &tool.name),
@@ -50,6 +51,7 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
             .map(|schema| Arc::new(Value::Object(Arc::unwrap_or_clone(schema)))),
         annotations,
         policy,
+        timeout,
     })
 }
 
@@ -89,7 +91,7 @@ pub(super) fn output(result: ServerResult) -> ToolOutput {
         ServerResult::CallToolResult(result) => call_result(result),
         ServerResult::CustomResult(result) => foreign(result.0),
         ServerResult::InputRequiredResult(_) => {
-            ToolOutput::failure("the tool asks for input from a person, which cannot be given here")
+            ToolOutput::failure("the tool asks for input again and again, and was given up")
         }
         ServerResult::CreateTaskResult(_) => {
             ToolOutput::failure("the tool answers with a background task, which is not supported here")
@@ -144,6 +146,9 @@ fn content(block: ContentBlock) -> Content {
             uri: link.uri,
             name: link.name,
             mime_type: link.mime_type.unwrap_or_default(),
+            title: link.title.unwrap_or_default(),
+            description: link.description.unwrap_or_default(),
+            size_bytes: link.size,
         },
         ContentBlock::Resource(embedded) => library::embedded(embedded.resource),
         other => Content::Text(serde_json::to_string(&other).unwrap_or_default()),
@@ -185,7 +190,7 @@ mod tests {
                 {"type": "text", "text": "hi", "_meta": {"a": 1}},
                 {"type": "image", "data": "aWI=", "mimeType": "image/png"},
                 {"type": "audio", "data": "YWI=", "mimeType": "audio/wav"},
-                {"type": "resource_link", "uri": "file:///a", "name": "a"},
+                {"type": "resource_link", "uri": "file:///a", "name": "a", "title": "A", "description": "an a", "size": 3},
                 {"type": "resource", "resource": {"uri": "file:///b", "mimeType": "text/plain", "text": "b"}},
                 {"type": "resource", "resource": {"uri": "file:///c", "blob": "Yw=="}},
             ],
@@ -208,7 +213,10 @@ mod tests {
                 Content::ResourceLink {
                     uri: "file:///a".into(),
                     name: "a".into(),
-                    mime_type: String::new()
+                    mime_type: String::new(),
+                    title: "A".into(),
+                    description: "an a".into(),
+                    size_bytes: Some(3),
                 },
                 Content::Resource(ResourceContents {
                     uri: "file:///b".into(),

@@ -14,7 +14,7 @@ use super::config::ServerConfig;
 use super::convert;
 use super::pool::Pool;
 use super::reason;
-use super::roster::{Link, Roster};
+use super::roster::{Link, Roster, Trouble};
 use super::session::{Session, no_prompt, no_resource, unavailable};
 use super::supervise::CHANGES_SETTLE;
 use crate::run::error::Error;
@@ -69,13 +69,21 @@ impl Shelving {
         );
         let before = self.link.shelf().unwrap_or_default();
         let shelf = Shelf {
-            resources: self.read("resources", resources, before.resources, |resource| {
-                convert::resource(config, resource)
-            }),
-            templates: self.read("resource templates", templates, before.templates, |template| {
-                convert::template(config, template)
-            }),
-            prompts: self.read("prompts", prompts, before.prompts, |prompt| {
+            resources: self.read(
+                Trouble::Resources,
+                "resources",
+                resources,
+                before.resources,
+                |resource| convert::resource(config, resource),
+            ),
+            templates: self.read(
+                Trouble::Templates,
+                "resource templates",
+                templates,
+                before.templates,
+                |template| convert::template(config, template),
+            ),
+            prompts: self.read(Trouble::Prompts, "prompts", prompts, before.prompts, |prompt| {
                 convert::prompt(config, prompt)
             }),
         };
@@ -84,18 +92,24 @@ impl Shelving {
 
     fn read<R, T>(
         &self,
+        trouble: Trouble,
         list: &str,
         listed: Result<Result<Vec<R>, ServiceError>, tokio::time::error::Elapsed>,
         before: Arc<[Arc<T>]>,
         convert: impl Fn(R) -> Option<T>,
     ) -> Arc<[Arc<T>]> {
         let error = match listed {
-            Ok(Ok(items)) => return items.into_iter().filter_map(convert).map(Arc::new).collect(),
+            Ok(Ok(items)) => {
+                self.link.note(trouble, None);
+                return items.into_iter().filter_map(convert).map(Arc::new).collect();
+            }
             Ok(Err(error)) => reason::of_request(&error),
             Err(_) => "no answer in time".to_owned(),
         };
         let server = &self.link.config.name;
         tracing::warn!(server, error, "the {list} cannot be listed");
+        self.link
+            .note(trouble, Some(format!("the {list} cannot be listed: {error}")));
         before
     }
 }
@@ -107,11 +121,10 @@ impl Library for Pool {
     }
 
     async fn read(&self, server: &str, uri: &str) -> Result<Vec<ResourceContents>, Error> {
-        let links = self.roster().links();
-        let Some(link) = links.iter().find(|link| link.config.name == server) else {
+        let Some(link) = self.roster().link(server) else {
             return Err(no_resource(server, uri));
         };
-        open(link)?.read(uri).await
+        open(&link)?.read(uri).await
     }
 
     async fn fill(&self, prompt: &str, arguments: BTreeMap<String, String>) -> Result<FilledPrompt, Error> {
@@ -129,10 +142,10 @@ impl Library for Pool {
         if !violations.is_empty() {
             return Err(Error::invalid_fields(violations));
         }
-        let Some(link) = links.iter().find(|link| link.config.name == known.server) else {
+        let Some(link) = self.roster().link(&known.server) else {
             return Err(no_prompt(prompt));
         };
-        open(link)?.fill(known, arguments).await
+        open(&link)?.fill(known, arguments).await
     }
 }
 

@@ -1,22 +1,30 @@
 //! All servers together: the heart's toolbox; see [`library`](super::library) for what else they have.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::config::Config;
+use super::config::{Config, ServerConfig};
 use super::library::open;
-use super::roster::Roster;
+use super::roster::{Link, Roster, Trouble};
+use super::session::{Session, unavailable};
 use super::supervise::{Pacing, Supervisor};
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::message::ToolOutput;
-use crate::run::ports::{OnProgress, ServerStatus, Toolbox};
+use crate::run::ports::{Caller, ServerStatus, Toolbox};
+
+/// How long the calls of a server that is not configured any more may go on.
+const RETIREMENT: Duration = Duration::from_secs(600);
+/// How often it is looked whether they are over.
+const RETIREMENT_LOOK: Duration = Duration::from_millis(200);
+/// How long a call that broke off, and does no harm when it is made again, waits for its server to come back.
+const RETRY_LIMIT: Duration = Duration::from_secs(10);
 
 /// The connections to all configured servers.
 ///
@@ -24,6 +32,9 @@ use crate::run::ports::{OnProgress, ServerStatus, Toolbox};
 /// processes to end.
 pub struct Pool {
     roster: Arc<Roster>,
+    pacing: Pacing,
+    /// Held while the servers are exchanged.
+    exchange: Mutex<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
     _stop_on_drop: tokio_util::sync::DropGuard,
@@ -33,27 +44,80 @@ impl Pool {
     /// Begins to connect to every server that is not disabled, each in a task of its own, and returns at once.
     /// Must be called within a tokio runtime; TLS needs the process's default provider of rustls.
     pub fn start(config: Config, pacing: Pacing) -> Self {
-        let enabled = config.servers.into_iter().filter(|server| !server.disabled);
-        let roster = Arc::new(Roster::new(enabled.collect()));
-        let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
-        for link in roster.links() {
-            let supervisor = Supervisor {
-                link: link.clone(),
-                roster: roster.clone(),
-                pacing,
-                stop: stop.clone(),
-                tasks: tasks.clone(),
-                known: Vec::new(),
-            };
-            tasks.spawn(supervisor.run());
-        }
-        Self {
-            roster,
-            tasks,
+        let servers = config.servers.into_iter();
+        let links = servers.map(|server| Link::new(server, stop.child_token()));
+        let pool = Self {
+            roster: Arc::new(Roster::new(links.collect())),
+            pacing,
+            exchange: Mutex::default(),
+            tasks: TaskTracker::new(),
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
+        };
+        for link in pool.roster.links().iter() {
+            pool.supervise(link);
         }
+        pool
+    }
+
+    fn supervise(&self, link: &Arc<Link>) {
+        if link.config.disabled {
+            return;
+        }
+        let supervisor = Supervisor {
+            link: link.clone(),
+            roster: self.roster.clone(),
+            pacing: self.pacing,
+            stop: link.stop.clone(),
+            tasks: self.tasks.clone(),
+            known: Vec::new(),
+        };
+        self.tasks.spawn(supervisor.run());
+    }
+
+    /// From now on there are these servers. One whose entry is as before stays connected; the calls of one that is
+    /// gone or has changed go on to their end, at the old one.
+    pub fn reconfigure(&self, config: Config) {
+        let _one_at_a_time = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        self.roster.set_trouble(None);
+        let before = self.roster.links();
+        let kept = |server: &ServerConfig| before.iter().find(|link| link.config == *server).cloned();
+        let mut added = Vec::new();
+        let links = config.servers.into_iter().map(|server| {
+            kept(&server).unwrap_or_else(|| {
+                let link = Link::new(server, self.stop.child_token());
+                added.push(link.clone());
+                link
+            })
+        });
+        let links: Vec<Arc<Link>> = links.collect();
+        let is_gone = |link: &&Arc<Link>| !links.iter().any(|other| Arc::ptr_eq(other, link));
+        let gone: Vec<Arc<Link>> = before.iter().filter(is_gone).cloned().collect();
+        if added.is_empty() && gone.is_empty() && links.len() == before.len() {
+            return;
+        }
+        tracing::info!(
+            added = ?names(&added),
+            removed = ?names(&gone),
+            "the MCP servers are reconfigured"
+        );
+        self.roster.replace(links);
+        for link in &added {
+            self.supervise(link);
+        }
+        for link in gone {
+            self.tasks.spawn(retire(link));
+        }
+    }
+
+    /// The newest configuration cannot be used, for this reason: the one before stays in force.
+    pub fn keep_configuration(&self, reason: String) {
+        tracing::error!(
+            reason,
+            "the MCP configuration cannot be used: the one before stays in force"
+        );
+        self.roster.set_trouble(Some(reason));
     }
 
     /// What is known of the servers.
@@ -85,14 +149,14 @@ impl Toolbox for Pool {
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error> {
         let description = tool.description();
-        let server = description.server.as_str();
-        let Some(link) = self.roster.links().iter().find(|link| link.config.name == server) else {
+        let Some(link) = self.roster.link(&description.server) else {
             return Err(not_found(tool));
         };
-        let session = open(link)?;
+        let _permit = link.gate.pass(&description.server).await?;
+        let session = open(&link)?;
         let catalogue = self.roster.catalogue();
         let offered = catalogue.get(&description.name).map(|tool| tool.description());
         if !offered.is_some_and(|offered| {
@@ -100,13 +164,75 @@ impl Toolbox for Pool {
         }) {
             return Err(not_found(tool));
         }
-        session
-            .call(&description.remote_name, arguments, on_progress)
-            .await
+        let again = tool.is_repeatable().then(|| arguments.clone());
+        let called = session.call(description, arguments, caller.clone()).await;
+        let called = match (called, again) {
+            (Err(error), Some(arguments)) if error.reason() == Reason::OutcomeUnknown => {
+                tracing::info!(tool = tool.name(), %error, "a call that does no harm is made again");
+                match timeout(RETRY_LIMIT, back(&link)).await {
+                    Ok(session) => session.call(description, arguments, caller).await,
+                    Err(_) => Err(error),
+                }
+                .map_err(harmless)
+            }
+            (called, _) => called,
+        };
+        let is_theirs =
+            |error: &&Error| matches!(error.reason(), Reason::McpUnavailable | Reason::OutcomeUnknown);
+        let failure = called.as_ref().err().filter(is_theirs);
+        let failure = failure.map(|error| error.message().to_owned());
+        link.note_of(&session, Trouble::Calls, failure);
+        called
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
         self.roster.links().iter().map(|link| link.status()).collect()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.roster.trouble()
+    }
+}
+
+fn names(links: &[Arc<Link>]) -> Vec<&str> {
+    links.iter().map(|link| link.config.name.as_str()).collect()
+}
+
+/// Lets the calls of a server that is gone from the configuration come to their end, then ends it.
+async fn retire(link: Arc<Link>) {
+    let idle = async {
+        while !link.gate.is_idle() {
+            sleep(RETIREMENT_LOOK).await;
+        }
+    };
+    let _ = link.stop.run_until_cancelled(timeout(RETIREMENT, idle)).await;
+    link.stop.cancel();
+}
+
+/// Waits until a server that broke off answers again.
+async fn back(link: &Link) -> Arc<Session> {
+    const FIRST_LOOK: Duration = Duration::from_millis(20);
+    let mut pause = FIRST_LOOK;
+    loop {
+        if let Ok(session) = link.session()
+            && session.ping().await.is_ok()
+        {
+            return session;
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// The failure of a call that does no harm: whatever it has done, it can be made again.
+fn harmless(error: Error) -> Error {
+    match error.reason() {
+        Reason::OutcomeUnknown => {
+            let server = error.metadata().iter().find(|(key, _)| *key == "server");
+            let server = server.map(|(_, server)| server.clone()).unwrap_or_default();
+            unavailable(&server, error.message()).caused_by(error)
+        }
+        _ => error,
     }
 }
 

@@ -37,6 +37,43 @@ pub(super) fn of_request(error: &ServiceError) -> String {
     }
 }
 
+/// Whether a request that failed so may have reached the server and done its work there.
+pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
+    let ServiceError::TransportSend(error) = error else {
+        return !matches!(error, ServiceError::McpError(_));
+    };
+    match error.error.downcast_ref::<HttpError>() {
+        Some(HttpError::Client(error)) => !error.is_connect(),
+        // What is refused so has not been begun; see RFC 9110, 15.6.4, and RFC 6585, 4.
+        Some(HttpError::HttpStatus(error)) => !matches!(error.status, 400..=499 | 503),
+        Some(HttpError::AuthRequired(_) | HttpError::InsufficientScope(_) | HttpError::SessionExpired) => {
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Whether a server refuses the way in which streamable HTTP begins, as one does that knows only the transport before
+/// it.
+pub(super) fn is_refusal_of_post(error: &ClientInitializeError) -> bool {
+    let error = match error {
+        ClientInitializeError::TransportError { error, .. } => error,
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => return is_refusal_of_post(fallback),
+        _ => return false,
+    };
+    match error.error.downcast_ref::<HttpError>() {
+        Some(HttpError::HttpStatus(error)) => matches!(error.status, 400 | 404 | 405),
+        Some(HttpError::SessionExpired) => true,
+        Some(HttpError::UnexpectedServerResponse(text)) => ["HTTP 400", "HTTP 404", "HTTP 405"]
+            .iter()
+            .any(|status| text.starts_with(status)),
+        Some(HttpError::Client(error)) => error
+            .status()
+            .is_some_and(|status| matches!(status.as_u16(), 400 | 404 | 405)),
+        _ => false,
+    }
+}
+
 fn of_transport(error: &DynamicTransportError) -> String {
     match error.error.downcast_ref::<HttpError>() {
         Some(HttpError::Client(error)) => of_client(error),

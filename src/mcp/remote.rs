@@ -18,17 +18,51 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 const REDIRECTS: usize = 5;
 
+/// How long a server may take to begin a stream of events, and how much of it is looked at.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
+const PROBE_LIMIT_BYTES: usize = 4096;
+
+/// Whether a server that refuses streamable HTTP speaks the transport before it: there, a GET opens a stream whose
+/// first event names the address for messages (MCP 2024-11-05, Transports, HTTP with SSE).
+pub(super) async fn speaks_only_sse(remote: &Remote) -> bool {
+    tokio::time::timeout(PROBE_LIMIT, begins_with_endpoint(remote))
+        .await
+        .is_ok_and(|found| found.unwrap_or(false))
+}
+
+async fn begins_with_endpoint(remote: &Remote) -> Result<bool, reqwest::Error> {
+    let client = client()?;
+    let headers = remote.headers.iter().cloned().collect();
+    let asked = client.get(&remote.url).headers(headers);
+    let mut answer = asked
+        .header(http::header::ACCEPT, "text/event-stream")
+        .send()
+        .await?;
+    let mut begun = Vec::new();
+    while let Some(piece) = answer.chunk().await? {
+        begun.extend_from_slice(&piece);
+        if begun.len() > PROBE_LIMIT_BYTES || begun.windows(2).any(|pair| pair == b"\n\n" || pair == b"\r\n")
+        {
+            break;
+        }
+    }
+    Ok(begun.starts_with(b"event: endpoint") || begun.starts_with(b"event:endpoint"))
+}
+
+fn client() -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(Policy::custom(redirect))
+        .build()
+}
+
 /// Makes the transport; nothing is sent yet.
 ///
 /// # Errors
 /// When the HTTP client cannot be made: TLS cannot be set up.
 pub(super) fn transport(remote: &Remote) -> Result<StreamableHttpClientTransport<Client>, String> {
-    let client = Client::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .redirect(Policy::custom(redirect))
-        .build()
-        .map_err(|error| format!("cannot set up the HTTP client: {error}"))?;
+    let client = client().map_err(|error| format!("cannot set up the HTTP client: {error}"))?;
     let config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str())
         .custom_headers(remote.headers.iter().cloned().collect())
         .max_concurrent_requests(CONCURRENT_REQUESTS);

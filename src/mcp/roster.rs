@@ -1,12 +1,14 @@
 //! What is known of every server, and the catalogue that follows from it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::config::ServerConfig;
+use super::gate::Gate;
 use super::library::Shelf;
 use super::session::Session;
 use crate::run::catalogue::{Catalogue, Tool};
@@ -20,10 +22,38 @@ pub(super) struct Link {
     /// What it has besides tools, once that was listed on the open connection.
     shelf: RwLock<Option<Shelf>>,
     last_error_time: RwLock<Option<SystemTime>>,
+    /// What does not work although it is connected.
+    troubles: Mutex<BTreeMap<Trouble, String>>,
+    /// The way to it, for calls.
+    pub(super) gate: Gate,
+    /// Its supervisor ends.
+    pub(super) stop: CancellationToken,
+}
+
+/// What may not work of a server that is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// Calls break off, or are not answered in time.
+    Calls,
+    /// It gives no signs of life while calls go on.
+    Pings,
+    /// Its tools cannot be listed.
+    Tools,
+    /// Some of its tools are left out.
+    LeftOut,
+    /// Some of its tools have names that others have.
+    Names,
+    /// Its resources, their templates or its prompts cannot be listed.
+    Resources,
+    /// See there.
+    Templates,
+    /// See there.
+    Prompts,
 }
 
 /// How a server is.
 enum Phase {
+    Disabled,
     Connecting,
     Ready {
         session: Arc<Session>,
@@ -34,13 +64,51 @@ enum Phase {
 
 /// All servers, in the order of the configuration.
 pub(super) struct Roster {
-    links: Vec<Arc<Link>>,
+    links: RwLock<Arc<[Arc<Link>]>>,
+    trouble: RwLock<Option<String>>,
     catalogue: RwLock<Arc<Catalogue>>,
     holdings: RwLock<Arc<Holdings>>,
     changes: watch::Sender<()>,
 }
 
 impl Link {
+    /// A server that is not connected yet; `stop` ends what is done for it.
+    pub(super) fn new(config: ServerConfig, stop: CancellationToken) -> Arc<Self> {
+        let phase = match config.disabled {
+            true => Phase::Disabled,
+            false => Phase::Connecting,
+        };
+        Arc::new(Self {
+            gate: Gate::new(config.max_concurrency),
+            config,
+            phase: RwLock::new(phase),
+            shelf: RwLock::new(None),
+            last_error_time: RwLock::new(None),
+            troubles: Mutex::default(),
+            stop,
+        })
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<Trouble, String>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something does not work, for this reason; none when it works.
+    pub(super) fn note(&self, trouble: Trouble, reason: Option<String>) {
+        match reason {
+            Some(reason) => drop(self.troubles().insert(trouble, reason)),
+            None => drop(self.troubles().remove(&trouble)),
+        }
+    }
+
+    /// The same, of a connection that may be over meanwhile: then it says nothing of the server as it is now.
+    pub(super) fn note_of(&self, session: &Arc<Session>, trouble: Trouble, reason: Option<String>) {
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*phase, Phase::Ready { session: open, .. } if Arc::ptr_eq(open, session)) {
+            self.note(trouble, reason);
+        }
+    }
+
     /// The open connection.
     ///
     /// # Errors
@@ -49,6 +117,7 @@ impl Link {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Ready { session, .. } => Ok(session.clone()),
             Phase::Connecting => Err("not connected yet".to_owned()),
+            Phase::Disabled => Err("switched off".to_owned()),
             Phase::Down(reason) => Err(reason.clone()),
         }
     }
@@ -56,8 +125,16 @@ impl Link {
     /// What Health says of it.
     pub(super) fn status(&self) -> ServerStatus {
         let (connection, tool_count) = match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
+            Phase::Disabled => (Connection::Disabled, 0),
             Phase::Connecting => (Connection::Connecting, 0),
-            Phase::Ready { tools, .. } => (Connection::Ready, tools.len()),
+            Phase::Ready { tools, .. } => {
+                let troubles: Vec<String> = self.troubles().values().cloned().collect();
+                let connection = match troubles.is_empty() {
+                    true => Connection::Ready,
+                    false => Connection::Degraded(troubles.join("; ")),
+                };
+                (connection, tools.len())
+            }
             Phase::Down(reason) => (Connection::Down(reason.clone()), 0),
         };
         ServerStatus {
@@ -81,7 +158,7 @@ impl Link {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Connecting => false,
             Phase::Ready { .. } => self.shelf().is_some(),
-            Phase::Down(_) => true,
+            Phase::Down(_) | Phase::Disabled => true,
         }
     }
 
@@ -104,17 +181,10 @@ impl Link {
 
 impl Roster {
     /// Of these servers, none of them connected yet. The catalogue is empty and has version 1.
-    pub(super) fn new(servers: Vec<ServerConfig>) -> Self {
-        let links = servers.into_iter().map(|config| {
-            Arc::new(Link {
-                config,
-                phase: RwLock::new(Phase::Connecting),
-                shelf: RwLock::new(None),
-                last_error_time: RwLock::new(None),
-            })
-        });
+    pub(super) fn new(links: Vec<Arc<Link>>) -> Self {
         Self {
-            links: links.collect(),
+            links: RwLock::new(links.into()),
+            trouble: RwLock::default(),
             catalogue: RwLock::new(Arc::new(Catalogue::new(1, []))),
             holdings: RwLock::default(),
             changes: watch::Sender::new(()),
@@ -122,8 +192,36 @@ impl Roster {
     }
 
     /// The servers, in the order of the configuration.
-    pub(super) fn links(&self) -> &[Arc<Link>] {
-        &self.links
+    pub(super) fn links(&self) -> Arc<[Arc<Link>]> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server of this name.
+    pub(super) fn link(&self, server: &str) -> Option<Arc<Link>> {
+        let links = self.links();
+        links.iter().find(|link| link.config.name == server).cloned()
+    }
+
+    /// From now on there are these servers; what the others had is gone.
+    pub(super) fn replace(&self, links: Vec<Arc<Link>>) {
+        *self.links.write().unwrap_or_else(PoisonError::into_inner) = links.into();
+        let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
+        *holdings = Arc::new(self.collected());
+        drop(holdings);
+        self.publish();
+    }
+
+    /// Why the newest configuration is not in force, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The newest configuration is not in force, for this reason; none when it is.
+    pub(super) fn set_trouble(&self, reason: Option<String>) {
+        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = reason;
     }
 
     /// The catalogue now.
@@ -164,6 +262,7 @@ impl Roster {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
         link.set(Phase::Down(reason));
+        link.troubles().clear();
         let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
         link.set_shelf(None);
         *holdings = Arc::new(self.collected());
@@ -174,7 +273,7 @@ impl Roster {
     /// Waits until the first attempt to connect to each server is over, with everything listed.
     pub(super) async fn settled(&self) {
         let mut changes = self.changes.subscribe();
-        while !self.links.iter().all(|link| link.is_settled()) {
+        while !self.links().iter().all(|link| link.is_settled()) {
             // Ours is not the last sender: an error cannot be.
             if changes.changed().await.is_err() {
                 return;
@@ -196,7 +295,7 @@ impl Roster {
 
     /// What the servers have besides tools, all together.
     fn collected(&self) -> Holdings {
-        let shelves: Vec<Shelf> = self.links.iter().filter_map(|link| link.shelf()).collect();
+        let shelves: Vec<Shelf> = self.links().iter().filter_map(|link| link.shelf()).collect();
         let resources = shelves.iter().flat_map(|shelf| shelf.resources.iter().cloned());
         let templates = shelves.iter().flat_map(|shelf| shelf.templates.iter().cloned());
         let prompts = shelves.iter().flat_map(|shelf| shelf.prompts.iter().cloned());
@@ -218,23 +317,36 @@ impl Roster {
     fn merged(&self) -> Vec<Arc<Tool>> {
         let mut owners: HashMap<String, String> = HashMap::new();
         let mut merged = Vec::new();
-        for tool in self.links.iter().flat_map(|link| link.tools()) {
-            let description = tool.description();
-            if let Some(owner) = owners.get(&description.name) {
-                tracing::warn!(
-                    tool = description.name,
-                    server = description.server,
-                    remote_name = description.remote_name,
-                    kept = owner,
-                    "tool left out: an earlier one has its name"
-                );
-                continue;
+        for link in self.links().iter() {
+            let mut clashes = Vec::new();
+            for tool in link.tools() {
+                let description = tool.description();
+                let origin = format!("{}/{}", description.server, description.remote_name);
+                if let Some(owner) = owners.get(&description.name) {
+                    let name = &description.name;
+                    clashes.push(format!("{origin} is left out: {owner} has the name {name}"));
+                    continue;
+                }
+                owners.insert(description.name.clone(), origin);
+                merged.push(tool);
             }
-            let owner = format!("{}/{}", description.server, description.remote_name);
-            owners.insert(description.name.clone(), owner);
-            merged.push(tool);
+            let clashes = (!clashes.is_empty()).then(|| some_of(&clashes));
+            if let Some(clashes) = &clashes {
+                tracing::warn!(server = link.config.name, clashes, "two tools have one name");
+            }
+            link.note(Trouble::Names, clashes);
         }
         merged
+    }
+}
+
+/// The first few of many remarks.
+pub(super) fn some_of(remarks: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = remarks[..remarks.len().min(SHOWN)].join("; ");
+    match remarks.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
     }
 }
 

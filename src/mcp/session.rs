@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientConfig,
-    ClientRequest, DiscoverRequest, DiscoverRequestParams, ErrorData, PingRequest, ProtocolVersion,
-    RequestId, ServerResult, SubscriptionFilter,
+    CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientRequest,
+    DiscoverRequest, DiscoverRequestParams, ErrorData, InputRequiredResult, InputResponses, PingRequest,
+    ProtocolVersion, RequestId, ServerResult, SubscriptionFilter,
 };
 use rmcp::service::{ClientCacheConfig, Peer, PeerRequestOptions, RoleClient, RunningService, ServiceError};
 use serde_json::{Map, Value};
@@ -22,16 +22,20 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::client::Client;
+use super::config::Timeouts;
 use super::convert;
+use super::desk::{Desk, Open, Visit};
 use super::reason;
 use super::tap::ProgressSink;
+use crate::run::catalogue::ToolDescription;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::message::ToolOutput;
-use crate::run::ports::OnProgress;
+use crate::run::ports::Caller;
 
 /// What rmcp gives for an open connection.
-pub(super) type Running = RunningService<RoleClient, ClientConfig>;
+pub(super) type Running = RunningService<RoleClient, Client>;
 
 /// Progress reports of one call that may wait to be passed on.
 const REPORTS_WAITING: usize = 32;
@@ -42,6 +46,10 @@ const CANCELLATIONS_AT_ONCE: usize = 64;
 const CANCELLATION_LIMIT: Duration = Duration::from_secs(5);
 /// How long a server may take to answer a ping.
 const PING_LIMIT: Duration = Duration::from_secs(10);
+/// How often a server may want something more before it goes on with a call, and how long it is left in peace when
+/// it wants nothing but to be asked again.
+const ROUNDS: usize = 10;
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// How long a server may take to open a stream of notifications.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -49,7 +57,8 @@ const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Session {
     server: String,
     peer: Peer<RoleClient>,
-    call_timeout: Duration,
+    timeouts: Timeouts,
+    desk: Arc<Desk>,
     open_calls: AtomicUsize,
     abandoned: mpsc::Sender<RequestId>,
     /// Notified when a call met a broken transport.
@@ -64,7 +73,12 @@ pub(super) struct Signals {
 
 impl Session {
     /// Around an open connection.
-    pub(super) async fn new(server: &str, running: &Running, call_timeout: Duration) -> (Arc<Self>, Signals) {
+    pub(super) async fn new(
+        server: &str,
+        running: &Running,
+        timeouts: Timeouts,
+        desk: Arc<Desk>,
+    ) -> (Arc<Self>, Signals) {
         // A list that comes from a cache says nothing about the server as it is now.
         let peer = running.peer().clone();
         peer.set_response_cache_config(ClientCacheConfig::disabled())
@@ -74,7 +88,8 @@ impl Session {
         let session = Self {
             server: server.to_owned(),
             peer,
-            call_timeout,
+            timeouts,
+            desk,
             open_calls: AtomicUsize::new(0),
             abandoned: sender,
             doubt: doubt.clone(),
@@ -82,24 +97,43 @@ impl Session {
         (Arc::new(session), Signals { doubt, abandoned })
     }
 
-    /// Calls a tool by its name on the server; see [`Toolbox::call`](crate::run::ports::Toolbox::call).
+    /// Calls a tool; see [`Toolbox::call`](crate::run::ports::Toolbox::call). A server of the stateless revision may
+    /// want something first: then it is given that, and asked again.
     pub(super) async fn call(
         &self,
-        tool: &str,
+        tool: &ToolDescription,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error> {
-        let (sink, reports) = mpsc::channel(REPORTS_WAITING);
-        let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-        let mut request = CallToolRequest::new(params);
-        request.extensions.insert(ProgressSink(sink));
-        let request = ClientRequest::CallToolRequest(request);
-        match self.ask(request, reports, on_progress).await {
-            Ok(result) => Ok(convert::output(result)),
-            // What the server itself refuses is for the model to read.
-            Err(Failure::Refused(error)) => Ok(ToolOutput::failure(error.message.into_owned())),
-            Err(Failure::Lost(error)) => Err(error),
+        let open = self.desk.enter(caller.clone());
+        let began = Instant::now();
+        let mut params = CallToolRequestParams::new(tool.remote_name.clone()).with_arguments(arguments);
+        for _ in 0..ROUNDS {
+            let (sink, reports) = mpsc::channel(REPORTS_WAITING);
+            let mut request = CallToolRequest::new(params.clone());
+            request.extensions.insert(ProgressSink(sink));
+            let patience = Patience {
+                silence: tool.timeout.unwrap_or(self.timeouts.longest_silence()),
+                total: self.timeouts.total.saturating_sub(began.elapsed()),
+                visit: Some(&open.visit),
+            };
+            let request = ClientRequest::CallToolRequest(request);
+            let wants = match self.ask(request, patience, reports, &*caller).await {
+                Ok(ServerResult::InputRequiredResult(wants)) => wants,
+                Ok(result) => return Ok(convert::output(result)),
+                // What the server itself refuses is for the model to read.
+                Err(Failure::Refused(error)) => return Ok(ToolOutput::failure(error.message.into_owned())),
+                Err(Failure::Lost(error)) => return Err(error),
+            };
+            params.request_state.clone_from(&wants.request_state);
+            match fulfilled(&open, wants).await {
+                Ok(responses) => params.input_responses = responses,
+                Err(text) => return Ok(ToolOutput::failure(text)),
+            }
         }
+        Ok(ToolOutput::failure(format!(
+            "the tool wanted something {ROUNDS} times before it went on, and was given up"
+        )))
     }
 
     /// Sends a request and waits for its answer, as long as the server is not silent for too long. Dropped before,
@@ -107,41 +141,57 @@ impl Session {
     async fn ask(
         &self,
         request: ClientRequest,
+        patience: Patience<'_>,
         mut reports: mpsc::Receiver<Progress>,
-        on_progress: OnProgress,
+        caller: &dyn Caller,
     ) -> Result<ServerResult, Failure> {
+        let limit = patience.silence;
         let sending = self
             .peer
             .send_request_with_option(request, PeerRequestOptions::no_options());
-        let mut handle = match timeout(self.call_timeout, sending).await {
+        let mut handle = match timeout(limit, sending).await {
             Ok(Ok(handle)) => handle,
-            Ok(Err(error)) => return Err(self.failed(error)),
-            Err(_) => return Err(self.silent()),
+            Ok(Err(error)) => return Err(self.failed(error, false)),
+            Err(_) => return Err(self.silent(limit)),
         };
         let mut open = OpenCall::new(self, handle.id.clone());
-        let deadline = sleep_until(Instant::now() + self.call_timeout);
-        tokio::pin!(deadline);
+        let silence = sleep_until(Instant::now() + limit);
+        let total = sleep_until(Instant::now() + patience.total);
+        tokio::pin!(silence, total);
+        // Since when a person is asked: until there is an answer, time stands still.
+        let mut stands_since = None;
         let mut done = f64::NEG_INFINITY;
         loop {
             tokio::select! {
                 biased;
                 // Reports first: those that came before the answer are passed on before it.
                 Some(report) = reports.recv() => {
-                    deadline.as_mut().reset(Instant::now() + self.call_timeout);
+                    silence.as_mut().reset(Instant::now() + limit);
                     if report.progress > done {
                         done = report.progress;
-                        on_progress(report);
+                        caller.progress(report);
                     }
                 }
+                is_asking = patience.turns() => match (is_asking, stands_since) {
+                    (true, None) => stands_since = Some(Instant::now()),
+                    (false, Some(since)) => {
+                        stands_since = None;
+                        let later = total.deadline() + since.elapsed();
+                        total.as_mut().reset(later);
+                        silence.as_mut().reset(Instant::now() + limit);
+                    }
+                    _ => {}
+                },
                 answer = &mut handle.rx => {
                     open.answered();
                     return match answer {
                         Ok(Ok(result)) => Ok(result),
-                        Ok(Err(error)) => Err(self.failed(error)),
-                        Err(_) => Err(self.failed(ServiceError::TransportClosed)),
+                        Ok(Err(error)) => Err(self.failed(error, true)),
+                        Err(_) => Err(self.failed(ServiceError::TransportClosed, true)),
                     };
                 }
-                () = &mut deadline => return Err(self.silent()),
+                () = &mut silence, if stands_since.is_none() => return Err(self.silent(limit)),
+                () = &mut total, if stands_since.is_none() => return Err(self.endless()),
             }
         }
     }
@@ -236,21 +286,70 @@ impl Session {
             .is_some_and(|info| info.protocol_version == ProtocolVersion::NO_INITIALIZE)
     }
 
-    fn failed(&self, error: ServiceError) -> Failure {
-        match error {
-            ServiceError::McpError(error) => Failure::Refused(error),
-            error => {
-                self.doubt.notify_one();
-                let text = format!("MCP server '{}': {}", self.server, reason::of_request(&error));
-                Failure::Lost(unavailable(&self.server, text).caused_by(error))
-            }
-        }
+    fn failed(&self, error: ServiceError, was_sent: bool) -> Failure {
+        let error = match error {
+            ServiceError::McpError(error) => return Failure::Refused(error),
+            error => error,
+        };
+        self.doubt.notify_one();
+        let mut text = format!("MCP server '{}': {}", self.server, reason::of_request(&error));
+        let failure = if was_sent && reason::may_have_arrived(&error) {
+            text.push_str("; it is not known what the call has done");
+            Error::new(Reason::OutcomeUnknown, text).with("server", &self.server)
+        } else {
+            unavailable(&self.server, text)
+        };
+        Failure::Lost(failure.caused_by(error))
     }
 
-    fn silent(&self) -> Failure {
-        let limit_ms = self.call_timeout.as_millis();
+    fn endless(&self) -> Failure {
+        let limit_ms = self.timeouts.total.as_millis();
+        let text = format!(
+            "MCP server '{}' did not come to an end within {limit_ms} ms",
+            self.server
+        );
+        Failure::Lost(unavailable(&self.server, text))
+    }
+
+    fn silent(&self, limit: Duration) -> Failure {
+        let limit_ms = limit.as_millis();
         let text = format!("MCP server '{}' was silent for {limit_ms} ms", self.server);
         Failure::Lost(unavailable(&self.server, text))
+    }
+}
+
+/// Gives a server what it wants before it goes on; none when it only wants to be asked again.
+async fn fulfilled(open: &Open, wants: InputRequiredResult) -> Result<Option<InputResponses>, String> {
+    let requests = wants.input_requests.unwrap_or_default();
+    if requests.is_empty() {
+        sleep(ROUND_PAUSE).await;
+        return Ok(None);
+    }
+    let mut responses = InputResponses::new();
+    for (key, request) in requests {
+        responses.insert(key, open.fulfil(request).await?);
+    }
+    Ok(Some(responses))
+}
+
+/// How long an answer is waited for.
+struct Patience<'a> {
+    silence: Duration,
+    total: Duration,
+    /// The call, during which a person may be asked.
+    visit: Option<&'a Visit>,
+}
+
+impl Patience<'_> {
+    /// Waits until a question to a person begins or ends; says whether one is open.
+    async fn turns(&self) -> bool {
+        match self.visit {
+            Some(visit) => {
+                visit.moved.notified().await;
+                visit.is_asking()
+            }
+            None => std::future::pending().await,
+        }
     }
 }
 

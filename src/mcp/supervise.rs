@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleClient;
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
+use rmcp::model::ProtocolVersion;
 use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, ServiceError};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
@@ -16,12 +16,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{self, Child};
+use super::client::Client;
 use super::config::{Endpoint, Process, Remote};
 use super::convert;
+use super::desk::Desk;
 use super::library;
 use super::reason;
 use super::remote;
-use super::roster::{Link, Roster};
+use super::roster::{Link, Roster, Trouble, some_of};
+use super::schema;
 use super::session::{Running, Session};
 use super::tap::{Changes, Tap};
 use crate::run::catalogue::{Tool, ToolDescription};
@@ -30,6 +33,9 @@ use crate::run::catalogue::{Tool, ToolDescription};
 const EXIT_STATUS_GRACE: Duration = Duration::from_millis(200);
 /// How long rmcp may take to close a connection.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+/// What is said of a server of the oldest remote transport.
+const ONLY_SSE: &str = "the server speaks only the HTTP+SSE transport of 2024, which is not supported: ask its maker for \
+                        its streamable HTTP address";
 /// Changes of a list within this time are one.
 pub(super) const CHANGES_SETTLE: Duration = Duration::from_millis(100);
 /// Every how many signs of life of a server at an address its lists are read anew.
@@ -154,7 +160,9 @@ impl Supervisor {
         let changes = Changes::default();
         let tap = Tap::new(transport, self.link.config.name.clone(), changes.clone());
         let limit = self.link.config.connect_timeout;
-        let opening = client().serve_with_lifecycle(tap, lifecycle);
+        let desk = Arc::new(Desk::new(&self.link.config.name, &self.link.config.roots));
+        let client = Client::new(desk.clone(), !self.link.config.roots.is_empty());
+        let opening = client.serve_with_lifecycle(tap, lifecycle);
         let opened = tokio::select! {
             () = self.stop.cancelled() => Err("shutting down".to_owned()),
             reason = &mut exited => Err(reason),
@@ -166,13 +174,20 @@ impl Supervisor {
                     if matches!(error, ClientInitializeError::NoCompatibleProtocolVersion { .. }) {
                         return Attempt::NeedsSession(reason);
                     }
+                    if let Endpoint::Http(remote) = &self.link.config.endpoint
+                        && reason::is_refusal_of_post(&error)
+                        && remote::speaks_only_sse(remote).await
+                    {
+                        self.down(ONLY_SSE.to_owned());
+                        return Attempt::Over;
+                    }
                     Err(self.exit_status_or(reason, exited.as_mut()).await)
                 }
                 Err(_) => Err(format!("not connected within {} ms", limit.as_millis())),
             },
         };
         match opened {
-            Ok(running) => self.keep(running, &changes, exited).await,
+            Ok(running) => self.keep(running, desk, &changes, exited).await,
             Err(reason) => self.down(reason),
         }
         Attempt::Over
@@ -182,11 +197,12 @@ impl Supervisor {
     async fn keep(
         &mut self,
         running: Running,
+        desk: Arc<Desk>,
         changes: &Changes,
         mut exited: Pin<&mut impl Future<Output = String>>,
     ) {
         let config = &self.link.config;
-        let (session, signals) = Session::new(&config.name, &running, config.call_timeout).await;
+        let (session, signals) = Session::new(&config.name, &running, config.timeouts.clone(), desk).await;
         let (doubt, abandoned) = signals.split();
         let stop = self.stop.clone();
         let probe_every = self.pacing.probe_every;
@@ -242,14 +258,32 @@ impl Supervisor {
                     probes.is_multiple_of(RELIST_PROBES)
                 }
             };
-            if lists && let Ok(Err(error)) = timeout(limit, self.list(session)).await {
-                tracing::warn!(server = self.link.config.name, %error, "the tools cannot be listed");
-            }
-            if is_remote && let Err(error) = session.ping().await {
-                // One that is busy with a call may have no time for a ping.
-                if !(matches!(error, ServiceError::Timeout { .. }) && session.is_busy()) {
-                    return reason::of_request(&error);
+            if lists {
+                let error = match timeout(limit, self.list(session)).await {
+                    Ok(Ok(())) => None,
+                    Ok(Err(error)) => Some(reason::of_request(&error)),
+                    Err(_) => Some(format!("no answer within {} ms", limit.as_millis())),
+                };
+                if let Some(error) = &error {
+                    tracing::warn!(
+                        server = self.link.config.name,
+                        error,
+                        "the tools cannot be listed"
+                    );
                 }
+                let trouble = error.map(|error| format!("the tools cannot be listed: {error}"));
+                self.link.note(Trouble::Tools, trouble);
+            }
+            if is_remote {
+                let silent = match session.ping().await {
+                    Ok(()) => None,
+                    // One that is busy with a call may have no time for a ping.
+                    Err(error @ ServiceError::Timeout { .. }) if session.is_busy() => {
+                        Some(format!("no sign of life: {}", reason::of_request(&error)))
+                    }
+                    Err(error) => return reason::of_request(&error),
+                };
+                self.link.note(Trouble::Pings, silent);
             }
         }
     }
@@ -258,13 +292,26 @@ impl Supervisor {
     async fn list(&mut self, session: &Arc<Session>) -> Result<(), ServiceError> {
         let listed = session.tools().await?;
         let mut tools = Vec::with_capacity(listed.len());
+        let mut left_out = Vec::new();
         for tool in listed {
-            if let Some(description) = convert::description(&self.link.config, tool) {
-                tools.push(self.compiled(description));
-                // Schemas may be large and many.
-                tokio::task::yield_now().await;
+            if !self.link.config.offer.has(&tool.name) {
+                continue;
             }
+            let Some(description) = convert::description(&self.link.config, tool) else {
+                continue;
+            };
+            match check_schemas(&description) {
+                Ok(()) => tools.push(self.compiled(description)),
+                Err(problem) => left_out.push(format!("{} is left out: {problem}", description.remote_name)),
+            }
+            // Schemas may be large and many.
+            tokio::task::yield_now().await;
         }
+        let left_out = (!left_out.is_empty()).then(|| some_of(&left_out));
+        if let Some(left_out) = &left_out {
+            tracing::warn!(server = self.link.config.name, left_out, "tools are left out");
+        }
+        self.link.note(Trouble::LeftOut, left_out);
         self.known.clone_from(&tools);
         self.roster.ready(&self.link, session.clone(), tools);
         Ok(())
@@ -302,8 +349,11 @@ enum Attempt {
     NeedsSession(String),
 }
 
-/// How the service introduces itself.
-fn client() -> ClientConfig {
-    let implementation = Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    ClientConfig::new(ClientCapabilities::default(), implementation)
+/// Whether the schemas of a tool are within bounds.
+fn check_schemas(description: &ToolDescription) -> Result<(), String> {
+    schema::check(&description.input_schema).map_err(|problem| format!("its input schema {problem}"))?;
+    let output_schema = description.output_schema.as_deref();
+    output_schema
+        .map_or(Ok(()), schema::check)
+        .map_err(|problem| format!("its output schema {problem}"))
 }

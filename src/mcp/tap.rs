@@ -4,18 +4,25 @@
 //! their call, and a server that floods them costs a task and a log line each. Here a progress report goes to its
 //! call before anything that the server said later, and the rest is a flag or a log line.
 
+#![expect(
+    deprecated,
+    reason = "the newest revision deprecates logging; older servers use it"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rmcp::RoleClient;
 use rmcp::model::{
-    ClientRequest, JsonRpcMessage, ProgressNotificationParam, ProgressToken, RequestMetaObject,
-    ServerNotification,
+    ClientRequest, JsonRpcMessage, LoggingLevel, LoggingMessageNotificationParam, ProgressNotificationParam,
+    ProgressToken, RequestMetaObject, ServerNotification,
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::run::event::Progress;
 
@@ -41,10 +48,16 @@ pub(super) struct Tap<T> {
     sinks: HashMap<ProgressToken, ProgressSink>,
     /// At this many sinks those of finished calls are thrown out.
     sweep_at: usize,
+    /// Since when the server's own log lines are counted, and how many there were.
+    log_window: Instant,
+    logged: u32,
 }
 
 const SWEEP_AT_LEAST: usize = 64;
 const LOG_LIMIT_BYTES: usize = 1024;
+/// The most lines of a server's own log that are kept in one window.
+const LOGGED_PER_WINDOW: u32 = 100;
+const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 impl<T> Tap<T> {
     /// Around `inner`.
@@ -55,6 +68,8 @@ impl<T> Tap<T> {
             changes,
             sinks: HashMap::new(),
             sweep_at: SWEEP_AT_LEAST,
+            log_window: Instant::now(),
+            logged: 0,
         }
     }
 
@@ -79,7 +94,7 @@ impl<T> Tap<T> {
     }
 
     /// Takes a notification; gives back what rmcp has to handle itself.
-    fn take(&self, message: RxJsonRpcMessage<RoleClient>) -> Option<RxJsonRpcMessage<RoleClient>> {
+    fn take(&mut self, message: RxJsonRpcMessage<RoleClient>) -> Option<RxJsonRpcMessage<RoleClient>> {
         let JsonRpcMessage::Notification(notification) = &message else {
             return Some(message);
         };
@@ -106,12 +121,36 @@ impl<T> Tap<T> {
         }
     }
 
-    /// Logs what the server itself wants logged, for those who look closely.
-    fn log(&self, entry: &impl Serialize) {
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            let mut text = serde_json::to_string(entry).unwrap_or_default();
-            text.truncate(text.floor_char_boundary(LOG_LIMIT_BYTES));
-            tracing::debug!(server = self.server, "{text}");
+    /// Logs what the server itself wants logged, as much of it as a log can bear.
+    fn log(&mut self, entry: &LoggingMessageNotificationParam) {
+        let server = &self.server;
+        if self.log_window.elapsed() >= LOG_WINDOW {
+            if let Some(dropped) = self
+                .logged
+                .checked_sub(LOGGED_PER_WINDOW)
+                .filter(|dropped| *dropped > 0)
+            {
+                tracing::warn!(server, dropped, "the server logs more than is kept");
+            }
+            self.log_window = Instant::now();
+            self.logged = 0;
+        }
+        self.logged += 1;
+        if self.logged > LOGGED_PER_WINDOW {
+            return;
+        }
+        let mut text = match &entry.data {
+            Value::String(text) => text.clone(),
+            data => data.to_string(),
+        };
+        text.truncate(text.floor_char_boundary(LOG_LIMIT_BYTES));
+        let text = text.trim_end();
+        let logger = entry.logger.as_deref().unwrap_or_default();
+        match entry.level {
+            LoggingLevel::Debug => tracing::debug!(server, logger, "{text}"),
+            LoggingLevel::Info | LoggingLevel::Notice => tracing::info!(server, logger, "{text}"),
+            LoggingLevel::Warning => tracing::warn!(server, logger, "{text}"),
+            _ => tracing::error!(server, logger, "{text}"),
         }
     }
 }

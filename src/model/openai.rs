@@ -107,7 +107,6 @@ impl OpenAi {
     ) -> Result<Bytes, Error> {
         let body = match self.dialect {
             Dialect::Responses => responses::body(request, offer, identity, way),
-            // A run is not sent from here.
             Dialect::ChatCompletions | Dialect::Assistants => {
                 chat_completions::body(request, offer, self.server)
             }

@@ -1,17 +1,18 @@
 //! What a run can wait for, and how it is answered. What is stored is the serialised form of these types: rename
 //! with care.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::catalogue::Annotations;
+use super::catalogue::{Annotations, violation};
 use super::id::{ActionId, Mint};
 use super::message::{ToolCall, ToolOutput};
 
-/// Something that a run waits for: a decision about one call, or its output.
+/// Something that a run waits for: a decision about one call, its output, or what its tool wants to know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Action {
     /// Its name.
@@ -48,6 +49,33 @@ pub enum Request {
         /// When the call was sent.
         call_time: SystemTime,
     },
+    /// The call goes on, and its server asks a person for something.
+    Elicitation(Question),
+}
+
+/// What an MCP server asks a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// The server in the configuration.
+    pub server: String,
+    /// The question, in the server's words.
+    pub message: String,
+    /// JSON Schema of what is to be filled in; none when the person is sent to an address instead.
+    pub requested_schema: Option<Arc<Value>>,
+    /// Where the person is to go; empty for a question with a schema.
+    pub url: String,
+}
+
+/// What a person does about a server's question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Answers it with this, or goes where it points.
+    Accept(Map<String, Value>),
+    /// Says no.
+    Decline,
+    /// Puts it away without choosing; also said where nobody can be asked.
+    Cancel,
 }
 
 /// The answer to one action.
@@ -60,6 +88,8 @@ pub enum Answer {
     Reject(String),
     /// Do not make it: this is its output.
     Output(ToolOutput),
+    /// What the server that asks is told.
+    Reply(Reply),
 }
 
 /// An answer on its way to the run that waits.
@@ -83,7 +113,7 @@ pub enum Resolution {
     Edited,
     /// The call was rejected.
     Rejected,
-    /// The output was given.
+    /// The output was given, or the question answered.
     Answered,
     /// Nobody answered in time.
     Expired,
@@ -128,6 +158,24 @@ impl Action {
     }
 }
 
+impl Question {
+    /// Whether a person may reply so: what is filled in must fit the schema.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self, reply: &Reply) -> Result<(), String> {
+        match (reply, &self.requested_schema) {
+            (Reply::Accept(content), Some(schema)) => {
+                violation(schema, &Value::Object(content.clone())).map_or(Ok(()), Err)
+            }
+            (Reply::Accept(content), None) if !content.is_empty() => {
+                Err("must be empty: nothing is to be filled in".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Submission {
     /// Whether it answers this action, as it was shown.
     pub fn is_about(&self, action: &Action) -> bool {
@@ -142,7 +190,7 @@ impl Answer {
             Answer::Approve(None) => Resolution::Approved,
             Answer::Approve(Some(_)) => Resolution::Edited,
             Answer::Reject(_) => Resolution::Rejected,
-            Answer::Output(_) => Resolution::Answered,
+            Answer::Output(_) | Answer::Reply(_) => Resolution::Answered,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! with care.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -45,7 +46,7 @@ pub struct Profile {
     /// Bounds of runs that do not set their own.
     pub limits: LimitsPatch,
     /// How the model answers in runs that do not say otherwise.
-    pub options: ModelOptions,
+    pub options: Arc<ModelOptions>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }

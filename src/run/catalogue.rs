@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::glob;
+use super::message::{Content, ToolOutput};
 
 /// Every tool of every connected server, at one moment. A run keeps the catalogue that it started with.
 #[derive(Debug, Default)]
@@ -22,6 +26,7 @@ pub struct Catalogue {
 pub struct Tool {
     description: ToolDescription,
     arguments: Option<jsonschema::Validator>,
+    structured: Option<jsonschema::Validator>,
 }
 
 /// What a server says of a tool.
@@ -45,6 +50,8 @@ pub struct ToolDescription {
     pub annotations: Annotations,
     /// What happens when a model asks for it, as the operator says.
     pub policy: Policy,
+    /// How long it may take to answer or to report progress, where the operator says so for this tool.
+    pub timeout: Option<Duration>,
 }
 
 /// What happens when a model asks for a tool. Of several that apply, the strictest holds.
@@ -64,7 +71,7 @@ pub enum Policy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Selection {
-    /// The only tools on offer, by name; none for all that are not denied.
+    /// The only tools on offer, by name, or by [patterns](glob::fits) of names; none for all that are not denied.
     pub allowed: Option<Vec<String>>,
     /// Policies that hold beside the operator's.
     pub rules: Vec<Rule>,
@@ -85,9 +92,9 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// The tool of that name.
+    /// The tool of that name, or all whose names fit this [pattern](glob::fits).
     Tool(String),
-    /// Every tool of that server.
+    /// Every tool of that server, or of all whose names fit this pattern.
     Server(String),
 }
 
@@ -150,7 +157,7 @@ impl Catalogue {
             let is_listed = selection
                 .allowed
                 .as_ref()
-                .is_none_or(|allowed| allowed.iter().any(|name| name == tool.name()));
+                .is_none_or(|allowed| allowed.iter().any(|name| glob::fits(name, tool.name())));
             let policy = selection.policy(&tool.description);
             if !is_listed || policy == Policy::Deny {
                 continue;
@@ -203,11 +210,17 @@ pub fn check_schema(schema: &Value) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
+/// What is wrong with a value by this JSON Schema, if anything is. A schema that does not compile checks nothing.
+pub fn violation(schema: &Value, instance: &Value) -> Option<String> {
+    let validator = jsonschema::validator_for(schema).ok()?;
+    validator.validate(instance).err().map(|error| describe(&error))
+}
+
 impl Selection {
     fn policy(&self, tool: &ToolDescription) -> Policy {
         let rules = self.rules.iter().filter(|rule| match &rule.target {
-            Target::Tool(name) => *name == tool.name,
-            Target::Server(server) => *server == tool.server,
+            Target::Tool(name) => glob::fits(name, &tool.name),
+            Target::Server(server) => glob::fits(server, &tool.server),
         });
         rules.map(|rule| rule.policy).fold(tool.policy, Policy::max)
     }
@@ -225,6 +238,7 @@ impl Tool {
             output_schema: None,
             annotations: Annotations::default(),
             policy: Policy::Allow,
+            timeout: None,
         })
     }
 
@@ -233,14 +247,44 @@ impl Tool {
         self.description.server.is_empty()
     }
 
-    /// A tool, with its input schema compiled. A schema that does not compile checks nothing, as if absent:
+    /// A tool, with its schemas compiled. A schema that does not compile checks nothing, as if absent:
     /// the server has the last word on its arguments anyway.
     pub fn new(description: ToolDescription) -> Self {
         let arguments = jsonschema::validator_for(&description.input_schema).ok();
+        let output_schema = description.output_schema.as_ref();
+        let structured = output_schema.and_then(|schema| jsonschema::validator_for(schema).ok());
         Self {
             description,
             arguments,
+            structured,
         }
+    }
+
+    /// Whether a second call with the same arguments does no harm, by what the server says.
+    pub fn is_repeatable(&self) -> bool {
+        let annotations = self.description.annotations;
+        annotations.read_only == Some(true) || annotations.idempotent == Some(true)
+    }
+
+    /// The output, checked against the tool's output schema. One that breaks it is the tool's failure: all of it is
+    /// kept, and a text at its end says what is wrong.
+    #[must_use]
+    pub fn checked(&self, mut output: ToolOutput) -> ToolOutput {
+        let Some(validator) = self.structured.as_ref().filter(|_| !output.is_error) else {
+            return output;
+        };
+        let problem = match &output.structured {
+            None => {
+                Some("there is no structured content, which the tool's output schema asks for".to_owned())
+            }
+            Some(structured) => validator.validate(structured).err().map(|error| describe(&error)),
+        };
+        if let Some(problem) = problem {
+            output.is_error = true;
+            let text = format!("Output validation error: {problem}");
+            output.content.push(Content::Text(text));
+        }
+        output
     }
 
     /// What the server says of it.
@@ -340,7 +384,46 @@ mod tests {
             output_schema: None,
             annotations: Annotations::default(),
             policy: Policy::Allow,
+            timeout: None,
         })
+    }
+
+    #[test]
+    fn an_output_that_breaks_its_schema_is_a_failure_and_is_kept() {
+        let tool = Tool::new(ToolDescription {
+            output_schema: Some(Arc::new(json!({
+                "type": "object",
+                "properties": {"sum": {"type": "integer"}},
+                "required": ["sum"],
+            }))),
+            ..echo().description().clone()
+        });
+        let output = |structured: Option<Value>, is_error| ToolOutput {
+            content: vec![Content::Text("three".into())],
+            structured,
+            is_error,
+        };
+        let fits = output(Some(json!({"sum": 3, "more": 1})), false);
+        assert_eq!(tool.checked(fits.clone()), fits);
+        let failed = output(None, true);
+        assert_eq!(tool.checked(failed.clone()), failed);
+        assert_eq!(echo().checked(output(None, false)), output(None, false));
+        for (structured, problem) in [
+            (
+                None,
+                "there is no structured content, which the tool's output schema asks for",
+            ),
+            (Some(json!({})), "'sum' is a required property"),
+            (Some(json!({"sum": "3"})), "\"3\" is not of type 'integer'"),
+        ] {
+            let checked = tool.checked(output(structured.clone(), false));
+            assert!(checked.is_error);
+            assert_eq!(checked.structured, structured);
+            assert_eq!(
+                checked.text(),
+                format!("three\nOutput validation error: {problem}")
+            );
+        }
     }
 
     #[test]
@@ -401,10 +484,12 @@ mod tests {
             Vec<(Target, Policy)>,
             &'static str,
         );
-        let cases: [Case; 6] = [
+        let cases: [Case; 8] = [
             (None, vec![], "a:Allow b:Ask c:Allow"),
             (Some(&["c", "d", "gone"]), vec![], "c:Allow"),
             (Some(&[]), vec![], ""),
+            (Some(&["*"]), vec![(tool("b*"), Policy::Deny)], "a:Allow c:Allow"),
+            (None, vec![(server("t*"), Policy::Ask)], "a:Allow b:Ask c:Ask"),
             (None, vec![(server("one"), Policy::Ask)], "a:Ask b:Ask c:Allow"),
             (
                 None,

@@ -36,10 +36,10 @@ use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::options::ModelOptions;
 use super::page::{Order, Page};
-use super::ports::{Model, News, OnProgress, Opening, Ownership, RequestKey, Store, Toolbox};
+use super::ports::{Model, News, Opening, Ownership, RequestKey, Store, Toolbox};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms, not_pending};
-use super::step::{Step, Work};
+use super::step::Step;
 
 pub use self::watch::Watch;
 
@@ -426,7 +426,8 @@ impl Engine {
     /// Arguments that do not fit the tool's schema are the tool's failure, as they are in a run.
     ///
     /// # Errors
-    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`].
+    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`]. Nobody can be asked
+    /// here: a question of the tool's server is put away.
     pub async fn call_tool(
         &self,
         name: &str,
@@ -449,10 +450,9 @@ impl Engine {
             Ok(arguments) => arguments,
             Err(text) => return Ok(ToolOutput::failure(text)),
         };
-        let limit = self.shared.settings.call_timeout;
+        let limit = call::patience(tool, self.shared.settings.call_timeout);
         let timeout = timeout.map_or(limit, |timeout| timeout.min(limit));
-        let ignore_progress: OnProgress = Box::new(|_| {});
-        call::bounded(toolbox.as_ref(), tool, arguments, timeout, ignore_progress).await
+        call::bounded(toolbox.as_ref(), tool, arguments, timeout, Arc::new(|_| {})).await
     }
 
     /// Takes no new runs, lets those that go on finish for as long as `grace`, then ends them.
@@ -499,7 +499,10 @@ impl Engine {
                 model: model.unwrap_or_else(|| settings.model.clone()),
                 instructions: instructions.join("\n\n"),
                 limits: new.limits.over(profile.limits.over(settings.limits)),
-                options: Arc::new(new.options.over(profile.options.over(settings.options.clone()))),
+                options: Arc::new(
+                    new.options
+                        .over(Arc::unwrap_or_clone(profile.options).over(settings.options.clone())),
+                ),
                 assistant,
                 catalogue_version: 0,
                 selection: Selection {
@@ -575,15 +578,8 @@ fn left() -> Error {
 }
 
 fn has_answer(step: &Step, submission: &Submission) -> bool {
-    let Work::ToolCall {
-        action: Some(action),
-        answer: Some(answer),
-        ..
-    } = &step.work
-    else {
-        return false;
-    };
-    submission.is_about(action) && *answer == submission.answer
+    let mut asked = step.asked();
+    asked.any(|(action, answer)| submission.is_about(action) && answer == Some(&submission.answer))
 }
 
 fn check_reached(after: u64, last_sequence: u64) -> Result<(), Error> {

@@ -36,7 +36,7 @@ pub enum Kind {
     NotFound,
     /// The request is right, the state is not.
     FailedPrecondition,
-    /// Somebody else was quicker: what the request builds on has changed.
+    /// It broke off half way, or somebody else was quicker: to be looked at before it is tried again.
     Aborted,
     /// A position that is not kept any more.
     OutOfRange,
@@ -133,6 +133,8 @@ reasons! {
     ModelUnavailable = "MODEL_UNAVAILABLE" => Unavailable,
     /// The MCP server of the tool cannot be reached.
     McpUnavailable = "MCP_UNAVAILABLE" => Unavailable,
+    /// The tool's MCP server broke off while the call was at work: nobody knows whether it had its effect.
+    OutcomeUnknown = "OUTCOME_UNKNOWN" => Aborted,
     /// The store cannot be read or written.
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
     /// The service is going down and takes no new work.

@@ -186,6 +186,15 @@ pub enum Content {
         name: String,
         /// Its media type; empty when unknown.
         mime_type: String,
+        /// A name for people; empty when there is none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        title: String,
+        /// What it is, for people and models; empty when nobody says.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        description: String,
+        /// How large it is, in bytes before any encoding, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size_bytes: Option<u64>,
     },
     /// A resource with its content.
     Resource(ResourceContents),
@@ -345,6 +354,9 @@ fn decoded_bytes(base64: &str) -> usize {
     base64.trim_end_matches('=').len() * 3 / 4
 }
 
+/// The pictures that models take, by their media types (OpenAI, Images and vision, as of 2026).
+const PICTURES: &[&str] = &["image/png", "image/jpeg", "image/gif", "image/webp"];
+
 impl ToolOutput {
     /// A failed call whose only content is this text.
     pub fn failure(text: impl Into<String>) -> Self {
@@ -367,13 +379,51 @@ impl ToolOutput {
     }
 }
 
+impl ToolOutput {
+    /// What a model that looks at pictures is given: what [`text`](Self::text) says, and after it the pictures, in
+    /// their order. None where there is no picture of a kind that models take.
+    pub fn parts(&self) -> Option<Vec<Part>> {
+        let pictures: Vec<Part> = self.content.iter().filter_map(Content::picture).collect();
+        (!pictures.is_empty()).then(|| std::iter::once(Part::Text(self.text())).chain(pictures).collect())
+    }
+}
+
 impl Content {
+    /// The picture that it is, if it is one that models take.
+    fn picture(&self) -> Option<Part> {
+        let (data, mime_type) = match self {
+            Content::Image { data, mime_type } => (data, mime_type),
+            Content::Resource(ResourceContents {
+                mime_type,
+                body: ResourceBody::Base64(data),
+                ..
+            }) => (data, mime_type),
+            _ => return None,
+        };
+        PICTURES.contains(&mime_type.as_str()).then(|| {
+            Part::Image(Media {
+                source: MediaSource::Base64(data.clone()),
+                mime_type: mime_type.clone(),
+                name: String::new(),
+                detail: None,
+            })
+        })
+    }
+
     fn text(&self) -> String {
         match self {
             Content::Text(text) => text.clone(),
             Content::Image { mime_type, .. } => format!("[image, {mime_type}]"),
             Content::Audio { mime_type, .. } => format!("[audio, {mime_type}]"),
-            Content::ResourceLink { uri, name, .. } => format!("[resource {name}: {uri}]"),
+            Content::ResourceLink {
+                uri,
+                name,
+                description,
+                ..
+            } => match description.as_str() {
+                "" => format!("[resource {name}: {uri}]"),
+                description => format!("[resource {name}: {uri}, {description}]"),
+            },
             Content::Resource(ResourceContents { uri, mime_type, body }) => match body {
                 ResourceBody::Text(text) => text.clone(),
                 ResourceBody::Base64(_) => format!("[resource {uri}, {mime_type}]"),
@@ -386,7 +436,13 @@ impl Content {
         match self {
             Content::Text(text) => text.len(),
             Content::Image { data, .. } | Content::Audio { data, .. } => decoded_bytes(data),
-            Content::ResourceLink { uri, name, .. } => uri.len() + name.len(),
+            Content::ResourceLink {
+                uri,
+                name,
+                title,
+                description,
+                ..
+            } => uri.len() + name.len() + title.len() + description.len(),
             Content::Resource(contents) => contents.size_bytes(),
         }
     }
@@ -437,6 +493,41 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_looks_at_pictures_is_given_those_of_an_output_after_its_text() {
+        let picture = |mime_type: &str| Content::Image {
+            data: "aWI=".into(),
+            mime_type: mime_type.into(),
+        };
+        let output = |content| ToolOutput {
+            content,
+            ..ToolOutput::default()
+        };
+        assert_eq!(output(vec![Content::Text("hi".into())]).parts(), None);
+        assert_eq!(output(vec![picture("image/tiff")]).parts(), None);
+        let embedded = Content::Resource(ResourceContents {
+            uri: "file:///a".into(),
+            mime_type: "image/webp".into(),
+            body: ResourceBody::Base64("YWI=".into()),
+        });
+        let parts = output(vec![picture("image/png"), Content::Text("hi".into()), embedded]).parts();
+        let shown = |data: &str, mime_type: &str| {
+            Part::Image(Media {
+                source: MediaSource::Base64(data.into()),
+                mime_type: mime_type.into(),
+                name: String::new(),
+                detail: None,
+            })
+        };
+        let text = "[image, image/png]\nhi\n[resource file:///a, image/webp]";
+        let expected = [
+            Part::Text(text.into()),
+            shown("aWI=", "image/png"),
+            shown("YWI=", "image/webp"),
+        ];
+        assert_eq!(parts.unwrap(), expected);
+    }
+
+    #[test]
     fn sizes_are_those_of_the_bytes_themselves() {
         let of = |body| {
             let contents = ResourceContents {
@@ -450,6 +541,13 @@ mod tests {
         for (base64, bytes) in [("", 0), ("YQ==", 1), ("YWI=", 2), ("YWJj", 3), ("YWJjZA==", 4)] {
             assert_eq!(of(ResourceBody::Base64(base64.into())), bytes, "{base64}");
         }
+    }
+
+    #[test]
+    fn images_are_stored_as_they_were_before_unless_they_say_how_closely_to_look() {
+        let stored = json!({"image": {"source": {"url": "u"}, "mime_type": "", "name": ""}});
+        let part: Part = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(part).unwrap(), stored);
     }
 
     #[test]

@@ -9,17 +9,18 @@ use serde_json::{Map, Value};
 
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
-use super::event::Progress;
 use super::id::RunId;
 use super::message::{Annotation, Continuation, Message, Reasoning, ToolOutput, Usage};
 use super::model::{Attempt, Condition, ModelCard};
 use super::options::ModelOptions;
 
+mod caller;
 mod library;
 mod ownership;
 mod restore;
 mod store;
 
+pub use caller::Caller;
 pub use library::Library;
 pub use ownership::{Letter, News, Ownership, Topic};
 pub use restore::{Restore, Restored, WholeRun, WholeThread};
@@ -166,26 +167,30 @@ pub trait Toolbox: Send + Sync {
 
     /// Calls a tool once. Arguments have been checked against its schema.
     ///
-    /// Dropping the future MUST abort the call and tell the server so. A call MUST NOT be repeated. A failure
-    /// that the tool itself reports is an output with `is_error`, not an error. `on_progress` is called for
-    /// each progress report of the tool and MUST NOT be called after the future is done.
+    /// Dropping the future MUST abort the call and tell the server so. A call MUST NOT be repeated, unless it
+    /// broke off and the tool [does no harm](Tool::is_repeatable). A failure that the tool itself reports is an
+    /// output with `is_error`, not an error. The caller hears each progress report of the tool and what its server
+    /// asks, and MUST NOT hear anything after the future is done.
     ///
     /// # Errors
-    /// `MCP_UNAVAILABLE` when the server is not connected or breaks off; `TOOL_NOT_FOUND` when it does not
-    /// have the tool any more.
+    /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `OUTCOME_UNKNOWN` when it breaks off after
+    /// the call was sent; `TOOL_NOT_FOUND` when it does not have the tool any more; `OVERLOADED` when too many calls
+    /// wait for it.
     async fn call(
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error>;
 
     /// How every configured server is, in the order of the configuration, from memory: MUST NOT wait.
     fn servers(&self) -> Vec<ServerStatus>;
-}
 
-/// Hears of a tool's progress.
-pub type OnProgress = Box<dyn Fn(Progress) + Send + Sync>;
+    /// Why the newest configuration is not the one in force, if so; from memory: MUST NOT wait.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
 
 /// What Health says of one MCP server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +214,22 @@ pub enum Connection {
     Connecting,
     /// Yes.
     Ready,
+    /// In part: it is connected, and something does not work, for this reason.
+    Degraded(String),
+    /// In part: tools are held back until an operator has looked at how they have changed.
+    Quarantined(String),
     /// No, for this reason; it is tried again.
     Down(String),
+    /// No: the operator has switched it off.
+    Disabled,
+}
+
+impl Connection {
+    /// Whether there is a connection.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Ready | Self::Degraded(_) | Self::Quarantined(_) => true,
+            Self::Connecting | Self::Down(_) | Self::Disabled => false,
+        }
+    }
 }

@@ -312,6 +312,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_snapshot_from_before_there_were_options_reads() {
+        let stored = r#"{"model":"m","instructions":"","limits":{"max_turns":1,"max_tool_calls":2,"max_output_tokens":null,
+            "max_total_tokens":null,"max_duration":null},"catalogue_version":7,"metadata":{}}"#;
+        let snapshot: Snapshot = serde_json::from_str(stored).unwrap();
+        assert_eq!(*snapshot.options, ModelOptions::default());
+    }
+
+    #[test]
     fn every_state_reads_back_from_its_stored_form() {
         let mut states = vec![
             State::Queued,

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use self::calls::{Calls, Change, are_used_up};
 use self::journal::{Entry, Journal};
 use self::turn::Turn;
-use super::action::{Resolution, Submission};
+use super::action::{Question, Reply, Resolution, Submission};
 use super::answer::AnswerCheck;
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
@@ -103,6 +103,18 @@ pub enum Input {
         /// How long it took.
         duration: Duration,
     },
+    /// While a call goes on, its tool's server asks a person for something. One question of a call at a time.
+    CallAsks {
+        /// The call.
+        call: CallId,
+        /// What is asked.
+        question: Question,
+    },
+    /// A call broke off after it was sent: nobody knows whether it had its effect.
+    CallLost {
+        /// The call.
+        call: CallId,
+    },
     /// Somebody called the run off.
     Cancel,
     /// The run's own bound on its duration is reached.
@@ -147,13 +159,20 @@ pub enum Effect {
         /// Its arguments, checked.
         arguments: Map<String, Value>,
     },
+    /// Tell the server of a call that goes on what a person replies to its question.
+    Reply {
+        /// The call.
+        call: CallId,
+        /// The reply.
+        reply: Reply,
+    },
     /// Abort the model request and every call that goes on.
     Abort,
 }
 
 #[derive(Debug)]
 enum Phase {
-    Asking(Turn),
+    Asking(Box<Turn>),
     Calling(Calls),
     Over,
 }
@@ -175,7 +194,7 @@ impl Entry {
                     undone.bodies.extend(bodies);
                 }
                 Effect::Emit(event) => undone.bodies.push(event.body),
-                Effect::CallModel(_) | Effect::CallTool { .. } | Effect::Abort => {}
+                Effect::CallModel(_) | Effect::CallTool { .. } | Effect::Reply { .. } | Effect::Abort => {}
             }
         }
         undone
@@ -366,6 +385,12 @@ impl Run {
                 output,
                 duration,
             } => self.on_call_done(&call, output, duration, now, out),
+            Input::CallAsks { call, question } => self.on_calls(now, out, |calls, terms, mint| {
+                calls.question(&call, question, terms, mint, now)
+            }),
+            Input::CallLost { call } => {
+                self.on_calls(now, out, |calls, terms, mint| calls.lost(&call, terms, mint, now));
+            }
             Input::Cancel => {
                 let entry = Entry {
                     bodies: vec![self.journal.change_state(State::Cancelling)],
@@ -500,10 +525,22 @@ impl Run {
         now: SystemTime,
         out: &mut Vec<Effect>,
     ) {
+        self.on_calls(now, out, |calls, terms, _| {
+            calls.answer(call, output, duration, terms, now)
+        });
+    }
+
+    /// Lets something happen to the calls, if there are any, and goes on from there.
+    fn on_calls(
+        &mut self,
+        now: SystemTime,
+        out: &mut Vec<Effect>,
+        happen: impl FnOnce(&mut Calls, &Terms, &mut Mint) -> Option<Change>,
+    ) {
         let Phase::Calling(calls) = &mut self.phase else {
             return;
         };
-        let Some(change) = calls.answer(call, output, duration, &self.terms, now) else {
+        let Some(change) = happen(calls, &self.terms, &mut self.mint) else {
             return;
         };
         let entry = Entry {
@@ -529,7 +566,8 @@ impl Run {
             deadline: self.alarm().map(|(time, _)| time),
             options: self.options(),
         }));
-        self.phase = Phase::Asking(Turn::new(record.id.clone(), &mut self.mint, now));
+        let turn = Turn::new(record.id.clone(), &mut self.mint, now);
+        self.phase = Phase::Asking(Box::new(turn));
     }
 
     /// How the model is to answer in this turn.

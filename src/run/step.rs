@@ -60,11 +60,23 @@ pub enum Work {
         /// The answer to that.
         #[serde(default)]
         answer: Option<Answer>,
+        /// What the tool's server asked while the call went on, the oldest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        questions: Vec<Inquiry>,
         /// The whole output, once there is one.
         output: Option<Arc<ToolOutput>>,
         /// How long the tool took; zero when it was not called.
         duration: Duration,
     },
+}
+
+/// A question of a tool's server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// What is asked.
+    pub action: Arc<Action>,
+    /// What a person replied; none as long as nobody has.
+    pub reply: Option<Answer>,
 }
 
 /// Where a step stands.
@@ -89,16 +101,33 @@ pub enum StepState {
 }
 
 impl Step {
-    /// What is asked about its call and not answered yet.
+    /// What is asked about its call, or by its tool, and not answered yet.
     pub fn pending(&self) -> Option<&Arc<Action>> {
-        match &self.work {
-            Work::ToolCall {
-                action: Some(action),
-                answer: None,
-                output: None,
-                ..
-            } => Some(action),
-            _ => None,
+        if matches!(&self.work, Work::ToolCall { output: Some(_), .. }) {
+            return None;
         }
+        let open = self.asked().find(|(_, answer)| answer.is_none());
+        open.map(|(action, _)| action)
+    }
+
+    /// What was asked about its call and by its tool, with the answers.
+    pub fn asked(&self) -> impl Iterator<Item = (&Arc<Action>, Option<&Answer>)> {
+        let asked = match &self.work {
+            Work::ToolCall {
+                action,
+                answer,
+                questions,
+                ..
+            } => (
+                action.as_ref().map(|action| (action, answer.as_ref())),
+                questions.as_slice(),
+            ),
+            Work::ModelTurn { .. } => (None, [].as_slice()),
+        };
+        let questions = asked.1.iter();
+        asked
+            .0
+            .into_iter()
+            .chain(questions.map(|inquiry| (&inquiry.action, inquiry.reply.as_ref())))
     }
 }

@@ -132,7 +132,9 @@ async fn what_openai_had_goes_on_here() {
         messages[4]["content"],
         json!([
             {"text": "And a picture"},
-            {"image": {"url": "https://example.com/bed.png", "mimeType": ""}},
+            {"image": {
+                "url": "https://example.com/bed.png", "mimeType": "", "detail": "IMAGE_DETAIL_LOW",
+            }},
             {"text": "[image file file-photo, not imported]"},
             {"text": "[attached file file-plan, not imported]"},
         ])
@@ -144,7 +146,7 @@ async fn what_openai_had_goes_on_here() {
     assert_eq!(assistant["displayName"], "Gardener");
     assert_eq!(assistant["allowedTools"], json!({"tools": ["tools/echo"]}));
     assert_eq!(assistant["metadata"]["team"], "green");
-    assert_eq!(assistant["metadata"]["openai_settings"], r#"{"temperature":0.2}"#);
+    assert_eq!(assistant["options"]["temperature"], 0.2);
 
     let run = service.get("/v1/threads/thread_beds/runs/run_sow").await;
     assert_eq!(

@@ -31,6 +31,7 @@ macro_rules! over_every_door {
     )*};
 }
 
+mod answers;
 mod conversations;
 mod refusals;
 mod resources;

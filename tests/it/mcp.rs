@@ -1,5 +1,6 @@
 //! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
 
+mod faults;
 pub mod peer;
 
 use std::net::SocketAddr;
@@ -8,13 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assistd::mcp::{Config, Pacing, Pool};
+use assistd::run::action::{Question, Reply};
 use assistd::run::catalogue::Tool;
 use assistd::run::error::{Error, Reason};
 use assistd::run::message::ToolOutput;
-use assistd::run::ports::{Connection, Library, Toolbox};
+use assistd::run::ports::{Caller, Connection, Library, Toolbox};
 use peer::{Listening, Peer, Seen};
 use rmcp::ServiceExt;
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Long enough for a busy machine; no test waits for it to pass.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,7 +70,7 @@ async fn call(pool: &Pool, tool: &str, arguments: Value) -> Result<ToolOutput, E
 
 async fn call_tool(pool: &Pool, tool: &Tool, arguments: Value) -> Result<ToolOutput, Error> {
     let arguments: Map<String, Value> = serde_json::from_value(arguments).expect("an object");
-    tokio::time::timeout(PATIENCE, pool.call(tool, arguments, Box::new(|_| {})))
+    tokio::time::timeout(PATIENCE, pool.call(tool, arguments, Arc::new(|_| {})))
         .await
         .expect("an answer in time")
 }
@@ -158,7 +161,7 @@ async fn progress_is_reported_in_order_before_the_answer() {
     for tool in ["child__count", "remote__count"] {
         let reports = Arc::new(Mutex::new(Vec::new()));
         let heard = reports.clone();
-        let on_progress = Box::new(move |report: assistd::run::event::Progress| {
+        let on_progress = Arc::new(move |report: assistd::run::event::Progress| {
             heard
                 .lock()
                 .unwrap()
@@ -181,7 +184,7 @@ async fn dropping_a_call_or_a_reading_cancels_it_on_the_server_in_both_eras() {
         let pool = pool(json!({"a": {"url": server.url()}})).await;
         let tool = tool_of(&pool, "a__wait");
         tokio::select! {
-            output = pool.call(&tool, Map::new(), Box::new(|_| {})) => panic!("answered: {output:?}"),
+            output = pool.call(&tool, Map::new(), Arc::new(|_| {})) => panic!("answered: {output:?}"),
             () = seen.waiting.notified() => {}
         }
         let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
@@ -211,7 +214,7 @@ async fn a_child_that_dies_in_a_call_fails_it_and_is_started_again() {
     let pool = pool(json!({"a": child()})).await;
     let version = pool.catalogue().version();
     let error = call(&pool, "a__die", json!({})).await.expect_err("no answer");
-    assert_eq!(error.reason(), Reason::McpUnavailable);
+    assert_eq!(error.reason(), Reason::OutcomeUnknown);
     assert_eq!(error.metadata(), [("server", "a".to_owned())]);
     until("down and up again", || pool.catalogue().version() >= version + 2).await;
     assert_eq!(pool.servers()[0].connection, Connection::Ready);
@@ -243,6 +246,35 @@ async fn a_server_that_cannot_be_started_is_down_with_the_reason_and_the_others_
     assert_eq!(servers[3].connection, Connection::Ready);
     assert!(call(&pool, "good__echo", json!({})).await.is_ok());
     pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_only_the_oldest_remote_transport_is_told_so() {
+    let listener = tokio::net::TcpListener::bind(loopback()).await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    let server = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let read = stream.read(&mut head).await.unwrap_or(0);
+            let answer: &[u8] = match head[..read].starts_with(b"GET ") {
+                true => b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nevent: endpoint\ndata: /messages\n\n",
+                false => b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            };
+            let _ = stream.write_all(answer).await;
+            open.push(stream);
+        }
+    });
+    let pool = pool(json!({"old": {"url": format!("http://{address}/sse")}})).await;
+    let Connection::Down(reason) = &pool.servers()[0].connection else {
+        panic!("{:?}", pool.servers());
+    };
+    assert!(
+        reason.starts_with("the server speaks only the HTTP+SSE transport of 2024"),
+        "{reason}"
+    );
+    pool.shutdown().await;
+    server.abort();
 }
 
 #[tokio::test]
@@ -304,6 +336,113 @@ async fn of_two_tools_with_one_name_the_first_stays() {
     assert_eq!(catalogue.tools().len(), 6);
     assert_eq!(tool_of(&pool, "echo").description().server, "first");
     assert_eq!(pool.servers()[1].tool_count, 6);
+    let Connection::Degraded(reason) = &pool.servers()[1].connection else {
+        panic!("not told: {:?}", pool.servers());
+    };
+    assert!(
+        reason.starts_with("second/echo is left out: first/echo has the name echo; "),
+        "{reason}"
+    );
+    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    pool.shutdown().await;
+}
+
+/// A caller who answers every question with a name, and counts them.
+#[derive(Default)]
+struct Answering(Mutex<Vec<Question>>);
+
+#[async_trait::async_trait]
+impl Caller for Answering {
+    fn progress(&self, _: assistd::run::event::Progress) {}
+
+    async fn ask(&self, question: Question) -> Reply {
+        self.0.lock().unwrap().push(question);
+        Reply::Accept(Map::from_iter([("name".to_owned(), json!("Ada"))]))
+    }
+}
+
+#[tokio::test]
+async fn a_question_of_a_server_reaches_the_caller_in_both_eras() {
+    for is_old in [false, true] {
+        let seen = Arc::<Seen>::default();
+        seen.is_old.store(is_old, Ordering::SeqCst);
+        seen.has_asking.store(true, Ordering::SeqCst);
+        let server = Listening::start(loopback(), &seen).await;
+        let pool = pool(json!({"a": {"url": server.url()}})).await;
+        let caller = Arc::new(Answering::default());
+        let output = pool
+            .call(&tool_of(&pool, "a__ask"), Map::new(), caller.clone())
+            .await;
+        assert_eq!(
+            output.expect("an output").text(),
+            r#"accept {"name":"Ada"}"#,
+            "old: {is_old}"
+        );
+        let asked = caller.0.lock().unwrap();
+        assert_eq!((asked.len(), asked[0].message.as_str()), (1, "who are you?"));
+        assert!(asked[0].requested_schema.is_some());
+        drop(asked);
+        let nobody = call(&pool, "a__ask", json!({})).await;
+        assert_eq!(nobody.expect("an output").text(), "cancel null", "old: {is_old}");
+        pool.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn lists_of_allowed_and_denied_tools_hold() {
+    let mut some = child();
+    some["allowed_tools"] = json!(["e*", "w*", "grow"]);
+    some["denied_tools"] = json!(["*t"]);
+    let pool = pool(json!({"some": some})).await;
+    let catalogue = pool.catalogue();
+    let names: Vec<&str> = catalogue.tools().iter().map(|tool| tool.name()).collect();
+    assert_eq!(names, ["some__echo", "some__grow"]);
+    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn servers_come_and_go_while_the_others_and_their_calls_go_on() {
+    let seen = Arc::<Seen>::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let remote = json!({"url": server.url()});
+    let pool = Arc::new(pool(json!({"kept": remote, "gone": remote})).await);
+    let (kept, gone) = (tool_of(&pool, "kept__wait"), tool_of(&pool, "gone__wait"));
+    let calls = [kept, gone].map(|tool| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.call(&tool, Map::new(), Arc::new(|_| {})).await })
+    });
+    until("both wait", || seen.calls.load(Ordering::SeqCst) == 2).await;
+    let changed = json!({"mcpServers": {"new": child(), "kept": remote, "off": {"url": "http://127.0.0.1:1", "disabled": true}}});
+    let config = Config::parse(&changed.to_string(), |_| None).expect("a configuration");
+    pool.reconfigure(config);
+    until("the new one is there", || {
+        pool.catalogue().get("new__echo").is_some()
+    })
+    .await;
+    assert!(pool.catalogue().get("gone__echo").is_none());
+    let states: Vec<_> = pool
+        .servers()
+        .into_iter()
+        .map(|server| (server.name, server.connection))
+        .collect();
+    let named = |name: &str, connection| (name.to_owned(), connection);
+    assert_eq!(
+        states,
+        [
+            named("new", Connection::Ready),
+            named("kept", Connection::Ready),
+            named("off", Connection::Disabled)
+        ]
+    );
+    assert_eq!(seen.cancels.load(Ordering::SeqCst), 0, "no call was touched");
+    seen.release.notify_waiters();
+    for call in calls {
+        let output = call.await.expect("a task").expect("an output");
+        assert_eq!(output.text(), "released");
+    }
+    pool.keep_configuration("mcp.json: not valid JSON".to_owned());
+    assert_eq!(pool.trouble().as_deref(), Some("mcp.json: not valid JSON"));
     pool.shutdown().await;
 }
 

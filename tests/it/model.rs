@@ -21,6 +21,8 @@ use tokio::sync::mpsc;
 
 use crate::description::description;
 
+mod options;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHAT_OK: &str =
     "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -147,8 +149,8 @@ fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
         messages,
         tools: None,
         max_output_tokens: None,
-        deadline: None,
         options: Arc::default(),
+        deadline: None,
     }
 }
 
@@ -177,6 +179,7 @@ fn everything() -> ModelRequest {
             input_schema: Arc::new(input_schema),
             output_schema: None,
             annotations: Annotations::default(),
+            timeout: None,
             policy: Default::default(),
         }))
     };

@@ -848,6 +848,7 @@ fn step(place: u32, call: &ToolCall, output: Option<&str>) -> Arc<Step> {
             server: "builtin".to_owned(),
             action: None,
             answer: None,
+            questions: Vec::new(),
             output,
             duration: Duration::from_millis(7),
         },

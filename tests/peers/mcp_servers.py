@@ -5,10 +5,12 @@ answer can only be right if the tool really ran.
 """
 
 import base64
+import json
 import os
+import signal
 import tempfile
 
-from service import NODE_MODULES, assistd, free_port, get, mcp_config, post, running, serving, until
+from service import NODE_MODULES, assistd, children, free_port, get, mcp_config, post, running, serving, until
 
 BIN = os.path.join(NODE_MODULES, ".bin")
 EVERYTHING = os.path.join(BIN, "mcp-server-everything")
@@ -116,6 +118,91 @@ def check_everything_over_streamable_http_goes_and_comes_back():
         with running(command, "listening|running"):
             until(lambda: "tools/everything__echo" in tools(service), service.said)
             assert "Echo: again" in ask(service, 'call everything__echo {"message": "again"}')
+
+
+def asked_by_a_server(service):
+    """A question of a server is put to a person in a run, and put away outside of any."""
+    tool = "everything__trigger-elicitation-request"
+    until(lambda: f"tools/{tool}" in tools(service), service.said)
+    status, answer = post(f"{service.url}/v1/tools/{tool}:call", {"arguments": {}})
+    assert status == 200 and '"cancel"' in json.dumps(answer).replace("\\", ""), answer
+
+    status, answer = post(f"{service.url}/v1/chat", {"message": f"call {tool} {{}}"})
+    assert status == 200, answer
+    (action,) = answer["pendingActions"]
+    assert action["elicitation"]["server"] == "everything", action
+    assert "name" in action["elicitation"]["requestedSchema"]["required"], action
+    url = f"{service.url}/v1/{answer['run']}"
+
+    def submit(content):
+        reply = {"action": "ELICITATION_ACTION_ACCEPT", "content": content}
+        answers = [{"actionId": action["id"], "digest": action["digest"], "elicitation": reply}]
+        return post(f"{url}:submitActions", {"answers": answers})
+
+    status, refused = submit({"name": 7})
+    fields = [one["field"] for detail in refused["error"]["details"] for one in detail.get("fieldViolations", [])]
+    assert (status, fields) == (400, ["answers[0].elicitation.content"]), refused
+    assert submit({"name": "Ada"})[0] == 200
+    until(lambda: get(url)[1]["state"] == "RUN_STATE_COMPLETED", service.said)
+    assert submit({"name": "Ada"})[0] == 200, "the same answer again changes nothing"
+    assert "Name: Ada" in json.dumps(get(f"{url}/steps")[1]), get(f"{url}/steps")
+
+
+def check_a_person_answers_a_question_of_everything_over_stdio():
+    config = mcp_config({"everything": {"command": EVERYTHING, "args": ["stdio"], "roots": ["/srv/files"]}})
+    with serving("--mcp-config", config) as service:
+        asked_by_a_server(service)
+        listed = post(f"{service.url}/v1/tools/everything__get-roots-list:call", {"arguments": {}})[1]
+        assert "file:///srv/files" in json.dumps(listed), listed
+        links = {"arguments": {"count": 2}}
+        links = post(f"{service.url}/v1/tools/everything__get-resource-links:call", links)[1]
+        assert links["content"][1]["resourceLink"]["description"].startswith("Resource 1"), links
+
+
+def check_a_person_answers_a_question_of_everything_over_streamable_http():
+    port = free_port()
+    with running(["env", f"PORT={port}", EVERYTHING, "streamableHttp"], "listening|running"):
+        config = mcp_config({"everything": {"url": f"http://127.0.0.1:{port}/mcp"}})
+        with serving("--mcp-config", config) as service:
+            asked_by_a_server(service)
+
+
+def check_servers_come_and_go_with_their_file():
+    time = {"command": "mcp-server-time", "args": []}
+    config = mcp_config({"time": time})
+    with serving("--mcp-config", config) as service:
+        until(lambda: "tools/time__convert_time" in tools(service), service.said)
+
+        def rewrite(text):
+            with open(config, "w") as file:
+                file.write(text)
+
+        rewrite(json.dumps({"mcpServers": {"time": time, "more": {**time, "allowed_tools": ["get_*"]}}}))
+        until(lambda: "tools/more__get_current_time" in tools(service), service.said)
+        assert "tools/more__convert_time" not in tools(service)
+        rewrite("{")
+        service.signal(signal.SIGHUP)
+        until(lambda: get(f"{service.url}/v1/health")[1]["mcpConfigurationProblem"], service.said)
+        assert "tools/more__get_current_time" in tools(service)
+        rewrite(json.dumps({"mcpServers": {"more": {**time, "disabled": True}, "time": time}}))
+        until(lambda: "tools/more__get_current_time" not in tools(service), service.said)
+        assert not get(f"{service.url}/v1/health")[1]["mcpConfigurationProblem"]
+        shown = assistd("tools", "--servers", service=service)
+        assert "more  disabled" in shown and "time  ready" in shown, shown
+
+
+def check_no_server_is_left_when_the_service_is_killed():
+    config = mcp_config({
+        "everything": {"command": EVERYTHING, "args": ["stdio"]},
+        "time": {"command": "mcp-server-time", "args": []},
+    })
+    with serving("--mcp-config", config) as service:
+        until(lambda: "tools/everything__echo" in tools(service), service.said)
+        until(lambda: "tools/time__convert_time" in tools(service), service.said)
+        started = children(service.process.pid)
+        assert len(started) >= 2, started
+        service.signal(signal.SIGKILL)
+        until(lambda: not any(os.path.exists(f"/proc/{pid}/exe") for pid in started), lambda: str(started))
 
 
 def check_the_filesystem_is_really_written():

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::message::{call_to_pb, output_from_pb};
 use super::tool::annotations;
 use super::{name, structure, timestamp};
 use crate::api::pb::{self, action_answer, pending_action};
-use crate::run::action::{Action, Answer, Request, Resolution, Submission};
+use crate::run::action::{Action, Answer, Reply, Request, Resolution, Submission};
 use crate::run::error::{Error, Violation};
 use crate::run::id::{ActionId, RunId, ThreadId};
 use crate::run::record::RunRecord;
@@ -24,6 +26,16 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, action: &Action) -> pb::PendingActi
             annotations: annotations("", *says),
         }),
         Request::ClientTool => pending_action::Request::ClientTool(pb::ClientToolRequest { tool_call }),
+        Request::Elicitation(question) => {
+            let schema = question.requested_schema.as_deref().and_then(Value::as_object);
+            pending_action::Request::Elicitation(pb::ElicitationRequest {
+                server: question.server.clone(),
+                message: question.message.clone(),
+                requested_schema: schema.map(structure::from_json),
+                url: question.url.clone(),
+                tool_call_id: action.call.id.to_string(),
+            })
+        }
         Request::UnknownOutcome { server, call_time } => {
             pending_action::Request::UnknownOutcome(pb::UnknownOutcomeRequest {
                 tool_call,
@@ -130,6 +142,26 @@ pub fn call_of(answer: &pb::ActionAnswer) -> Option<&str> {
     }
 }
 
+fn reply(field: &str, answer: pb::ElicitationAnswer) -> Result<Reply, Error> {
+    let content = answer.content.map(structure::to_json).unwrap_or_default();
+    let action = pb::ElicitationAction::try_from(answer.action);
+    let reply = match action {
+        Ok(pb::ElicitationAction::Accept) => return Ok(Reply::Accept(content)),
+        Ok(pb::ElicitationAction::Decline) => Reply::Decline,
+        Ok(pb::ElicitationAction::Cancel) => Reply::Cancel,
+        Ok(pb::ElicitationAction::Unspecified) | Err(_) => {
+            return Err(Error::invalid(format!("{field}.action"), "is not a known action"));
+        }
+    };
+    match content.is_empty() {
+        true => Ok(reply),
+        false => Err(Error::invalid(
+            format!("{field}.content"),
+            "goes only with ELICITATION_ACTION_ACCEPT",
+        )),
+    }
+}
+
 fn submission(field: &str, answer: pb::ActionAnswer) -> Result<Submission, Error> {
     let action = ActionId::parse(&answer.action_id)
         .map_err(|_| Error::invalid(format!("{field}.action_id"), "must be the id of a pending action"))?;
@@ -141,9 +173,8 @@ fn submission(field: &str, answer: pb::ActionAnswer) -> Result<Submission, Error
         Some(action_answer::Answer::Output(output)) => {
             Answer::Output(output_from_pb(&format!("{field}.output"), output)?)
         }
-        Some(action_answer::Answer::Elicitation(_)) => {
-            let description = "does not fit: no MCP server has asked for this";
-            return Err(Error::invalid(format!("{field}.elicitation"), description));
+        Some(action_answer::Answer::Elicitation(answer)) => {
+            Answer::Reply(reply(&format!("{field}.elicitation"), answer)?)
         }
         None => return Err(Error::invalid(field, "must have an answer")),
     };

@@ -1,5 +1,6 @@
 //! Assistants.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::run::{limits_from_pb, limits_patch_to_pb, limits_to_pb};
@@ -145,7 +146,7 @@ pub fn profile(assistant: pb::Assistant) -> Result<Profile, Error> {
         allowed_tools,
         policies,
         limits,
-        options: answers,
+        options: Arc::new(answers),
         metadata: assistant.metadata,
     })
 }

@@ -115,6 +115,9 @@ fn content_from_pb(field: &str, content: pb::ToolContent) -> Result<Content, Err
             uri: link.uri,
             name: link.display_name,
             mime_type: link.mime_type,
+            title: link.title,
+            description: link.description,
+            size_bytes: link.size_bytes.and_then(|size| u64::try_from(size).ok()),
         },
         Pb::Resource(resource) => Content::Resource(ResourceContents {
             uri: resource.uri,
@@ -147,11 +150,20 @@ pub fn content_to_pb(content: &Content) -> pb::ToolContent {
         Content::Text(text) => Pb::Text(text.clone()),
         Content::Image { data, mime_type } => Pb::Image(media(data, mime_type)),
         Content::Audio { data, mime_type } => Pb::Audio(media(data, mime_type)),
-        Content::ResourceLink { uri, name, mime_type } => Pb::ResourceLink(pb::ResourceLink {
+        Content::ResourceLink {
+            uri,
+            name,
+            mime_type,
+            title,
+            description,
+            size_bytes,
+        } => Pb::ResourceLink(pb::ResourceLink {
             uri: uri.clone(),
             display_name: name.clone(),
+            title: title.clone(),
+            description: description.clone(),
             mime_type: mime_type.clone(),
-            ..pb::ResourceLink::default()
+            size_bytes: size_bytes.and_then(|size| i64::try_from(size).ok()),
         }),
         Content::Resource(contents) => Pb::Resource(contents_to_pb(contents)),
     };

@@ -34,10 +34,10 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
         Work::ToolCall {
             call,
             server,
-            action: _,
             answer,
             output,
             duration,
+            ..
         } => Details::ToolCall(Box::new(pb::ToolCallStep {
             turn,
             tool_call: Some(call_to_pb(call)),

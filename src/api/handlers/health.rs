@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Handlers;
 use crate::api::convert;
-use crate::api::pb::{self, HealthStatus};
+use crate::api::pb::{self, HealthStatus, McpServerState};
 use crate::run::ports::{Connection, ModelStatus, ServerStatus};
 
 /// How long a look at the store is good for: probes may come often, the store need not hear of each.
@@ -39,6 +39,7 @@ impl Handlers {
             model: Some(model),
             store: Some(store),
             mcp_servers,
+            mcp_configuration_problem: ports.toolbox.trouble().unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             start_time: Some(convert::timestamp(self.started)),
         }
@@ -47,9 +48,7 @@ impl Handlers {
     /// Whether at least one MCP server can be used now.
     pub fn mcp_connected(&self) -> bool {
         let servers = self.engine.ports().toolbox.servers();
-        servers
-            .iter()
-            .any(|server| server.connection == Connection::Ready)
+        servers.iter().any(|server| server.connection.is_open())
     }
 
     /// What is wrong with the store, if anything.
@@ -86,7 +85,10 @@ fn overall(
     if store.status != healthy {
         return HealthStatus::Unhealthy;
     }
-    let all_healthy = model.status == healthy && servers.iter().all(|server| server.status == healthy);
+    let is_off = |server: &pb::McpServerHealth| server.state == i32::from(McpServerState::Disabled);
+    let mut servers = servers.iter();
+    let all_healthy =
+        model.status == healthy && servers.all(|server| server.status == healthy || is_off(server));
     if all_healthy {
         HealthStatus::Healthy
     } else {
@@ -134,15 +136,20 @@ fn server(status: ServerStatus) -> pb::McpServerHealth {
         "stdio" => pb::McpTransport::Stdio,
         _ => pb::McpTransport::StreamableHttp,
     };
-    let (health, message) = match status.connection {
-        Connection::Connecting => (HealthStatus::Connecting, String::new()),
-        Connection::Ready => (HealthStatus::Healthy, String::new()),
-        Connection::Down(reason) => (HealthStatus::Unhealthy, reason),
+    use McpServerState as State;
+    let (health, state, message) = match status.connection {
+        Connection::Connecting => (HealthStatus::Connecting, State::Connecting, String::new()),
+        Connection::Ready => (HealthStatus::Healthy, State::Ready, String::new()),
+        Connection::Degraded(reason) => (HealthStatus::Degraded, State::Degraded, reason),
+        Connection::Quarantined(reason) => (HealthStatus::Degraded, State::Quarantined, reason),
+        Connection::Down(reason) => (HealthStatus::Unhealthy, State::Down, reason),
+        Connection::Disabled => (HealthStatus::Unspecified, State::Disabled, String::new()),
     };
     pb::McpServerHealth {
         name: status.name,
         transport: transport.into(),
         status: health.into(),
+        state: state.into(),
         tool_count: i32::try_from(status.tool_count).unwrap_or(i32::MAX),
         message,
         last_error_time: status.last_error_time.map(convert::timestamp),

@@ -115,9 +115,9 @@ impl<'a> From<&'a message::Content> for Content<'a> {
             message::Content::Text(text) => Content::Text { text },
             message::Content::Image { data, mime_type } => Content::Image { data, mime_type },
             message::Content::Audio { data, mime_type } => Content::Audio { data, mime_type },
-            message::Content::ResourceLink { uri, name, mime_type } => {
-                Content::ResourceLink { uri, name, mime_type }
-            }
+            message::Content::ResourceLink {
+                uri, name, mime_type, ..
+            } => Content::ResourceLink { uri, name, mime_type },
             message::Content::Resource(ResourceContents { uri, mime_type, body }) => {
                 let (text, blob) = match body {
                     ResourceBody::Text(text) => (Some(text.as_str()), None),

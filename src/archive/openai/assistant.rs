@@ -1,5 +1,7 @@
 //! Assistants.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::archive::fault::{Fault, of_id};
@@ -8,6 +10,7 @@ use crate::run::assistant::{AssistantRecord, Profile};
 use crate::run::id::AssistantId;
 
 use super::label::{Labels, time};
+use super::options::options;
 use super::shape::{Assistant, Tool};
 
 /// An assistant of ours. It is offered no tool that it did not have: of functions, those of the same name.
@@ -17,7 +20,8 @@ pub(super) fn assistant(assistant: Assistant, notes: &mut Notes) -> Result<Assis
     let mut labels = Labels::of(&assistant.id, assistant.metadata);
     labels.keep_tools(&assistant.tools, notes);
     labels.keep_resources(assistant.tool_resources.as_ref(), &assistant.file_ids, notes);
-    labels.keep_settings(&assistant.settings, notes);
+    let (options, carried) = options(&assistant.settings);
+    labels.keep_settings(&assistant.settings, &carried, notes);
     Ok(AssistantRecord {
         id,
         profile: Profile {
@@ -26,6 +30,7 @@ pub(super) fn assistant(assistant: Assistant, notes: &mut Notes) -> Result<Assis
             instructions: assistant.instructions.unwrap_or_default(),
             model: assistant.model,
             allowed_tools: Some(functions(&assistant.tools)),
+            options: Arc::new(options),
             metadata: labels.into_map(),
             ..Profile::default()
         },

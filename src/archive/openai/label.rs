@@ -96,8 +96,8 @@ impl<'a> Labels<'a> {
         self.keep("openai_tool_resources", &text, told, notes);
     }
 
-    /// How the model was asked, where that was not as usual.
-    pub(super) fn keep_settings(&mut self, settings: &Settings, notes: &mut Notes) {
+    /// How the model was asked, where that was not as usual and is not carried over.
+    pub(super) fn keep_settings(&mut self, settings: &Settings, carried: &[&str], notes: &mut Notes) {
         let usual = [
             ("temperature", &settings.temperature, json!(1.0)),
             ("top_p", &settings.top_p, json!(1.0)),
@@ -119,6 +119,7 @@ impl<'a> Labels<'a> {
         ];
         let unusual: Map<String, Value> = usual
             .into_iter()
+            .filter(|(name, ..)| !carried.contains(name))
             .filter_map(|(name, value, usual)| {
                 let value = value.as_ref().filter(|value| !is_like(value, &usual))?;
                 Some((name.to_owned(), value.clone()))

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::archive::fault::{Fault, of_id, typed};
 use crate::archive::note::Notes;
 use crate::run::id::{MessageId, RunId};
-use crate::run::message::{self, Media, MediaSource, Part};
+use crate::run::message::{self, Detail, Media, MediaSource, Part};
 
 use super::label::{Labels, time};
 use super::shape::{self, Content, Role};
@@ -111,10 +111,10 @@ fn part(
         // Models take images from their users only.
         "image_url" if is_of_user => {
             let image = part.image_url.ok_or_else(|| missing("image_url"))?;
-            if image.detail.is_some_and(|detail| detail != "auto") {
-                notes.add("detail of an image: has no effect here", message);
-            }
-            vec![Part::Image(media(image.url))]
+            vec![Part::Image(Media {
+                detail: image.detail.as_deref().and_then(detail),
+                ..media(image.url)
+            })]
         }
         "image_url" => {
             notes.add(
@@ -137,6 +137,15 @@ fn part(
         }
         other => return Err(Fault::of("type", format!("{other:?} is not known"))),
     })
+}
+
+/// How closely the model was to look; `auto` says nothing.
+fn detail(detail: &str) -> Option<Detail> {
+    match detail {
+        "low" => Some(Detail::Low),
+        "high" => Some(Detail::High),
+        _ => None,
+    }
 }
 
 /// An image by its address, or by value where the address is one.

@@ -1,5 +1,6 @@
 //! Runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::archive::fault::{Fault, of_id};
@@ -12,6 +13,7 @@ use crate::run::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
 
 use super::assistant::functions;
 use super::label::{Labels, optional_time, time};
+use super::options::options;
 use super::shape::{Details, LastError, Run, Usage};
 
 /// How long a run could go on before OpenAI's API gave it up.
@@ -55,7 +57,8 @@ pub(super) fn run(run: Run, thread: &ThreadId, notes: &mut Notes) -> Result<RunR
     if !run.tools.is_empty() {
         labels.keep_tools(&run.tools, notes);
     }
-    labels.keep_settings(&run.settings, notes);
+    let (options, carried) = options(&run.settings);
+    labels.keep_settings(&run.settings, &carried, notes);
     Ok(RunRecord {
         id,
         thread: thread.clone(),
@@ -67,6 +70,7 @@ pub(super) fn run(run: Run, thread: &ThreadId, notes: &mut Notes) -> Result<RunR
                 allowed: Some(allowed),
                 ..Selection::default()
             },
+            options: Arc::new(options),
             metadata: labels.into_map(),
             ..Snapshot::default()
         },

@@ -124,6 +124,7 @@ fn work(call: Call, step: &str, notes: &mut Notes) -> Result<Work, Fault> {
         server: String::new(),
         action: None,
         answer: None,
+        questions: Vec::new(),
         output,
         duration: Duration::ZERO,
     })

@@ -160,7 +160,7 @@ fn labels_of_the_user_are_never_replaced_and_what_does_not_fit_is_noted() {
         (0..16).map(|index| (format!("k{index}"), "v".into())).collect();
     let value = json!({
         "id": "asst_1", "object": "assistant", "created_at": 1, "name": null, "description": null, "model": "m",
-        "instructions": null, "tools": [{"type": "code_interpreter"}], "metadata": full, "temperature": 0.5,
+        "instructions": null, "tools": [{"type": "code_interpreter"}], "metadata": full, "temperature": 0.5, "max_completion_tokens": 7,
     });
     let (items, notes) = read(&value.to_string()).unwrap();
     let Restore::Assistant(record) = &items[0] else {
@@ -168,6 +168,7 @@ fn labels_of_the_user_are_never_replaced_and_what_does_not_fit_is_noted() {
     };
     assert_eq!(record.profile.metadata.len(), 16);
     assert_eq!(record.profile.allowed_tools, Some(Vec::new()));
+    assert_eq!(record.profile.options.temperature, Some(0.5));
     let notes: Vec<String> = notes.lines().collect();
     assert!(
         notes

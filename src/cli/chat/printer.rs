@@ -106,6 +106,11 @@ impl<O: Write, N: Write> Printer<O, N> {
     fn print(&mut self, payload: &Payload) -> Result<(), Error> {
         match payload {
             Payload::TextDelta(delta) => self.text(&delta.text),
+            Payload::RefusalDelta(delta) => self.text(&delta.text),
+            Payload::MessageCreated(created) => created
+                .message
+                .as_ref()
+                .map_or(Ok(()), |message| self.told(message)),
             // Here, not when a call starts: only now its arguments are whole.
             Payload::MessageCompleted(completed) => completed
                 .message
@@ -144,6 +149,19 @@ impl<O: Write, N: Write> Printer<O, N> {
             self.answer.write_all(shown.as_bytes())?;
             self.answer.flush()?;
             self.is_amid_line = last != '\n';
+        }
+        Ok(())
+    }
+
+    /// What the service has told the model.
+    fn told(&mut self, message: &pb::Message) -> Result<(), Error> {
+        if message.role() != pb::Role::System {
+            return Ok(());
+        }
+        for part in &message.content {
+            if let Some(Part::Text(text)) = &part.part {
+                self.note(&format!("asked again: {}", brief(text, NOTE_CHARS)))?;
+            }
         }
         Ok(())
     }
@@ -270,6 +288,26 @@ mod tests {
 
     fn completed() -> Payload {
         Payload::RunCompleted(Box::default())
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_what_the_model_is_told_a_note() {
+        let refusal = Payload::RefusalDelta(pb::RefusalDelta {
+            text: "I will not.".into(),
+            ..Default::default()
+        });
+        let note = Payload::MessageCreated(pb::MessageCreated {
+            message: Some(pb::Message {
+                role: pb::Role::System.into(),
+                content: vec![pb::ContentPart {
+                    part: Some(Part::Text("This answer does not fit".into())),
+                }],
+                ..Default::default()
+            }),
+        });
+        let (answer, notes, _) = printed(false, [delta("7"), note, refusal, completed()]);
+        assert_eq!(answer, "7\nI will not.\n");
+        assert_eq!(notes, "asked again: This answer does not fit\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From JSON to [`Config`], with errors that name the place.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ const KNOWN: &[&str] = &[
     "disabled",
     "timeout_ms",
     "connect_timeout_ms",
+    "tool_timeouts_ms",
+    "call_limit_ms",
+    "max_concurrency",
+    "allowed_tools",
+    "denied_tools",
+    "roots",
     "policy",
     "tool_policies",
     "type",
@@ -81,6 +88,7 @@ const RESERVED_HEADERS: &[&str] = &[
 ];
 const NAME_LIMIT_BYTES: usize = 40;
 const TIMEOUT_LIMIT_MS: u64 = 24 * 60 * 60 * 1000;
+const CONCURRENCY_LIMIT: u64 = 4096;
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -131,8 +139,22 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
         server.prefix = prefix;
     }
     server.disabled = entry.flag("disabled")?;
-    server.call_timeout = entry.timeout("timeout_ms", server.call_timeout)?;
-    server.connect_timeout = entry.timeout("connect_timeout_ms", server.connect_timeout)?;
+    server.timeouts.all = entry.timeout("timeout_ms")?;
+    server.timeouts.tools = entry.timeouts("tool_timeouts_ms")?;
+    if let Some(total) = entry.timeout("call_limit_ms")? {
+        server.timeouts.total = total;
+    }
+    if let Some(limit) = entry.timeout("connect_timeout_ms")? {
+        server.connect_timeout = limit;
+    }
+    if let Some(most) = entry.number("max_concurrency", CONCURRENCY_LIMIT)? {
+        server.max_concurrency = most;
+    }
+    if entry.fields.contains_key("allowed_tools") {
+        server.offer.allowed = Some(entry.texts("allowed_tools")?);
+    }
+    server.offer.denied = entry.texts("denied_tools")?;
+    server.roots = entry.roots()?;
     server.policies.all = entry
         .text("policy")?
         .map(|name| entry.policy("policy", &name))
@@ -300,12 +322,51 @@ impl Entry<'_> {
         }
     }
 
-    fn timeout(&self, key: &str, default: Duration) -> Result<Duration, ConfigError> {
-        match self.fields.get(key).map(Value::as_u64) {
-            None => Ok(default),
-            Some(Some(millis @ 1..=TIMEOUT_LIMIT_MS)) => Ok(Duration::from_millis(millis)),
-            Some(_) => Err(self.invalid(key, format!("expected milliseconds from 1 to {TIMEOUT_LIMIT_MS}"))),
+    fn timeout(&self, key: &str) -> Result<Option<Duration>, ConfigError> {
+        let value = self.fields.get(key);
+        value.map(|value| self.millis(key, value)).transpose()
+    }
+
+    fn timeouts(&self, key: &str) -> Result<BTreeMap<String, Duration>, ConfigError> {
+        let Some(value) = self.fields.get(key) else {
+            return Ok(BTreeMap::new());
+        };
+        object(value, &self.at(key))?
+            .iter()
+            .map(|(tool, value)| Ok((tool.clone(), self.millis(&format!("{key}.{tool}"), value)?)))
+            .collect()
+    }
+
+    fn millis(&self, key: &str, value: &Value) -> Result<Duration, ConfigError> {
+        match value.as_u64() {
+            Some(millis @ 1..=TIMEOUT_LIMIT_MS) => Ok(Duration::from_millis(millis)),
+            _ => Err(self.invalid(key, format!("expected milliseconds from 1 to {TIMEOUT_LIMIT_MS}"))),
         }
+    }
+
+    fn number(&self, key: &str, most: u64) -> Result<Option<usize>, ConfigError> {
+        let number = self.fields.get(key).map(|value| {
+            let fits = value.as_u64().filter(|number| (1..=most).contains(number));
+            fits.and_then(|number| usize::try_from(number).ok())
+                .ok_or_else(|| self.invalid(key, format!("expected a whole number from 1 to {most}")))
+        });
+        number.transpose()
+    }
+
+    /// The addresses of the roots. A plain path is taken as one.
+    fn roots(&self) -> Result<Vec<String>, ConfigError> {
+        let roots = self.texts("roots")?.into_iter().enumerate();
+        roots
+            .map(|(index, root)| {
+                let place = format!("roots[{index}]");
+                let url = match root.starts_with("file:") {
+                    true => Url::parse(&root).ok(),
+                    false => Url::from_file_path(&root).ok(),
+                };
+                let unfit = || self.invalid(&place, "expected a file: URL or an absolute path");
+                url.map(Into::into).ok_or_else(unfit)
+            })
+            .collect()
     }
 
     fn resolved(&self, key: &str, value: &Value) -> Result<String, ConfigError> {

@@ -43,7 +43,7 @@ fn a_configuration_of_an_editor_is_read() {
     assert_eq!(process.cwd, Some(PathBuf::from("/tmp")));
     assert_eq!(search.prefix, "");
     assert!(search.disabled);
-    assert_eq!(search.call_timeout, Duration::from_millis(1500));
+    assert_eq!(search.timeouts.of("any"), Some(Duration::from_millis(1500)));
     let Endpoint::Http(remote) = &search.endpoint else {
         panic!("expected an address")
     };
@@ -178,4 +178,64 @@ fn what_is_said_of_a_tool_counts_instead_of_what_is_said_of_its_server() {
     };
     assert_eq!(policies(0), [Policy::Allow, Policy::Deny, Policy::Ask]);
     assert_eq!(policies(1), [Policy::Allow, Policy::Deny, Policy::Allow]);
+}
+
+#[test]
+fn calls_are_bounded_by_server_and_by_tool_and_tools_are_listed() {
+    let config = parse(
+        r#"{"mcpServers": {
+            "plain": {"command": "x"},
+            "bound": {
+                "command": "x", "timeout_ms": 5000, "call_limit_ms": 9000, "max_concurrency": 2,
+                "tool_timeouts_ms": {"slow*": 8000, "slow_but_not_so": 7000},
+                "allowed_tools": ["slow*", "read"], "denied_tools": ["*_so"],
+                "roots": ["/srv/files", "file:///srv/more"]
+            }
+        }}"#,
+    );
+    let [plain, bound] = config.servers.as_slice() else {
+        panic!("expected two servers")
+    };
+    let seconds = |server: &ServerConfig, tool: &str| server.timeouts.of(tool).map(|limit| limit.as_secs());
+    assert_eq!(seconds(plain, "read"), None);
+    assert_eq!(plain.timeouts.total, CALL_LIMIT_DEFAULT);
+    assert_eq!(plain.max_concurrency, CONCURRENCY_DEFAULT);
+    let limits = ["read", "slow", "slow_but_not_so"].map(|tool| seconds(bound, tool));
+    assert_eq!(limits, [Some(5), Some(8), Some(7)]);
+    assert_eq!(bound.timeouts.total, Duration::from_secs(9));
+    assert_eq!(bound.max_concurrency, 2);
+    let offered = ["read", "slow", "slow_but_not_so", "write"].map(|tool| bound.offer.has(tool));
+    assert_eq!(offered, [true, true, false, false]);
+    assert!(plain.offer.has("anything"));
+    assert_eq!(bound.roots, ["file:///srv/files", "file:///srv/more"]);
+}
+
+#[test]
+fn bounds_and_lists_that_do_not_fit_are_named() {
+    for (entry, expected) in [
+        (
+            r#""max_concurrency": 0"#,
+            "mcpServers.a.max_concurrency: expected a whole number from 1 to 4096",
+        ),
+        (
+            r#""call_limit_ms": "1s""#,
+            "mcpServers.a.call_limit_ms: expected milliseconds from 1 to 86400000",
+        ),
+        (
+            r#""tool_timeouts_ms": {"x": -1}"#,
+            "mcpServers.a.tool_timeouts_ms.x: expected milliseconds from 1 to 86400000",
+        ),
+        (
+            r#""allowed_tools": "x""#,
+            "mcpServers.a.allowed_tools: expected an array of strings",
+        ),
+        (
+            r#""roots": ["here"]"#,
+            "mcpServers.a.roots[0]: expected a file: URL or an absolute path",
+        ),
+    ] {
+        let text = format!(r#"{{"mcpServers": {{"a": {{"command": "x", {entry}}}}}}}"#);
+        let error = Config::parse(&text, |_| None).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
 }

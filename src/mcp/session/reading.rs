@@ -9,9 +9,10 @@ use rmcp::model::{
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use super::{Failure, Session};
+use super::{Failure, Patience, Session};
 use crate::mcp::convert;
 use crate::mcp::reason;
+use crate::mcp::session::unavailable;
 use crate::run::error::{Error, Reason};
 use crate::run::library::{FilledPrompt, Prompt};
 use crate::run::message::ResourceContents;
@@ -82,7 +83,20 @@ impl Session {
     /// Asks for something that reports no progress.
     async fn ask_once(&self, request: ClientRequest) -> Result<ServerResult, Failure> {
         let (_, reports) = mpsc::channel(1);
-        self.ask(request, reports, Box::new(|_| {})).await
+        let silence = self.timeouts.longest_silence();
+        let patience = Patience {
+            silence,
+            total: silence,
+            visit: None,
+        };
+        let answer = self.ask(request, patience, reports, &|_| {}).await;
+        answer.map_err(|failure| match failure {
+            // To read does no harm: it only has to be done again.
+            Failure::Lost(error) if error.reason() == Reason::OutcomeUnknown => {
+                Failure::Lost(unavailable(&self.server, error.message().to_owned()).caused_by(error))
+            }
+            failure => failure,
+        })
     }
 
     fn bounded(&self, sizes: impl Iterator<Item = usize>) -> Result<(), Error> {

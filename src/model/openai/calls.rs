@@ -50,11 +50,10 @@ impl Calls {
         self.heard.is_empty()
     }
 
-    /// The ids that the provider wants the outputs under, in the order in which the calls were given out; none if
-    /// any of them is not known.
-    pub(super) fn ids(&self) -> Option<Vec<&str>> {
-        let ids = self.given.iter().map(|&index| self.heard[index].call_id.as_str());
-        ids.map(|id| (!id.is_empty()).then_some(id)).collect()
+    /// The ids that the provider wants the outputs under, in the order in which the calls were given out; empty for
+    /// one that has none.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.given.iter().map(|&index| self.heard[index].call_id.as_str())
     }
 
     /// Whether a call was mentioned whose tool was never named: it can be neither made nor answered.

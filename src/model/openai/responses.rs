@@ -10,7 +10,7 @@ use async_openai::types::responses::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::run::message::{Media, MediaSource, Message, Part, Reasoning, Role};
+use crate::run::message::{Media, MediaSource, Message, Part, Reasoning, Role, ToolOutput};
 use crate::run::ports::ModelRequest;
 
 use self::kept::Kept;
@@ -187,6 +187,14 @@ fn thought(reasoning: &Reasoning, reader: Option<&str>) -> Option<InputItem> {
     })))
 }
 
+/// A picture is for the model to look at; everything else is text, which stays plain where there is no picture.
+fn function_output(output: &ToolOutput) -> FunctionCallOutput {
+    match output.parts() {
+        Some(parts) => FunctionCallOutput::Content(parts.iter().filter_map(part).collect()),
+        None => FunctionCallOutput::Text(output.text()),
+    }
+}
+
 fn output(part: &Part, kept: Option<&Kept<'_>>) -> Option<InputItem> {
     let Part::ToolOutput(output) = part else {
         return None;
@@ -197,7 +205,7 @@ fn output(part: &Part, kept: Option<&Kept<'_>>) -> Option<InputItem> {
                 kept.map_or(output.call.as_str(), |kept| kept.id(&output.call))
                     .to_owned(),
             ),
-            output: FunctionCallOutput::Text(output.output.text()),
+            output: function_output(&output.output),
             id: None,
             status: None,
             name: None,

@@ -165,6 +165,7 @@ mod tests {
             input_schema: Arc::new(input_schema),
             output_schema: None,
             annotations: Annotations::default(),
+            timeout: None,
             policy: Default::default(),
         }))
     }

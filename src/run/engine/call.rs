@@ -2,52 +2,123 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::{Map, Value};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::run::action::{Question, Reply};
 use crate::run::catalogue::Tool;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
-use crate::run::id::CallId;
+use crate::run::id::{CallId, RunId};
 use crate::run::message::ToolOutput;
-use crate::run::ports::{OnProgress, Toolbox};
+use crate::run::ports::{Caller, Toolbox};
 use crate::run::state::Input;
+
+/// What the server of one call may ask; further questions are put away.
+const QUESTIONS: usize = 32;
 
 /// How far a call is.
 pub(super) type Report = (CallId, Progress);
 
+/// What the server of a call asks a person, and where the reply goes.
+pub(super) struct Asked {
+    pub(super) call: CallId,
+    pub(super) question: Question,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
 /// A call that a run wants made.
 pub(super) struct PendingCall {
+    pub(super) run: RunId,
     pub(super) call: CallId,
     pub(super) tool: Arc<Tool>,
     pub(super) arguments: Map<String, Value>,
 }
 
-/// Makes a call of a run. Whatever goes wrong is an output that the model can read.
+/// A run, as the tools that it calls know it.
+pub(super) struct OfRun {
+    pub(super) progress: mpsc::Sender<Report>,
+    pub(super) questions: mpsc::Sender<Asked>,
+}
+
+/// The caller of one call of a run.
+struct OfCall {
+    run: RunId,
+    call: CallId,
+    to: OfRun,
+    /// How much has been asked; held while a person is asked: a call asks one thing at a time.
+    asked: Mutex<usize>,
+}
+
+#[async_trait]
+impl Caller for OfCall {
+    fn progress(&self, progress: Progress) {
+        // A report that finds no room is dropped: the next one says more.
+        let _ = self.to.progress.try_send((self.call.clone(), progress));
+    }
+
+    fn run(&self) -> Option<&RunId> {
+        Some(&self.run)
+    }
+
+    async fn ask(&self, question: Question) -> Reply {
+        let mut asked = self.asked.lock().await;
+        if *asked == QUESTIONS {
+            return Reply::Cancel;
+        }
+        *asked += 1;
+        let (reply, replied) = oneshot::channel();
+        let inquiry = Asked {
+            call: self.call.clone(),
+            question,
+            reply,
+        };
+        if self.to.questions.send(inquiry).await.is_err() {
+            return Reply::Cancel;
+        }
+        replied.await.unwrap_or(Reply::Cancel)
+    }
+}
+
+/// How long a tool may be silent: what the operator says of it, or else of all.
+pub(super) fn patience(tool: &Tool, of_all: Duration) -> Duration {
+    tool.description().timeout.unwrap_or(of_all)
+}
+
+/// Makes a call of a run. Whatever goes wrong is an output that the model can read, but for a call that may have had
+/// its effect.
 pub(super) async fn perform(
     toolbox: Arc<dyn Toolbox>,
     pending: PendingCall,
     timeout: Duration,
-    progress: mpsc::Sender<Report>,
+    to: OfRun,
 ) -> Input {
     let PendingCall {
+        run,
         call,
         tool,
         arguments,
     } = pending;
-    let reporting = call.clone();
-    let on_progress: OnProgress = Box::new(move |report| {
-        // A report that finds no room is dropped: the next one says more.
-        let _ = progress.try_send((reporting.clone(), report));
+    let caller = Arc::new(OfCall {
+        run,
+        call: call.clone(),
+        to,
+        asked: Mutex::new(0),
     });
+    let timeout = patience(&tool, timeout);
     let started = Instant::now();
-    let output = match bounded(toolbox.as_ref(), &tool, arguments, timeout, on_progress).await {
+    let output = match bounded(toolbox.as_ref(), &tool, arguments, timeout, caller).await {
         Ok(output) => output,
         Err(error) => {
             tracing::info!(%call, tool = tool.name(), %error, "a tool call failed");
+            if error.reason() == Reason::OutcomeUnknown {
+                return Input::CallLost { call };
+            }
             ToolOutput::failure(error.message())
         }
     };
@@ -58,31 +129,76 @@ pub(super) async fn perform(
     }
 }
 
-/// Calls a tool, giving up when it neither answers nor reports progress for as long as `timeout`.
+/// Calls a tool, giving up when it neither answers nor reports progress for as long as `timeout`, and checks its
+/// output. While its server waits for a person, it is not silent.
 pub(super) async fn bounded(
     toolbox: &dyn Toolbox,
     tool: &Tool,
     arguments: Map<String, Value>,
     timeout: Duration,
-    on_progress: OnProgress,
+    caller: Arc<dyn Caller>,
 ) -> Result<ToolOutput, Error> {
-    let moved = Arc::new(Notify::new());
-    let notify = Arc::clone(&moved);
-    let watched: OnProgress = Box::new(move |progress: Progress| {
-        notify.notify_one();
-        on_progress(progress);
+    let watched = Arc::new(Watched {
+        caller,
+        moved: Notify::new(),
+        asking: AtomicUsize::new(0),
     });
-    let mut call = pin!(toolbox.call(tool, arguments, watched));
+    let watching: Arc<dyn Caller> = watched.clone();
+    let mut call = pin!(toolbox.call(tool, arguments, watching));
     let mut patience = pin!(tokio::time::sleep(timeout));
     loop {
         tokio::select! {
             biased;
-            result = &mut call => return result,
-            () = moved.notified() => patience.as_mut().reset(Instant::now() + timeout),
-            () = &mut patience => {
+            result = &mut call => return result.map(|output| tool.checked(output)),
+            () = watched.moved.notified() => patience.as_mut().reset(Instant::now() + timeout),
+            () = &mut patience, if watched.asking.load(Ordering::Relaxed) == 0 => {
                 let message = format!("the tool {} did not answer within {timeout:?}", tool.name());
                 return Err(Error::new(Reason::DeadlineExceeded, message).with("tool", tool.name()));
             }
         }
+    }
+}
+
+/// A caller, and the signs of life that pass through to it.
+struct Watched {
+    caller: Arc<dyn Caller>,
+    /// There was progress, or a question began or ended.
+    moved: Notify,
+    /// Questions that wait for a person.
+    asking: AtomicUsize,
+}
+
+#[async_trait]
+impl Caller for Watched {
+    fn progress(&self, progress: Progress) {
+        self.moved.notify_one();
+        self.caller.progress(progress);
+    }
+
+    fn run(&self) -> Option<&RunId> {
+        self.caller.run()
+    }
+
+    async fn ask(&self, question: Question) -> Reply {
+        let _asking = Asking::new(self);
+        self.caller.ask(question).await
+    }
+}
+
+/// A question that waits for a person.
+struct Asking<'a>(&'a Watched);
+
+impl<'a> Asking<'a> {
+    fn new(watched: &'a Watched) -> Self {
+        watched.asking.fetch_add(1, Ordering::Relaxed);
+        watched.moved.notify_one();
+        Self(watched)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved.notify_one();
     }
 }

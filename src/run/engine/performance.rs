@@ -1,5 +1,6 @@
 //! Carries one run out.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,15 +12,16 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::call::{self, PendingCall, Report};
+use super::call::{self, Asked, OfRun, PendingCall, Report};
 use super::elsewhere::elsewhere;
 use super::ownership::Inheritance;
 use super::queue::{self, Queued};
 use super::{Finished, LiveRun, OnBusy, Shared, Standing};
+use crate::run::action::Reply;
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
-use crate::run::id::{Mint, RunId, ThreadId};
+use crate::run::id::{CallId, Mint, RunId, ThreadId};
 use crate::run::page::{Order, Page};
 use crate::run::ports::{Append, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
@@ -27,6 +29,8 @@ use crate::run::state::{Alarm, Beginning, Effect, Input, RESERVE, Run, opening_e
 
 /// Progress reports that may wait for a run to look at them.
 const PROGRESS_QUEUE: usize = 64;
+/// Questions of servers that may wait for a run to look at them.
+const QUESTIONS_QUEUE: usize = 16;
 
 /// How often a write is tried again before the run gives up on the store, and how long after the first try.
 const SAVE_RETRIES: u32 = 5;
@@ -353,11 +357,16 @@ async fn carry_out(
                 arguments,
             } => {
                 let pending = PendingCall {
+                    run: live.id.clone(),
                     call,
                     tool,
                     arguments,
                 };
                 work.call_tool(shared, pending);
+                continue;
+            }
+            Effect::Reply { call, reply } => {
+                work.reply(&call, reply);
                 continue;
             }
             Effect::Abort => {
@@ -541,6 +550,9 @@ struct Work {
     model: Option<ModelStream>,
     calls: FuturesUnordered<BoxFuture<'static, Input>>,
     progress: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    questions: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
+    /// Where the replies to open questions go.
+    replies: HashMap<CallId, oneshot::Sender<Reply>>,
 }
 
 impl Work {
@@ -549,6 +561,8 @@ impl Work {
             model: None,
             calls: FuturesUnordered::new(),
             progress: mpsc::channel(PROGRESS_QUEUE),
+            questions: mpsc::channel(QUESTIONS_QUEUE),
+            replies: HashMap::new(),
         }
     }
 
@@ -560,13 +574,19 @@ impl Work {
 
     fn call_tool(&mut self, shared: &Shared, pending: PendingCall) {
         let toolbox = Arc::clone(&shared.ports.toolbox);
-        let call = call::perform(
-            toolbox,
-            pending,
-            shared.settings.call_timeout,
-            self.progress.0.clone(),
-        );
+        let to = OfRun {
+            progress: self.progress.0.clone(),
+            questions: self.questions.0.clone(),
+        };
+        let call = call::perform(toolbox, pending, shared.settings.call_timeout, to);
         self.calls.push(call.boxed());
+    }
+
+    fn reply(&mut self, call: &CallId, reply: Reply) {
+        if let Some(asked) = self.replies.remove(call) {
+            // Who asked may have given up.
+            let _ = asked.send(reply);
+        }
     }
 
     /// Waits for this. The work of a run that is called off meanwhile, or that is another process's now, ends at
@@ -587,6 +607,7 @@ impl Work {
     fn abort(&mut self) {
         self.model = None;
         self.calls.clear();
+        self.replies.clear();
     }
 
     /// The next thing that happens. Dropping the future loses nothing.
@@ -594,6 +615,10 @@ impl Work {
         tokio::select! {
             biased;
             Some((call, progress)) = self.progress.1.recv() => Input::CallProgress { call, progress },
+            Some(Asked { call, question, reply }) = self.questions.1.recv() => {
+                self.replies.insert(call.clone(), reply);
+                Input::CallAsks { call, question }
+            }
             Some(done) = self.calls.next() => done,
             event = next_event(&mut self.model) => event,
         }

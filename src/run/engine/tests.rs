@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use self::archive::Archive;
 use super::*;
-use crate::run::action::Answer;
+use crate::run::action::{Answer, Question, Reply, Request};
 use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use crate::run::event::{Body, Progress};
 use crate::run::id::ActionId;
 use crate::run::message::Content;
-use crate::run::ports::{Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
+use crate::run::ports::{Caller, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
 use crate::run::rules;
 use crate::run::state::RESERVE;
 
@@ -94,7 +94,8 @@ impl Model for World {
 #[async_trait]
 impl Toolbox for World {
     fn catalogue(&self) -> Arc<Catalogue> {
-        let tools = ["echo", "slow", "hang", "panic", "risky"].map(|name| Arc::new(tool(name)));
+        let tools =
+            ["echo", "slow", "hang", "panic", "risky", "asks", "breaks"].map(|name| Arc::new(tool(name)));
         Arc::new(Catalogue::new(7, tools))
     }
 
@@ -102,20 +103,34 @@ impl Toolbox for World {
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error> {
         let _going_on = GoesOn::new(self);
         match tool.name() {
             "slow" => {
                 for step in 1..=3 {
                     tokio::time::sleep(Duration::from_secs(40)).await;
-                    on_progress(Progress {
+                    caller.progress(Progress {
                         progress: f64::from(step),
                         ..Progress::default()
                     });
                 }
             }
             "hang" => std::future::pending().await,
+            "asks" => {
+                let question = Question {
+                    server: "fake".into(),
+                    message: "who are you?".into(),
+                    requested_schema: None,
+                    url: "https://login.example".into(),
+                };
+                let (first, second) = tokio::join!(caller.ask(question.clone()), caller.ask(question));
+                return Ok(ToolOutput {
+                    content: vec![Content::Text(format!("{first:?} {second:?}"))],
+                    ..ToolOutput::default()
+                });
+            }
+            "breaks" => return Err(Error::new(Reason::OutcomeUnknown, "broke off")),
             "panic" => panic!("as asked"),
             _ => {}
         }
@@ -154,6 +169,7 @@ fn tool(name: &str) -> Tool {
         input_schema: Arc::new(json!({"type": "object"})),
         output_schema: None,
         annotations: Annotations::default(),
+        timeout: None,
         policy: if name == "risky" {
             Policy::Ask
         } else {
@@ -639,6 +655,62 @@ async fn a_run_that_waits_is_left_to_the_next_process_and_answered_there() {
         assert_eq!(late.reason(), Reason::ActionNotPending);
         assert_eq!(late.metadata(), [("action", submission.action.to_string())]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn questions_of_a_server_are_asked_one_by_one_and_the_call_waits_for_as_long_as_it_takes() {
+    let (engine, world) = engine([calls(&["asks"]), says("done")]);
+    let handle = begin(&engine).await;
+    for reply in [Reply::Accept(Map::new()), Reply::Decline] {
+        let waiting = handle.answered().await.unwrap();
+        assert_eq!(waiting.record.state, State::RequiresAction);
+        let [action] = waiting.record.pending.as_slice() else {
+            panic!("one at a time: {:?}", waiting.record.pending)
+        };
+        assert!(matches!(action.request, Request::Elicitation(_)));
+        // Far longer than any call may be silent.
+        tokio::time::sleep(Duration::from_secs(7_200)).await;
+        let submission = Submission {
+            action: action.id.clone(),
+            digest: action.digest.clone(),
+            answer: Answer::Reply(reply),
+        };
+        engine
+            .submit(handle.thread(), handle.id(), vec![submission.clone()])
+            .await
+            .unwrap();
+        engine
+            .submit(handle.thread(), handle.id(), vec![submission])
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
+    assert_eq!(outputs(&world), ["Accept({}) Decline"]);
+    let nobody = engine.call_tool("asks", Map::new(), None).await.unwrap();
+    assert_eq!(nobody.text(), "Cancel Cancel");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_breaks_off_is_for_a_person_to_decide_and_outside_a_run_an_error() {
+    let (engine, world) = engine([calls(&["breaks"]), says("done")]);
+    let handle = begin(&engine).await;
+    let waiting = handle.answered().await.unwrap();
+    let action = &waiting.record.pending[0];
+    assert!(matches!(action.request, Request::UnknownOutcome { .. }));
+    let submission = Submission {
+        action: action.id.clone(),
+        digest: String::new(),
+        answer: Answer::Reject("it was".into()),
+    };
+    engine
+        .submit(handle.thread(), handle.id(), vec![submission])
+        .await
+        .unwrap();
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
+    assert_eq!(outputs(&world), ["not called: the call was rejected: it was"]);
+    let error = engine.call_tool("breaks", Map::new(), None).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::OutcomeUnknown);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use super::journal::Journal;
 use super::{Effect, Terms};
-use crate::run::action::{Action, Answer, Request, Resolution, Submission};
+use crate::run::action::{Action, Answer, Question, Request, Resolution, Submission};
 use crate::run::catalogue::{Catalogue, Policy, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::event::Body;
 use crate::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId};
 use crate::run::message::{CallOutput, Message, Part, Role, ToolCall, ToolOutput};
-use crate::run::step::{Step, StepState, Work};
+use crate::run::step::{Inquiry, Step, StepState, Work};
 
 /// What a call beyond the limit is answered with. The ledger's word for it, too: a run that goes on after a crash
 /// finds there that its calls are used up.
@@ -149,9 +149,11 @@ impl Calls {
         pending.cloned().collect()
     }
 
-    /// Whether any call is being made.
+    /// Whether any call is being made that does not itself wait for somebody.
     pub(super) fn is_at_work(&self) -> bool {
-        self.slots.iter().any(Slot::is_at_work)
+        self.slots
+            .iter()
+            .any(|slot| slot.is_at_work() && slot.step.pending().is_none())
     }
 
     /// Takes answers to what was asked: all of them or none.
@@ -182,11 +184,13 @@ impl Calls {
         for (place, acceptance) in accepted {
             let slot = &mut self.slots[place];
             if slot.step.pending().is_some() {
-                slot.resolve(acceptance, now, &mut change.bodies);
+                change
+                    .made
+                    .extend(slot.resolve(acceptance, now, &mut change.bodies));
                 changed.push(place);
             }
         }
-        change.made = self.start(terms, now);
+        change.made.extend(self.start(terms, now));
         for (place, slot) in self.slots.iter().enumerate() {
             let is_started = change.made.iter().any(|effect| calls(effect, &slot.call.id));
             if is_started || changed.contains(&place) {
@@ -221,20 +225,68 @@ impl Calls {
         terms: &Terms,
         now: SystemTime,
     ) -> Option<Change> {
-        let slot = self
-            .slots
-            .iter_mut()
-            .find(|slot| slot.is_at_work() && slot.call.id == *call)?;
-        let body = slot.fill(output, duration, StepState::Completed, now);
-        let mut steps = vec![slot.step.clone()];
+        let place = self.at_work(call)?;
+        let slot = &mut self.slots[place];
+        let mut bodies: Vec<Body> = slot.withdraw().into_iter().collect();
+        bodies.push(slot.fill(output, duration, StepState::Completed, now));
+        Some(self.changed(place, bodies, terms, now))
+    }
+
+    /// The tool of a call that goes on asks a person.
+    pub(super) fn question(
+        &mut self,
+        call: &CallId,
+        question: Question,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+    ) -> Option<Change> {
+        let place = self.at_work(call)?;
+        let slot = &mut self.slots[place];
+        if !slot.is_called() || slot.step.pending().is_some() {
+            return None;
+        }
+        let mut bodies = Vec::new();
+        slot.pass_on(question, terms, mint, now, &mut bodies);
+        Some(self.changed(place, bodies, terms, now))
+    }
+
+    /// A call has broken off, and nobody knows whether it had its effect: somebody is to decide.
+    pub(super) fn lost(
+        &mut self,
+        call: &CallId,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+    ) -> Option<Change> {
+        let place = self.at_work(call)?;
+        let slot = &mut self.slots[place];
+        if !slot.is_called() {
+            return None;
+        }
+        slot.is_called = false;
+        let mut bodies: Vec<Body> = slot.withdraw().into_iter().collect();
+        slot.ask_what_to_do(terms, mint, now, &mut bodies);
+        Some(self.changed(place, bodies, terms, now))
+    }
+
+    /// The place of a call that is at work.
+    fn at_work(&self, call: &CallId) -> Option<usize> {
+        let is_it = |slot: &Slot| slot.is_at_work() && slot.call.id == *call;
+        self.slots.iter().position(is_it)
+    }
+
+    /// What the change of one call brings, with the calls that there is room for now.
+    fn changed(&mut self, place: usize, bodies: Vec<Body>, terms: &Terms, now: SystemTime) -> Change {
         let made = self.start(terms, now);
-        let started = |slot: &&Slot| made.iter().any(|effect| calls(effect, &slot.call.id));
-        steps.extend(self.slots.iter().filter(started).map(|slot| slot.step.clone()));
-        Some(Change {
-            steps,
-            bodies: vec![body],
+        let slots = self.slots.iter().enumerate();
+        let changed =
+            slots.filter(|(at, slot)| *at == place || made.iter().any(|effect| calls(effect, &slot.call.id)));
+        Change {
+            steps: changed.map(|(_, slot)| slot.step.clone()).collect(),
+            bodies,
             made,
-        })
+        }
     }
 
     /// Answers every open call with the reason, and says how what is still asked came to its end.
@@ -293,7 +345,8 @@ impl Calls {
 
     /// Starts as many of the calls that wait as there is room for.
     fn start(&mut self, terms: &Terms, now: SystemTime) -> Vec<Effect> {
-        let at_work = self.slots.iter().filter(|slot| slot.is_called()).count();
+        let is_at_work = |slot: &&Slot| slot.is_called() && slot.step.pending().is_none();
+        let at_work = self.slots.iter().filter(is_at_work).count();
         let room = terms.parallel_calls.max(1).saturating_sub(at_work);
         let waiting = self.slots.iter_mut().filter(|slot| slot.ready.is_some());
         waiting
@@ -336,6 +389,7 @@ impl Slot {
                     server: server.to_owned(),
                     action: None,
                     answer: None,
+                    questions: Vec::new(),
                     output: None,
                     duration: Duration::ZERO,
                 },
@@ -410,6 +464,9 @@ impl Slot {
                 answer: Some(Answer::Approve(Some(edited))),
                 ..
             } => tool.check_arguments(edited.clone())?,
+            Work::ToolCall {
+                action: Some(action), ..
+            } => tool.read_arguments(&action.call.arguments)?,
             _ => tool.read_arguments(&self.call.arguments)?,
         };
         Ok((Arc::clone(tool), arguments))
@@ -426,8 +483,8 @@ impl Slot {
     ) {
         let expires = now.checked_add(terms.waiting_limit).unwrap_or(now);
         let schema = tool.map(|tool| &*tool.description().input_schema);
-        let server = self.server();
-        let asked = Action::new(request, &self.call, server, schema, mint, now, expires);
+        let (call, server) = (self.as_approved(), self.server());
+        let asked = Action::new(request, &call, server, schema, mint, now, expires);
         let asked = Arc::new(asked);
         bodies.push(Body::ActionRequired(Arc::clone(&asked)));
         self.step.state = StepState::Waiting;
@@ -435,6 +492,70 @@ impl Slot {
             *action = Some(asked);
             *answer = None;
         }
+    }
+
+    /// The call with the arguments that somebody has approved, or as the model wrote it.
+    fn as_approved(&self) -> ToolCall {
+        let arguments = match &self.step.work {
+            Work::ToolCall {
+                answer: Some(Answer::Approve(Some(edited))),
+                ..
+            } => Value::Object(edited.clone()).to_string(),
+            Work::ToolCall {
+                action: Some(action), ..
+            } => action.call.arguments.clone(),
+            _ => self.call.arguments.clone(),
+        };
+        ToolCall {
+            arguments,
+            ..self.call.clone()
+        }
+    }
+
+    /// Asks a person what the tool's server wants to know. The call goes on.
+    fn pass_on(
+        &mut self,
+        asked: Question,
+        terms: &Terms,
+        mint: &mut Mint,
+        now: SystemTime,
+        bodies: &mut Vec<Body>,
+    ) {
+        let expires = now.checked_add(terms.waiting_limit).unwrap_or(now);
+        let shown = serde_json::json!([asked.message, asked.requested_schema, asked.url]);
+        let request = Request::Elicitation(asked);
+        let (call, server) = (self.as_approved(), self.server());
+        let asked = Action::new(request, &call, server, Some(&shown), mint, now, expires);
+        let asked = Arc::new(asked);
+        bodies.push(Body::ActionRequired(Arc::clone(&asked)));
+        if let Work::ToolCall { questions, .. } = &mut self.step.work {
+            questions.push(Inquiry {
+                action: asked,
+                reply: None,
+            });
+        }
+    }
+
+    /// Takes back a question that nobody needs to answer any more; the body tells of it.
+    fn withdraw(&mut self) -> Option<Body> {
+        let Work::ToolCall { questions, .. } = &mut self.step.work else {
+            return None;
+        };
+        let open = questions.pop_if(|inquiry| inquiry.reply.is_none())?;
+        Some(Body::ActionResolved {
+            action: open.action.id.clone(),
+            resolution: Resolution::Cancelled,
+        })
+    }
+
+    /// Asks what is to become of a call that may have had its effect, whatever has become of its tool since.
+    fn ask_what_to_do(&mut self, terms: &Terms, mint: &mut Mint, now: SystemTime, bodies: &mut Vec<Body>) {
+        let request = Request::UnknownOutcome {
+            server: self.server().to_owned(),
+            call_time: self.step.start_time.unwrap_or(self.step.create_time),
+        };
+        let tool = terms.catalogue.get(&self.call.tool);
+        self.ask(request, tool.map(Arc::as_ref), terms, mint, now, bodies);
     }
 
     /// Goes on from what the ledger says, or says why that cannot be.
@@ -445,7 +566,12 @@ impl Slot {
         now: SystemTime,
         bodies: &mut Vec<Body>,
     ) -> Result<(), String> {
-        if self.output.is_some() || self.step.pending().is_some() {
+        if self.output.is_some() {
+            return Ok(());
+        }
+        // Who asked has died with the call.
+        bodies.extend(self.withdraw());
+        if self.step.pending().is_some() {
             return Ok(());
         }
         let read = self.read(terms);
@@ -454,18 +580,12 @@ impl Slot {
             return Ok(());
         }
         if let Ok((tool, arguments)) = read
-            && is_repeatable(&tool)
+            && tool.is_repeatable()
         {
             self.ready = Some((tool, arguments));
             return Ok(());
         }
-        // It may have had its effect, whatever has become of its tool since.
-        let request = Request::UnknownOutcome {
-            server: self.server().to_owned(),
-            call_time: self.step.start_time.unwrap_or(self.step.create_time),
-        };
-        let tool = terms.catalogue.get(&self.call.tool);
-        self.ask(request, tool.map(Arc::as_ref), terms, mint, now, bodies);
+        self.ask_what_to_do(terms, mint, now, bodies);
         Ok(())
     }
 
@@ -478,18 +598,12 @@ impl Slot {
     }
 
     fn asks(&self, id: &ActionId) -> bool {
-        matches!(&self.step.work, Work::ToolCall { action: Some(action), .. } if action.id == *id)
+        self.step.asked().any(|(action, _)| action.id == *id)
     }
 
     fn is_answered_by(&self, submission: &Submission) -> bool {
-        match &self.step.work {
-            Work::ToolCall {
-                action: Some(action),
-                answer: Some(answer),
-                ..
-            } => submission.is_about(action) && *answer == submission.answer,
-            _ => false,
-        }
+        let mut asked = self.step.asked();
+        asked.any(|(action, answer)| submission.is_about(action) && answer == Some(&submission.answer))
     }
 
     /// Whether the answer fits what is asked: with what is to be called, if anything.
@@ -506,7 +620,8 @@ impl Slot {
         })
     }
 
-    fn resolve(&mut self, acceptance: Acceptance, now: SystemTime, bodies: &mut Vec<Body>) {
+    /// Does what the answer says; gives back what is to be said to the tool's server.
+    fn resolve(&mut self, acceptance: Acceptance, now: SystemTime, bodies: &mut Vec<Body>) -> Option<Effect> {
         let Acceptance {
             action,
             answer: given,
@@ -516,9 +631,21 @@ impl Slot {
             action,
             resolution: given.resolution(),
         });
+        if let Answer::Reply(said) = &given {
+            let effect = Effect::Reply {
+                call: self.call.id.clone(),
+                reply: said.clone(),
+            };
+            if let Work::ToolCall { questions, .. } = &mut self.step.work
+                && let Some(open) = questions.last_mut()
+            {
+                open.reply = Some(given);
+            }
+            return Some(effect);
+        }
         self.ready = ready;
         let output = match &given {
-            Answer::Approve(_) => None,
+            Answer::Approve(_) | Answer::Reply(_) => None,
             Answer::Reject(reason) if reason.is_empty() => {
                 Some(ToolOutput::failure("not called: the call was rejected"))
             }
@@ -533,6 +660,7 @@ impl Slot {
         if let Some(output) = output {
             bodies.push(self.fill(output, Duration::ZERO, StepState::Completed, now));
         }
+        None
     }
 
     fn fill(&mut self, output: ToolOutput, took: Duration, state: StepState, now: SystemTime) -> Body {
@@ -563,11 +691,6 @@ fn calls(effect: &Effect, id: &CallId) -> bool {
     matches!(effect, Effect::CallTool { call, .. } if call == id)
 }
 
-fn is_repeatable(tool: &Tool) -> bool {
-    let annotations = tool.description().annotations;
-    annotations.read_only == Some(true) || annotations.idempotent == Some(true)
-}
-
 /// Whether calls were refused because there were too many.
 pub(super) fn are_used_up(steps: &[Arc<Step>]) -> bool {
     steps.iter().any(|step| match &step.work {
@@ -593,6 +716,21 @@ fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) 
     if !submission.is_about(action) {
         return Err(not_pending(&submission.action));
     }
+    match (&action.request, &submission.answer) {
+        (Request::Elicitation(question), Answer::Reply(reply)) => {
+            let unfit = |text| Error::invalid(field("elicitation.content"), text);
+            return question.check(reply).map(|()| None).map_err(unfit);
+        }
+        (Request::Elicitation(_), _) => {
+            let description = "does not fit: the question of an MCP server is answered by `elicitation`";
+            return Err(Error::invalid(format!("answers[{index}]"), description));
+        }
+        (_, Answer::Reply(_)) => {
+            let description = "does not fit: no MCP server has asked for this";
+            return Err(Error::invalid(field("elicitation"), description));
+        }
+        _ => {}
+    }
     match &submission.answer {
         Answer::Approve(_) if action.request == Request::ClientTool => {
             let description = "the client's own function is answered by its output, or rejected";
@@ -611,7 +749,7 @@ fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) 
             let arguments = arguments.map_err(|text| Error::invalid(field("approve.arguments"), text))?;
             Ok(Some((Arc::clone(tool), arguments)))
         }
-        Answer::Reject(_) | Answer::Output(_) => Ok(None),
+        Answer::Reject(_) | Answer::Output(_) | Answer::Reply(_) => Ok(None),
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
 use super::*;
-use crate::run::action::{Action, Answer};
+use crate::run::action::{Action, Answer, Question, Reply};
 use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
@@ -39,6 +39,8 @@ struct Stage {
     /// Every call that was made, by its tool.
     made: Vec<(String, CallId)>,
     crashes: u32,
+    /// What servers were told that had asked.
+    replies: Vec<(CallId, Reply)>,
 }
 
 impl Stage {
@@ -98,6 +100,7 @@ impl Stage {
             open: VecDeque::new(),
             made: Vec::new(),
             crashes: 0,
+            replies: Vec::new(),
         };
         stage.perform(false);
         stage
@@ -157,6 +160,7 @@ impl Stage {
                     self.made.push((tool.name().to_owned(), call.clone()));
                     self.open.push_back(call);
                 }
+                Effect::Reply { call, reply } => self.replies.push((call, reply)),
                 Effect::Abort => self.open.clear(),
             }
         }
@@ -179,6 +183,13 @@ impl Stage {
                 output,
                 duration: Duration::ZERO,
             });
+        }
+    }
+
+    /// The first call that is open breaks off.
+    fn lose(&mut self) {
+        if let Some(call) = self.open.pop_front() {
+            self.feed(Input::CallLost { call });
         }
     }
 
@@ -307,6 +318,7 @@ fn tool(name: &str, annotations: Annotations) -> Tool {
         input_schema: Arc::new(json!({"type": "object", "required": ["text"]})),
         output_schema: None,
         annotations,
+        timeout: None,
         policy: if name == "risky" {
             Policy::Ask
         } else {
@@ -367,6 +379,20 @@ fn says(text: &str) -> ToolOutput {
     ToolOutput {
         content: vec![crate::run::message::Content::Text(text.into())],
         ..ToolOutput::default()
+    }
+}
+
+/// What a server asks a person.
+fn question() -> Question {
+    Question {
+        server: "builtin".into(),
+        message: "who are you?".into(),
+        requested_schema: Some(Arc::new(json!({
+            "type": "object",
+            "properties": {"name": {"type": "string"}},
+            "required": ["name"],
+        }))),
+        url: String::new(),
     }
 }
 
@@ -1040,6 +1066,107 @@ fn a_wait_survives_a_crash_and_ends_with_its_run() {
 }
 
 #[test]
+fn a_question_of_a_server_is_asked_while_its_call_goes_on() {
+    let name = |name: Value| Answer::Reply(Reply::Accept(Map::from_iter([("name".to_owned(), name)])));
+    let mut stage = Stage::new(Limits::default());
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    let asking = stage.open[0].clone();
+    stage.feed(Input::CallAsks {
+        call: asking.clone(),
+        question: question(),
+    });
+    assert_eq!(stage.run.record().state, State::RequiresAction);
+    for (unfit, field) in [
+        (Answer::Approve(None), "answers[0]"),
+        (Answer::Reject(String::new()), "answers[0]"),
+        (name(json!(7)), "answers[0].elicitation.content"),
+        (
+            Answer::Reply(Reply::Accept(Map::new())),
+            "answers[0].elicitation.content",
+        ),
+    ] {
+        let error = stage.decide(unfit).unwrap_err();
+        assert_eq!(error.violations()[0].field, field);
+    }
+    let action = stage.pending()[0].clone();
+    stage.decide(name(json!("Ada"))).unwrap();
+    assert_eq!(stage.run.record().state, State::Running);
+    stage
+        .submit(vec![submission(&action, name(json!("Ada")))])
+        .unwrap();
+    let other = stage.submit(vec![submission(&action, Answer::Reply(Reply::Decline))]);
+    assert_eq!(other.unwrap_err().reason(), Reason::ActionNotPending);
+    let Answer::Reply(reply) = name(json!("Ada")) else {
+        unreachable!()
+    };
+    assert_eq!(stage.replies, [(asking, reply)]);
+    stage.answer("hello Ada");
+    stage.say([STOP]);
+    assert_eq!(
+        stage.transcript(),
+        r#"running +user +assistant calls:echo {"text":"x"} message ask:echo requires_action answered running [hello Ada] +tool =completed"#
+    );
+}
+
+#[test]
+fn a_question_ends_with_its_call() {
+    // The server gives up asking; the process dies, and the call may have had its effect; or it does no harm.
+    for (tool, happens, expected) in [
+        ("echo", "answers", "cancelled [x] running +tool"),
+        ("echo", "dies", "void>=9 cancelled ask:echo"),
+        ("echo", "breaks off", "cancelled ask:echo"),
+        ("look", "dies", "void>=9 cancelled running"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, tool, r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        let asking = stage.open[0].clone();
+        let question = question();
+        stage.feed(Input::CallAsks {
+            call: asking,
+            question,
+        });
+        let before = stage.events.len();
+        match happens {
+            "answers" => stage.answer("x"),
+            "dies" => stage.crash(),
+            _ => stage.lose(),
+        }
+        let after: Vec<_> = stage.events[before..]
+            .iter()
+            .map(|event| word(&event.body))
+            .collect();
+        assert_eq!(after.join(" "), expected, "{tool} {happens}");
+    }
+}
+
+#[test]
+fn a_call_that_breaks_off_is_for_a_person_to_decide_with_the_arguments_that_were_approved() {
+    let mut stage = Stage::new(Limits::default());
+    stage.say(call(0, "risky", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    let edited = Map::from_iter([("text".to_owned(), json!("y"))]);
+    stage.decide(Answer::Approve(Some(edited))).unwrap();
+    stage.lose();
+    let action = stage.pending()[0].clone();
+    assert!(matches!(
+        action.request,
+        crate::run::action::Request::UnknownOutcome { .. }
+    ));
+    assert_eq!(action.call.arguments, r#"{"text":"y"}"#);
+    stage.decide(Answer::Approve(None)).unwrap();
+    assert_eq!(stage.made.len(), 2);
+    stage.crash();
+    assert_eq!(stage.pending()[0].call.arguments, r#"{"text":"y"}"#);
+    stage.decide(Answer::Reject("leave it".into())).unwrap();
+    assert_eq!(
+        output_text(&stage.saved[2].content[0]),
+        "not called: the call was rejected: leave it"
+    );
+}
+
+#[test]
 fn time_in_which_a_run_waits_is_not_its_own() {
     let limits = Limits {
         max_duration: Some(Duration::from_secs(60)),
@@ -1084,6 +1211,8 @@ enum Move {
     AnswerAndFail,
     AnswerTwice,
     Progress,
+    Asks { which: usize },
+    Lost { which: usize },
     StrayAnswer,
     ModelFails,
     Cancel,
@@ -1132,6 +1261,12 @@ fn an_answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Approve(Some(Map::new()))),
         Just(Answer::Reject(String::new())),
         Just(Answer::Output(says("given"))),
+        Just(Answer::Reply(Reply::Decline)),
+        Just(Answer::Reply(Reply::Accept(Map::from_iter([(
+            "name".to_owned(),
+            json!("Ada")
+        )])))),
+        Just(Answer::Reply(Reply::Accept(Map::new()))),
     ]
 }
 
@@ -1142,6 +1277,8 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => Just(Move::AnswerTwice),
         1 => Just(Move::AnswerAndFail),
         2 => Just(Move::Progress),
+        3 => any::<usize>().prop_map(|which| Move::Asks { which }),
+        2 => any::<usize>().prop_map(|which| Move::Lost { which }),
         1 => Just(Move::StrayAnswer),
         1 => Just(Move::ModelFails),
         1 => Just(Move::Cancel),
@@ -1178,6 +1315,16 @@ fn play(stage: &mut Stage, step: Move) {
                 progress: Progress::default(),
             });
         }
+        Move::Asks { which } if !stage.open.is_empty() => {
+            let call = stage.open[which % stage.open.len()].clone();
+            let question = question();
+            stage.feed(Input::CallAsks { call, question });
+        }
+        Move::Lost { which } if !stage.open.is_empty() => {
+            let which = which % stage.open.len();
+            stage.open.rotate_left(which);
+            stage.lose();
+        }
         Move::StrayAnswer => stage.feed(done(CallId::new(&mut Mint::System))),
         Move::ModelFails => stage.feed(Input::ModelFailed(Error::new(Reason::ModelUnavailable, "gone"))),
         Move::Cancel => stage.feed(Input::Cancel),
@@ -1199,7 +1346,12 @@ fn play(stage: &mut Stage, step: Move) {
             }
         }
         Move::SaveFails(event) => stage.feed_to_store(Input::Model(event), true),
-        Move::Answer { .. } | Move::AnswerTwice | Move::AnswerAndFail | Move::Progress => {}
+        Move::Answer { .. }
+        | Move::AnswerTwice
+        | Move::AnswerAndFail
+        | Move::Progress
+        | Move::Asks { .. }
+        | Move::Lost { .. } => {}
     }
 }
 

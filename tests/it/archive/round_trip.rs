@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use assistd::archive::export::export;
 use assistd::archive::line::{Line, VERSION, of_thread};
 use assistd::archive::reader::Reader;
-use assistd::run::action::{Action, Answer, Request};
+use assistd::run::action::{Action, Answer, Reply, Request};
 use assistd::run::error::{Error, Reason};
 use assistd::run::id::{ActionId, AssistantId, CallId, MessageId, RunId, StepId, ThreadId};
 use assistd::run::message::{
@@ -15,7 +15,7 @@ use assistd::run::message::{
 };
 use assistd::run::ports::{Restore, Restored, WholeRun, WholeThread};
 use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
-use assistd::run::step::{Step, StepState, Work};
+use assistd::run::step::{Inquiry, Step, StepState, Work};
 use assistd::store::{Config, Location, open};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use serde_json::json;
@@ -49,6 +49,9 @@ fn output() -> impl Strategy<Value = ToolOutput> {
                 uri: "file:///a".to_owned(),
                 name: "a".to_owned(),
                 mime_type: String::new(),
+                title: "A".to_owned(),
+                description: "what it is".to_owned(),
+                size_bytes: Some(7),
             },
         ],
         structured: Some(json!({"whole": number, "part": 3.0})),
@@ -123,6 +126,13 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
         call: call(number, arguments),
         server: "files".to_owned(),
         answer: action.as_ref().map(|_| Answer::Reject("no".to_owned())),
+        questions: action
+            .iter()
+            .map(|action| Inquiry {
+                action: action.clone(),
+                reply: Some(Answer::Reply(Reply::Decline)),
+            })
+            .collect(),
         action,
         output: output.map(Arc::new),
         duration: Duration::from_nanos(nanos),

@@ -12,12 +12,12 @@ use super::{Description, description, discriminate, validator_of};
 /// What the description forbids although real servers need it, with the reason.
 const EXCEPTIONS: [(&str, &str, &str); 2] = [
     (
-        "/components/schemas/CreateRunRequest/properties/tools/maxItems",
+        "/components/schemas/CreateRunRequest/properties/tools/anyOf/0/maxItems",
         "128",
         "an assistant may have 128 tools, and a run that overrides them no fewer",
     ),
     (
-        "/components/schemas/CreateThreadAndRunRequest/properties/tools/maxItems",
+        "/components/schemas/CreateThreadAndRunRequest/properties/tools/anyOf/0/maxItems",
         "128",
         "as for a run in a thread that is there",
     ),

@@ -201,8 +201,10 @@ async fn messages_keep_every_kind_of_part(form: Form) {
         "role": "ROLE_USER",
         "content": [
             {"text": "look: \u{2028} \u{0} \u{1f980}"},
-            {"image": {"data": "AP9/", "mimeType": "image/png"}},
-            {"image": {"url": "https://images.example/a?b=c&d", "mimeType": ""}},
+            {"image": {"data": "AP9/", "mimeType": "image/png", "detail": "IMAGE_DETAIL_HIGH"}},
+            {"image": {
+                "url": "https://images.example/a?b=c&d", "mimeType": "", "detail": "IMAGE_DETAIL_UNSPECIFIED",
+            }},
             {"file": {"name": "a b.txt", "mimeType": "text/plain", "data": "aGk="}},
         ],
         "metadata": {"k": "", "a.b": "v"},

@@ -5,16 +5,17 @@ mod library;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, GetPromptRequestParams,
-    GetPromptResponse, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ReadResourceRequestParams,
-    ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ElicitRequest,
+    ElicitRequestParams, GetPromptRequestParams, GetPromptResponse, InputRequest, InputRequests,
+    InputRequiredResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, ServerRequest, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -34,6 +35,13 @@ pub struct Seen {
     pub cancelled: Notify,
     /// The tool `late` and the resource `note://late` are there.
     pub has_late: AtomicBool,
+    /// Calls of `wait` so far, and those that were cancelled.
+    pub calls: AtomicUsize,
+    pub cancels: AtomicUsize,
+    /// Lets every call of `wait` go.
+    pub release: Notify,
+    /// The tool `ask` is there.
+    pub has_asking: AtomicBool,
     /// It speaks only the revisions before 2026-07-28.
     pub is_old: AtomicBool,
 }
@@ -72,6 +80,9 @@ impl ServerHandler for Peer {
         let mut names = vec!["echo", "wait", "count", "die", "refuse", "grow"];
         if self.0.has_late.load(Ordering::SeqCst) {
             names.push("late");
+        }
+        if self.0.has_asking.load(Ordering::SeqCst) {
+            names.push("ask");
         }
         let page: usize = request
             .and_then(|request| request.cursor)
@@ -132,11 +143,19 @@ impl ServerHandler for Peer {
         let text = match request.name.as_ref() {
             "echo" => serde_json::to_string(&request.arguments).unwrap_or_default(),
             "wait" => {
+                let released = self.0.release.notified();
+                self.0.calls.fetch_add(1, Ordering::SeqCst);
                 self.0.waiting.notify_one();
-                context.ct.cancelled().await;
-                self.0.cancelled.notify_one();
-                "cancelled".to_owned()
+                match context.ct.run_until_cancelled(released).await {
+                    Some(()) => "released".to_owned(),
+                    None => {
+                        self.0.cancels.fetch_add(1, Ordering::SeqCst);
+                        self.0.cancelled.notify_one();
+                        "cancelled".to_owned()
+                    }
+                }
             }
+            "ask" => return ask(&request, &context).await,
             "count" => count(&context).await,
             "die" => std::process::exit(3),
             "grow" => {
@@ -149,6 +168,37 @@ impl ServerHandler for Peer {
         };
         Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
     }
+}
+
+/// Asks who is there: in the old way by a request of its own, in the new way before it goes on.
+async fn ask(
+    request: &CallToolRequestParams,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResponse, ErrorData> {
+    let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+    let form = json!({"mode": "form", "message": "who are you?", "requestedSchema": schema});
+    let params: ElicitRequestParams = serde_json::from_value(form).expect("a form");
+    let is_stateless = context.protocol_version() == Some(ProtocolVersion::V_2026_07_28);
+    let said = match &request.input_responses {
+        Some(responses) => responses["name"].clone(),
+        None if is_stateless => {
+            let asked = InputRequest::Elicitation(ElicitRequest::new(params));
+            let requests = InputRequests::from([("name".to_owned(), asked)]);
+            return Ok(InputRequiredResult::new(Some(requests), Some("state".to_owned())).into());
+        }
+        None => {
+            let request = ServerRequest::ElicitRequest(ElicitRequest::new(params));
+            let result = context.peer.send_request(request).await;
+            let result = result.map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+            serde_json::to_value(result).expect("JSON")
+        }
+    };
+    let text = format!(
+        "{} {}",
+        said["action"].as_str().unwrap_or_default(),
+        said["content"]
+    );
+    Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
 }
 
 async fn count(context: &RequestContext<RoleServer>) -> String {

@@ -261,8 +261,8 @@ impl Decoder {
 
     /// The provider's ids of the calls of this turn, in their order here; none if any of them is not known.
     pub(in crate::model::openai) fn call_ids(&self) -> Option<Vec<String>> {
-        let ids = self.calls.ids()?;
-        Some(ids.into_iter().map(str::to_owned).collect())
+        let known = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+        self.calls.ids().map(known).collect()
     }
 
     fn run(&mut self, wire: Wire<'_>, out: &mut Events) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use crate::model::Dialect::{self, Assistants, ChatCompletions, Responses};
 use crate::model::openai::decode::Events;
 use crate::model::openai::error::Failure;
 use crate::model::openai::sse;
-use crate::run::message::{Reasoning, Usage};
+use crate::run::message::{Annotation, Cited, Reasoning, Usage};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// A shorthand for what came of an answer, deltas joined: `"text"`, `?reasoning`, `!refusal`, `call0=name`,
@@ -23,7 +23,7 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
                 id,
                 ..
             }) => ("reasoned=".to_owned(), format!("{id}/{encrypted}/{summary}")),
-            ModelEvent::Annotation(annotation) => ("cites=".to_owned(), format!("{annotation:?}")),
+            ModelEvent::Annotation(annotation) => ("cites=".to_owned(), cited(annotation)),
             ModelEvent::Continuation(continuation) => ("goes_on=".to_owned(), continuation.state.to_string()),
             ModelEvent::ToolCallStarted { index, tool } => (format!("call{index}="), tool.clone()),
             ModelEvent::ToolCallArgumentsDelta { index, json } => (format!("args{index}="), json.clone()),
@@ -52,6 +52,15 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
     }
     let words: Vec<String> = words.into_iter().map(|(key, text)| key + &text).collect();
     words.join(" ")
+}
+
+fn cited(annotation: &Annotation) -> String {
+    let source = match &annotation.source {
+        Cited::Url { url, title } => format!("{url}({title})"),
+        Cited::File { id, name, container } => format!("{id}({name})in({container})"),
+    };
+    let place = |place: Option<u64>| place.map(|place| place.to_string()).unwrap_or_default();
+    format!("{source}@{}..{}", place(annotation.start), place(annotation.end))
 }
 
 fn decode(dialect: Dialect, pieces: &[&[u8]]) -> String {
@@ -312,6 +321,110 @@ fn responses_say_text_in_every_form() {
                 r#"{"type":"response.incomplete","response":{"incomplete_details":{"reason":"content_filter"}}}"#,
             ],
             "content_filter",
+        ),
+    ];
+    for (events, expected) in table {
+        check(Responses, events, expected);
+    }
+}
+
+#[test]
+fn what_a_text_refers_to_is_counted_in_all_of_it() {
+    let url = r#"{"type":"url_citation","url":"u","title":"t","start_index":0,"end_index":1}"#;
+    let nested =
+        r#"{"type":"url_citation","url_citation":{"url":"u","title":"t","start_index":0,"end_index":1}}"#;
+    let file = r#"{"type":"file_citation","file_id":"f","filename":"n","index":3}"#;
+    let part = |text: &str, annotations: &str| {
+        format!(r#"{{"type":"output_text","text":"{text}","annotations":[{annotations}]}}"#)
+    };
+    let message = format!(
+        r#"{{"type":"message","content":[{},{}]}}"#,
+        part("Hé", ""),
+        part("x", url)
+    );
+    let table = [
+        // Live, in the second part; the message that is whole says them again, and one more.
+        (
+            Responses,
+            vec![
+                r#"{"type":"response.content_part.added","content_index":0}"#.to_owned(),
+                r#"{"type":"response.output_text.delta","delta":"Hé"}"#.to_owned(),
+                r#"{"type":"response.output_text.done","text":"Hé"}"#.to_owned(),
+                r#"{"type":"response.content_part.added","content_index":1}"#.to_owned(),
+                r#"{"type":"response.output_text.delta","delta":"x"}"#.to_owned(),
+                format!(r#"{{"type":"response.output_text.annotation.added","annotation":{url}}}"#),
+                format!(
+                    r#"{{"type":"response.output_item.done","item":{{"type":"message","content":[{},{}]}}}}"#,
+                    part("Hé", ""),
+                    part("x", &format!("{url},{file}"))
+                ),
+                r#"{"type":"response.completed","response":{}}"#.to_owned(),
+            ],
+            "text=Héx cites=u(t)@2..3f(n)in()@.. stop",
+        ),
+        // Only in the last event.
+        (
+            Responses,
+            vec![format!(
+                r#"{{"type":"response.completed","response":{{"output":[{message}]}}}}"#
+            )],
+            "text=Héx cites=u(t)@2..3 stop",
+        ),
+        (
+            ChatCompletions,
+            vec![
+                r#"{"choices":[{"delta":{"content":"Hé"}}]}"#.to_owned(),
+                format!(
+                    r#"{{"choices":[{{"delta":{{"annotations":[{nested},{{"type":"new"}},7]}},"finish_reason":"stop"}}]}}"#
+                ),
+            ],
+            "text=Hé cites=u(t)@0..1 stop",
+        ),
+    ];
+    for (dialect, events, expected) in table {
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        check(dialect, &events, expected);
+    }
+}
+
+#[test]
+fn what_a_provider_needs_to_go_on_is_kept() {
+    let reasoning = r#"{"type":"response.output_item.done","item":{"type":"reasoning","id":"rs","summary":[{"text":"a"},{"text":"b"}],"encrypted_content":"0x"}}"#;
+    let table: &[(&[&str], &str)] = &[
+        (
+            &[
+                reasoning,
+                r#"{"type":"response.output_item.done","output_index":1,"item":{"type":"function_call","id":"x","call_id":"c","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.completed","response":{"id":"r"}}"#,
+            ],
+            "reasoned=rs/0x/a\n\nb call0=f args0={} goes_on={\"response\":\"r\",\"calls\":[\"c\"]} stop",
+        ),
+        // In the order in which the calls are asked for, not in which they were first heard of.
+        (
+            &[
+                r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{}"}"#,
+                r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","call_id":"d","name":"g"}}"#,
+                r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.completed","response":{"id":"r"}}"#,
+            ],
+            "call1=g call0=f args0={} goes_on={\"response\":\"r\",\"calls\":[\"d\",\"c\"]} stop",
+        ),
+        // A call without an id cannot be answered there.
+        (
+            &[
+                r#"{"type":"response.output_item.done","item":{"type":"function_call","name":"f","arguments":"{}"}}"#,
+                r#"{"type":"response.completed","response":{"id":"r"}}"#,
+            ],
+            "call0=f args0={} stop",
+        ),
+        // Reasoning that shows nothing and holds nothing.
+        (
+            &[
+                r#"{"type":"response.output_item.done","item":{"type":"reasoning","id":"rs","summary":[]}}"#,
+                r#"{"type":"response.output_text.delta","delta":"a"}"#,
+                r#"{"type":"response.completed","response":{}}"#,
+            ],
+            "text=a stop",
         ),
     ];
     for (events, expected) in table {

@@ -359,7 +359,8 @@ impl Decoder {
             out.push_back(ModelEvent::Usage(usage));
         }
         let response_id = response_id.as_str();
-        if let Some(calls) = self.calls.ids().filter(|_| !response_id.is_empty()) {
+        let calls: Vec<&str> = self.calls.ids().collect();
+        if !response_id.is_empty() && calls.iter().all(|id| !id.is_empty()) {
             out.push_back(ModelEvent::Continuation(Continuation {
                 upstream: String::new(),
                 state: kept::state(response_id, &calls),

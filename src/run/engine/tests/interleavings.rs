@@ -15,7 +15,7 @@ use super::players::{OF_CLIENT, Players};
 use super::*;
 use crate::run::action::{Action, Request};
 use crate::run::rules;
-use crate::run::step::StepState;
+use crate::run::step::{StepState, Work};
 
 /// In which everything that is asked of an engine is answered, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -15,7 +15,7 @@ use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::message::{Content, ToolOutput, Usage};
 use crate::run::ports::{
-    Finish, Model, ModelEvent, ModelRequest, ModelStatus, ModelStream, OnProgress, ServerStatus, Toolbox,
+    Caller, Finish, Model, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus, Toolbox,
 };
 use crate::run::rules;
 
@@ -149,7 +149,7 @@ impl Toolbox for Players {
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
-        on_progress: OnProgress,
+        caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error> {
         let text = arguments["text"].as_str().unwrap_or_default().to_owned();
         self.dawdle(120).await;
@@ -157,7 +157,7 @@ impl Toolbox for Players {
             *self.effects.lock().unwrap().entry(text.clone()).or_default() += 1;
         }
         if self.happens(20) {
-            on_progress(Progress::default());
+            caller.progress(Progress::default());
         }
         self.dawdle(120).await;
         match self.pick(20) {
@@ -189,6 +189,7 @@ fn tool(name: &str) -> Tool {
             read_only: (name == "look").then_some(true),
             ..Annotations::default()
         },
+        timeout: None,
         policy: match name {
             "risky" => Policy::Ask,
             _ => Policy::Allow,

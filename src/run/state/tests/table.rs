@@ -3,8 +3,9 @@
 mod rows;
 
 use self::rows::{
-    CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP, NOT_ASKED, NOT_ASKING,
-    NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING, WRONG_AGAIN_STOP, WRONG_STOP,
+    ASKED_BY_SERVER, CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP, NOT_ASKED,
+    NOT_ASKING, NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING, WRONG_AGAIN_STOP,
+    WRONG_STOP,
 };
 use super::*;
 
@@ -44,6 +45,8 @@ names!(INPUTS, input_name, Input, {
     Input::ModelFailed(_) => "model failed",
     Input::CallProgress { .. } => "progress",
     Input::CallDone { .. } => "done",
+    Input::CallAsks { .. } => "asks",
+    Input::CallLost { .. } => "lost",
     Input::Cancel => "cancel",
     Input::Deadline => "deadline",
     Input::Expire => "expire",
@@ -56,6 +59,7 @@ names!(ANSWERS, answer_name, Answer, {
     Answer::Approve(Some(_)) => "edit",
     Answer::Reject(_) => "reject",
     Answer::Output(_) => "output",
+    Answer::Reply(_) => "reply",
 });
 
 names!(STATES, state_name, State, {
@@ -174,6 +178,12 @@ fn places() -> Vec<Place> {
             ask_for(stage, &["risky"]);
             stage.say([STOP]);
         }, "requires_action", &[WAITING, NOT_ASKING, NOT_CALLING]),
+        calling("asked by a server", Limits::default, |stage| {
+            ask_for(stage, &["echo"]);
+            stage.say([STOP]);
+            let call = stage.open[0].clone();
+            stage.feed(Input::CallAsks { call, question: question() });
+        }, "requires_action", &[ASKED_BY_SERVER, NOT_ASKING]),
         over("completed", |stage| stage.say([STOP]), "completed"),
         over("incomplete", |stage| stage.feed(Input::Deadline), "incomplete:deadline"),
         over("failed", |stage| stage.feed(input("model failed", None)), "failed"),
@@ -223,6 +233,11 @@ fn input(name: &str, of: Option<CallId>) -> Input {
             output: says("x"),
             duration: Duration::ZERO,
         },
+        "asks" => Input::CallAsks {
+            call,
+            question: question(),
+        },
+        "lost" => Input::CallLost { call },
         "cancel" => Input::Cancel,
         "deadline" => Input::Deadline,
         "expire" => Input::Expire,
@@ -243,6 +258,7 @@ fn answer(name: &str) -> Answer {
         "edit" => Answer::Approve(Some(Map::from_iter([("text".to_owned(), json!("y"))]))),
         "reject" => Answer::Reject(String::new()),
         "output" => Answer::Output(says("given")),
+        "reply" => Answer::Reply(Reply::Decline),
         other => panic!("no answer is named {other}"),
     };
     assert_eq!(answer_name(&answer), name);
@@ -260,6 +276,7 @@ fn effect(effect: &Effect) -> String {
         Effect::CallModel(ModelRequest { tools: Some(_), .. }) => "ask".to_owned(),
         Effect::CallModel(_) => "ask without tools".to_owned(),
         Effect::CallTool { tool, .. } => format!("call:{}", tool.name()),
+        Effect::Reply { reply, .. } => format!("tell:{reply:?}").to_lowercase(),
         Effect::Abort => "abort".to_owned(),
     }
 }

@@ -9,10 +9,16 @@ pub(super) const NOT_ASKED: &[Row] = &[
     ("edit", "ACTION_NOT_PENDING", ""),
     ("reject", "ACTION_NOT_PENDING", ""),
     ("output", "ACTION_NOT_PENDING", ""),
+    ("reply", "ACTION_NOT_PENDING", ""),
 ];
 
 /// No tool is at work.
-pub(super) const NOT_CALLING: &[Row] = &[("progress", "", ""), ("done", "", "")];
+pub(super) const NOT_CALLING: &[Row] = &[
+    ("progress", "", ""),
+    ("done", "", ""),
+    ("asks", "", ""),
+    ("lost", "", ""),
+];
 
 /// The model is not asked.
 pub(super) const NOT_ASKING: &[Row] = &[
@@ -220,6 +226,8 @@ pub(super) const SPENT: &[Row] = &[
 pub(super) const CALLING: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] +tool) ask", "running"),
+    ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("lost", "save(ask:echo requires_action)", "requires_action"),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -259,6 +267,8 @@ pub(super) const CALLING_LAST: &[Row] = &[("done", "save([x] +tool) ask without 
 pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] requires_action)", "requires_action"),
+    ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("lost", "save(ask:echo requires_action)", "requires_action"),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -300,6 +310,50 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
         "running",
     ),
     ("output", "save(answered [given])", "running"),
+    ("reply", "VALIDATION_FAILED", ""),
+];
+
+/// The server of the only call, which goes on, asks a person.
+pub(super) const ASKED_BY_SERVER: &[Row] = &[
+    ("progress", "progress", ""),
+    ("done", "save(cancelled [x] running +tool) ask", "running"),
+    ("asks", "", ""),
+    ("lost", "save(cancelled ask:echo)", ""),
+    (
+        "model failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "cancel",
+        "abort save(cancelling cancelled [not finished: the run was cancelled] +tool =cancelled)",
+        "cancelled",
+    ),
+    (
+        "deadline",
+        "abort save(cancelled [not finished: the run ran out of time] +tool =incomplete)",
+        "incomplete:deadline",
+    ),
+    (
+        "expire",
+        "abort save(expired [not finished: the run ran out of time] +tool =expired)",
+        "expired",
+    ),
+    (
+        "fail",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    (
+        "save failed",
+        "abort save(cancelled [not finished: the run failed] +tool =failed)",
+        "failed",
+    ),
+    ("approve", "VALIDATION_FAILED", ""),
+    ("edit", "VALIDATION_FAILED", ""),
+    ("reject", "VALIDATION_FAILED", ""),
+    ("output", "VALIDATION_FAILED", ""),
+    ("reply", "save(answered running) tell:decline", "running"),
 ];
 
 /// Somebody is asked, and nothing else goes on.
@@ -342,6 +396,7 @@ pub(super) const WAITING: &[Row] = &[
         "running",
     ),
     ("output", "save(answered [given] running +tool) ask", "running"),
+    ("reply", "VALIDATION_FAILED", ""),
 ];
 
 /// It is over.

@@ -1,0 +1,263 @@
+//! Servers that misbehave, as data: what each does, and what the pool makes of it. Beside it, in the same pool, a server
+//! that works stays usable.
+
+use std::io::{BufRead, Write};
+use std::time::{Duration, Instant};
+
+use assistd::run::error::Reason;
+use assistd::run::ports::{Connection, Toolbox};
+use serde_json::{Value, json};
+
+use super::{call, child, pool, until};
+
+/// How much a server sends that sends too much.
+const HUGE_BYTES: usize = 100 * 1024 * 1024;
+/// How many notifications a server sends that floods.
+const FLOOD: usize = 20_000;
+
+/// Not a test of its own: the server of the others, when they start this binary as their child. It does one thing
+/// wrong, as `ASSISTD_TEST_FAULT` says.
+#[test]
+#[ignore = "is the child process of other tests"]
+fn fault_server() {
+    let Ok(fault) = std::env::var("ASSISTD_TEST_FAULT") else {
+        return;
+    };
+    // The test runner has left its own line open.
+    println!();
+    for line in std::io::stdin().lock().lines() {
+        let request: Value = line
+            .ok()
+            .and_then(|line| serde_json::from_str(&line).ok())
+            .unwrap_or_default();
+        if !request["id"].is_null() {
+            answer(&fault, &request);
+        }
+    }
+}
+
+fn say(message: &Value) {
+    say_text(&message.to_string());
+}
+
+fn say_text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}");
+    let _ = out.flush();
+}
+
+fn answer(fault: &str, request: &Value) {
+    let method = request["method"].as_str().unwrap_or_default();
+    if fault == format!("hangs at {method}") {
+        return;
+    }
+    if fault == format!("dies at {method}") {
+        std::process::exit(3);
+    }
+    let schema = match fault {
+        "bomb" => bomb(),
+        _ => json!({"type": "object"}),
+    };
+    let result = match method {
+        "initialize" => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {"listChanged": true}, "logging": {}},
+            "serverInfo": {"name": "fault", "version": "1"},
+        }),
+        "tools/list" => json!({"tools": [
+            {"name": "work", "inputSchema": schema},
+            {"name": "look", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
+            {"name": "lie", "inputSchema": {"type": "object"}, "outputSchema": {
+                "type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"],
+            }},
+        ]}),
+        "tools/call" => json!({
+            "content": [{"type": "text", "text": "done"}],
+            "structuredContent": {"sum": "three"},
+        }),
+        _ => json!({}),
+    };
+    let whole = json!({"jsonrpc": "2.0", "id": request["id"], "result": result});
+    match (fault, method) {
+        ("floods", "tools/call") => {
+            let params = json!({"level": "error", "data": "too much"});
+            let noise = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+            for _ in 0..FLOOD {
+                say(&noise);
+            }
+        }
+        ("sends too much", "tools/call") => {
+            let mut out = std::io::stdout().lock();
+            let piece = vec![b'x'; 1024 * 1024];
+            let _ = write!(
+                out,
+                "{{\"jsonrpc\": \"2.0\", \"id\": {}, \"result\": {{\"content\": [\"",
+                request["id"]
+            );
+            for _ in 0..HUGE_BYTES / piece.len() {
+                let _ = out.write_all(&piece);
+            }
+            let _ = writeln!(out, "\"]}}}}");
+            let _ = out.flush();
+            return;
+        }
+        ("sends nonsense", _) => {
+            say_text("{\"jsonrpc\": \"2.0\", \"id\": ");
+            say(&json!({"jsonrpc": "2.0", "id": request["id"], "outcome": 7}));
+            say(&json!([7]));
+        }
+        ("answers others", "tools/list" | "tools/call") => {
+            say(&json!({"jsonrpc": "2.0", "id": 4711, "result": {"content": []}}));
+            say(&json!({"jsonrpc": "2.0", "id": "x", "result": {"content": []}}));
+        }
+        ("prints", _) => say_text("starting up, please wait"),
+        ("dies once", "tools/call") => {
+            let mark = std::env::var("ASSISTD_TEST_MARK").unwrap_or_default();
+            if !std::path::Path::new(&mark).exists() {
+                let _ = std::fs::write(mark, "");
+                std::process::exit(3);
+            }
+        }
+        _ => {}
+    }
+    say(&whole);
+}
+
+/// A short schema that takes forever to check against.
+fn bomb() -> Value {
+    let mut bomb = json!({"type": "object", "$defs": {"0": {"type": "string"}}, "$ref": "#/$defs/40"});
+    for level in 1..=40 {
+        let below = json!({"$ref": format!("#/$defs/{}", level - 1)});
+        bomb["$defs"][level.to_string()] = json!({"allOf": [below, below]});
+    }
+    bomb
+}
+
+fn faulty(fault: &str, mark: &std::path::Path) -> Value {
+    json!({
+        "command": std::env::current_exe().expect("own path"),
+        "args": ["--exact", "mcp::faults::fault_server", "--ignored", "--nocapture", "--test-threads", "1"],
+        "env": {"ASSISTD_TEST_FAULT": fault, "ASSISTD_TEST_MARK": mark},
+        "timeout_ms": 2000,
+        "connect_timeout_ms": 2000,
+    })
+}
+
+/// What a call brings.
+#[derive(Debug, PartialEq)]
+enum Brings {
+    /// This text.
+    Text(&'static str),
+    /// This failure, whose text holds this.
+    Failure(Reason, &'static str),
+    /// There is nothing to call: the server is not connected, for a reason that holds this.
+    Down(&'static str),
+}
+
+#[tokio::test]
+async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
+    use Brings::{Down, Failure, Text};
+    let cases = [
+        ("nothing", "work", Text("done")),
+        (
+            "hangs at initialize",
+            "work",
+            Down("not connected within 2000 ms"),
+        ),
+        (
+            "hangs at tools/list",
+            "work",
+            Down("the tools were not listed within 2000 ms"),
+        ),
+        (
+            "hangs at tools/call",
+            "work",
+            Failure(Reason::McpUnavailable, "was silent for 2000 ms"),
+        ),
+        (
+            "hangs at tools/call",
+            "look",
+            Failure(Reason::McpUnavailable, "was silent for 2000 ms"),
+        ),
+        (
+            "dies at initialize",
+            "work",
+            Down("the process exited with code 3"),
+        ),
+        (
+            "dies at tools/list",
+            "work",
+            Down("the process exited with code 3"),
+        ),
+        (
+            "dies at tools/call",
+            "work",
+            Failure(Reason::OutcomeUnknown, "it is not known what the call has done"),
+        ),
+        ("dies once", "look", Text("done")),
+        (
+            "dies once",
+            "work",
+            Failure(Reason::OutcomeUnknown, "it is not known what the call has done"),
+        ),
+        ("floods", "work", Text("done")),
+        (
+            "sends too much",
+            "work",
+            Failure(Reason::McpUnavailable, "was silent for 2000 ms"),
+        ),
+        ("sends nonsense", "work", Text("done")),
+        ("answers others", "work", Text("done")),
+        ("prints", "work", Text("done")),
+    ];
+    for (fault, tool, expected) in cases {
+        let place = tempfile::tempdir().expect("a directory");
+        let pool = pool(json!({"bad": faulty(fault, &place.path().join("mark")), "good": child()})).await;
+        let what = format!("{fault}, {tool}");
+        let began = Instant::now();
+        match expected {
+            Down(reason) => {
+                let Connection::Down(said) = &pool.servers()[0].connection else {
+                    panic!("{what}: {:?}", pool.servers());
+                };
+                assert!(said.contains(reason), "{what}: {said}");
+            }
+            Text(text) => {
+                let output = call(&pool, &format!("bad__{tool}"), json!({})).await;
+                assert_eq!(output.expect(&what).text(), text, "{what}");
+            }
+            Failure(reason, text) => {
+                let error = call(&pool, &format!("bad__{tool}"), json!({}))
+                    .await
+                    .expect_err(&what);
+                assert_eq!(error.reason(), reason, "{what}: {error}");
+                assert!(error.message().contains(text), "{what}: {error}");
+                let is_told = |connection: &Connection| !matches!(connection, Connection::Ready);
+                until("it is told", || {
+                    is_told(&pool.servers()[0].connection) || reason == Reason::OutcomeUnknown
+                })
+                .await;
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{what}");
+        assert!(call(&pool, "good__echo", json!({})).await.is_ok(), "{what}");
+        pool.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_with_a_schema_that_blows_up_is_left_out_and_said_to_be() {
+    let place = tempfile::tempdir().expect("a directory");
+    let pool = pool(json!({"bad": faulty("bomb", place.path()), "good": child()})).await;
+    assert!(pool.catalogue().get("bad__work").is_none());
+    assert!(call(&pool, "bad__look", json!({})).await.is_ok());
+    let Connection::Degraded(reason) = &pool.servers()[0].connection else {
+        panic!("not told: {:?}", pool.servers());
+    };
+    assert!(
+        reason.starts_with("work is left out: its input schema stands for more than"),
+        "{reason}"
+    );
+    assert_eq!(pool.servers()[1].connection, Connection::Ready);
+    pool.shutdown().await;
+}

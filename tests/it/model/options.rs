@@ -1,0 +1,339 @@
+//! What a user sets and what a history holds, as each dialect says it.
+
+use assistd::model::State;
+use assistd::run::message::{Continuation, Detail, Reasoning};
+use assistd::run::options::ModelOptions;
+
+use super::*;
+
+/// What is asked of OpenAI's own description of a request, where it is here.
+fn check(dialect: Dialect, body: &Value) {
+    let schema = match dialect {
+        Dialect::Responses => "CreateResponse",
+        Dialect::ChatCompletions => "CreateChatCompletionRequest",
+        Dialect::Assistants => "CreateRunRequest",
+    };
+    let Some(description) = description() else { return };
+    let validator = description.request_schema(schema);
+    let errors: Vec<String> = validator
+        .iter_errors(body)
+        .map(|error| error.to_string())
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}\n{body:#}");
+}
+
+fn model(base: &str, dialect: Dialect, state: State) -> OpenAi {
+    let config = Config {
+        dialect: Some(dialect),
+        state,
+        ..config(base)
+    };
+    OpenAi::new(config, false).unwrap()
+}
+
+fn with(options: Value, request: ModelRequest) -> ModelRequest {
+    ModelRequest {
+        options: Arc::new(serde_json::from_value::<ModelOptions>(options).unwrap()),
+        ..request
+    }
+}
+
+/// The body of the request that a model sends.
+async fn body(dialect: Dialect, request: ModelRequest) -> Value {
+    let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+    ask(&model(&base, dialect, State::Stateless), request)
+        .await
+        .unwrap_err();
+    let (_, body) = request_seen(&mut seen).await;
+    check(dialect, &body);
+    body
+}
+
+/// Options, and the fields that they become in Responses and in Chat Completions; null is a field that is not there.
+#[tokio::test]
+async fn every_option_is_said_in_the_words_of_its_dialect() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
+    let table = [
+        (
+            json!({"temperature": 0.2, "top_p": 0.9, "service_tier": "flex", "metadata": {"k": "v"}, "extra": {"top_k": 3}}),
+            json!({"temperature": 0.2, "top_p": 0.9, "service_tier": "flex", "metadata": {"k": "v"}, "top_k": 3}),
+            json!({"temperature": 0.2, "top_p": 0.9, "service_tier": "flex", "metadata": {"k": "v"}, "top_k": 3}),
+        ),
+        (
+            json!({"reasoning_effort": "xhigh", "reasoning_summary": "auto", "verbosity": "low"}),
+            json!({"reasoning": {"effort": "xhigh", "summary": "auto"}, "text": {"verbosity": "low"}}),
+            json!({"reasoning_effort": "xhigh", "verbosity": "low", "reasoning": null}),
+        ),
+        (
+            json!({"reasoning_summary": "concise", "seed": -7}),
+            json!({"reasoning": {"summary": "concise"}, "seed": null}),
+            json!({"seed": -7, "reasoning": null, "reasoning_effort": null}),
+        ),
+        (
+            json!({"output_format": {"json_object": {"max_corrections": 2}}}),
+            json!({"text": {"format": {"type": "json_object"}}}),
+            json!({"response_format": {"type": "json_object"}}),
+        ),
+        (
+            json!({"output_format": {"json_schema": {
+                "name": "n", "description": "d", "schema": schema, "strict": true, "max_corrections": 2,
+            }}}),
+            json!({"text": {"format": {
+                "type": "json_schema", "name": "n", "description": "d", "schema": schema, "strict": true,
+            }}}),
+            json!({"response_format": {"type": "json_schema", "json_schema": {
+                "name": "n", "description": "d", "schema": schema, "strict": true,
+            }}}),
+        ),
+        (
+            json!({"output_format": "text"}),
+            json!({"text": null}),
+            json!({"response_format": null}),
+        ),
+        (
+            json!({"tool_choice": "required", "parallel_tool_calls": false}),
+            json!({"tool_choice": "required", "parallel_tool_calls": false}),
+            json!({"tool_choice": "required", "parallel_tool_calls": false}),
+        ),
+        (
+            json!({"tool_choice": "none"}),
+            json!({"tool_choice": "none", "parallel_tool_calls": true}),
+            json!({"tool_choice": "none", "parallel_tool_calls": null}),
+        ),
+        // A tool that is offered under another name, and one that is not offered.
+        (
+            json!({"tool_choice": {"tool": "s__find"}}),
+            json!({"tool_choice": {"type": "function", "name": "s__find"}}),
+            json!({"tool_choice": {"type": "function", "function": {"name": "s__find"}}}),
+        ),
+        (
+            json!({"tool_choice": {"tool": "gone"}}),
+            json!({"tool_choice": null}),
+            json!({"tool_choice": null}),
+        ),
+        (
+            json!({}),
+            json!({"temperature": null, "metadata": null}),
+            json!({"stop": null, "metadata": null}),
+        ),
+    ];
+    for (options, responses, chat) in table {
+        for (dialect, expected) in [(Dialect::Responses, responses), (Dialect::ChatCompletions, chat)] {
+            let body = body(dialect, with(options.clone(), everything())).await;
+            for (field, value) in expected.as_object().unwrap() {
+                assert_eq!(&body[field], value, "{field} of {options} in {dialect:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_dialect_cannot_say_is_refused_before_anything_is_sent() {
+    let stop = || with(json!({"stop": ["END", "\n"]}), hello());
+    assert_eq!(
+        body(Dialect::ChatCompletions, stop()).await["stop"],
+        json!(["END", "\n"])
+    );
+    let (base, mut seen) = serve(vec![ok(CHAT_OK)]).await;
+    let error = ask(&model(&base, Dialect::Responses, State::Stateless), stop())
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelRequestRejected);
+    assert!(error.message().starts_with("options.stop: "), "{error}");
+    assert!(seen.try_recv().is_err(), "nothing was sent");
+}
+
+#[tokio::test]
+async fn without_tools_nothing_is_said_of_tools() {
+    let options = json!({"tool_choice": "required", "parallel_tool_calls": true});
+    for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+        let body = body(dialect, with(options.clone(), hello())).await;
+        assert_eq!(body.get("tool_choice"), None);
+        assert_eq!(body.get("parallel_tool_calls"), None);
+    }
+}
+
+#[tokio::test]
+async fn images_say_how_closely_to_look_and_rules_stand_in_front() {
+    let image = Part::Image(Media {
+        source: MediaSource::Url("https://a.example/b.png".into()),
+        mime_type: String::new(),
+        name: String::new(),
+        detail: Some(Detail::Low),
+    });
+    let request = || ModelRequest {
+        instructions: "be brief".into(),
+        ..request(vec![
+            message(Role::System, vec![Part::Text("in front".into())]),
+            message(Role::User, vec![image.clone()]),
+            message(Role::System, vec![Part::Text("within".into())]),
+        ])
+    };
+    let chat = body(Dialect::ChatCompletions, request()).await;
+    let roles: Vec<&str> = chat["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| message["role"].as_str().unwrap())
+        .collect();
+    // Many chat templates take a system message only in front.
+    assert_eq!(roles, ["system", "system", "user", "user"]);
+    assert_eq!(chat["messages"][2]["content"][0]["image_url"]["detail"], "low");
+    let responses = body(Dialect::Responses, request()).await;
+    assert_eq!(responses["instructions"], "be brief");
+    assert_eq!(responses["input"][1]["content"][0]["detail"], "low");
+    assert_eq!(responses["input"][2]["role"], "system");
+}
+
+const REASONED: &str = concat!(
+    "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":\"rs_1\",\"summary\":[]}}\n\n",
+    "data: {\"type\":\"response.reasoning_summary_text.delta\",\"delta\":\"hm\"}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"reasoning\",\"id\":\"rs_1\",",
+    "\"summary\":[{\"type\":\"summary_text\",\"text\":\"hm\"}],\"encrypted_content\":\"0x\"}}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"output_index\":1,\"item\":{\"type\":\"function_call\",\"id\":\"fc_1\",",
+    "\"call_id\":\"theirs\",\"name\":\"s__find\",\"arguments\":\"{}\"}}\n\n",
+    "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\"}}\n\n",
+);
+const DONE: &str =
+    "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_2\",\"status\":\"completed\"}}\n\n";
+
+/// A history as a run keeps it: what the model said, with the output of its call.
+fn went_on(events: &[ModelEvent]) -> ModelRequest {
+    let call = CallId::new(&mut Mint::System);
+    let mut content = Vec::new();
+    for event in events {
+        match event {
+            ModelEvent::Reasoning(reasoning) => content.push(Part::Reasoning(Reasoning {
+                summary: "hm".into(),
+                ..reasoning.clone()
+            })),
+            ModelEvent::ToolCallStarted { tool, .. } => content.push(Part::ToolCall(ToolCall {
+                id: call.clone(),
+                tool: tool.clone(),
+                arguments: "{}".into(),
+            })),
+            ModelEvent::Continuation(continuation) => content.push(Part::Continuation(continuation.clone())),
+            _ => {}
+        }
+    }
+    let output = CallOutput {
+        call,
+        tool: "s__find".into(),
+        output: ToolOutput {
+            content: vec![Content::Text("found".into())],
+            ..ToolOutput::default()
+        },
+        truncated: false,
+    };
+    request(vec![
+        message(Role::User, vec![Part::Text("find it".into())]),
+        message(Role::Assistant, content),
+        message(Role::Tool, vec![Part::ToolOutput(output)]),
+    ])
+}
+
+#[tokio::test]
+async fn encrypted_reasoning_goes_back_in_front_of_its_calls_and_to_nobody_else() {
+    let (base, mut seen) = serve(vec![ok(REASONED), ok(DONE)]).await;
+    let responses = model(&base, Dialect::Responses, State::Stateless);
+    let said = ask(&responses, hello()).await.unwrap();
+    let (_, first) = request_seen(&mut seen).await;
+    assert_eq!(first["include"], json!(["reasoning.encrypted_content"]));
+    assert_eq!(first["store"], false);
+    assert!(
+        !said
+            .iter()
+            .any(|event| matches!(event, ModelEvent::Continuation(_)))
+    );
+
+    let mut second = went_on(&said);
+    ask(&responses, second.clone()).await.unwrap();
+    let (_, body) = request_seen(&mut seen).await;
+    check(Dialect::Responses, &body);
+    let kinds: Vec<&Value> = body["input"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["type"])
+        .collect();
+    assert_eq!(
+        kinds[1..],
+        [
+            &json!("reasoning"),
+            &json!("function_call"),
+            &json!("function_call_output")
+        ]
+    );
+    assert_eq!(
+        body["input"][1],
+        json!({
+            "type": "reasoning", "id": "rs_1", "encrypted_content": "0x",
+            "summary": [{"type": "summary_text", "text": "hm"}],
+        })
+    );
+
+    // Another model cannot read it.
+    second.model = "other".into();
+    ask(&responses, second).await.unwrap();
+    let (_, body) = request_seen(&mut seen).await;
+    assert!(!body.to_string().contains("0x"), "{body}");
+}
+
+#[tokio::test]
+async fn a_model_that_does_not_encrypt_is_asked_again_without_and_remembered() {
+    let refused = refusal(
+        "400 Bad Request",
+        r#"{"error":{"message":"Encrypted content is not supported with this model.","type":"invalid_request_error","param":"include"}}"#,
+    );
+    let (base, mut seen) = serve(vec![refused, ok(DONE)]).await;
+    let responses = model(&base, Dialect::Responses, State::Stateless);
+    for asked in [vec![true, false], vec![false]] {
+        ask(&responses, hello()).await.unwrap();
+        for includes in asked {
+            let (_, body) = request_seen(&mut seen).await;
+            assert_eq!(body.get("include").is_some(), includes);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_the_state_is_sent_what_is_new_or_once_all_of_it() {
+    let lost = refusal(
+        "400 Bad Request",
+        r#"{"error":{"message":"Previous response with id 'resp_1' not found.","code":"previous_response_not_found"}}"#,
+    );
+    let (base, mut seen) = serve(vec![ok(REASONED), ok(DONE), lost, ok(DONE)]).await;
+    let responses = model(&base, Dialect::Responses, State::PreviousResponse);
+    let said = ask(&responses, hello()).await.unwrap();
+    let (_, first) = request_seen(&mut seen).await;
+    assert_eq!((&first["store"], first.get("include")), (&json!(true), None));
+    let goes_on = said.iter().find_map(|event| match event {
+        ModelEvent::Continuation(Continuation { state, .. }) => Some(state.clone()),
+        _ => None,
+    });
+    assert_eq!(goes_on, Some(json!({"response": "resp_1", "calls": ["theirs"]})));
+
+    let second = went_on(&said);
+    ask(&responses, second.clone()).await.unwrap();
+    let (_, body) = request_seen(&mut seen).await;
+    check(Dialect::Responses, &body);
+    assert_eq!(body["previous_response_id"], "resp_1");
+    // The provider knows the call by its own name.
+    assert_eq!(
+        body["input"],
+        json!([{"type": "function_call_output", "call_id": "theirs", "output": "found"}])
+    );
+
+    // It has forgotten: once more, with everything.
+    ask(&responses, second).await.unwrap();
+    let (_, forgotten) = request_seen(&mut seen).await;
+    assert_eq!(forgotten["previous_response_id"], "resp_1");
+    let (_, whole) = request_seen(&mut seen).await;
+    check(Dialect::Responses, &whole);
+    assert_eq!(
+        (whole.get("previous_response_id"), &whole["store"]),
+        (None, &json!(true))
+    );
+    assert_eq!(whole["input"].as_array().unwrap().len(), 3);
+    assert_eq!(whole["input"][1]["call_id"], whole["input"][2]["call_id"]);
+}
