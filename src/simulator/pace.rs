@@ -63,12 +63,10 @@ impl Delay {
             Delay::Exponential { mean } => -mean * (1.0 - random.f64()).ln(),
             Delay::Lognormal { median, sigma } => median * (sigma * normal(random)).exp(),
         };
-        #[expect(
-            clippy::manual_clamp,
-            reason = "not a number becomes no wait, where clamp would keep it"
-        )]
-        let ms = ms.max(0.0).min(LONGEST_MS);
-        Duration::from_secs_f64(ms / 1000.0)
+        if ms.is_nan() {
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64(ms.clamp(0.0, LONGEST_MS) / 1000.0)
     }
 }
 

@@ -180,11 +180,11 @@ async fn a_long_history_is_sent_in_parts() {
     let mut client = pb::thread_service_client::ThreadServiceClient::connect(world.url(""))
         .await
         .unwrap();
-    let thread = client
-        .create_thread(pb::CreateThreadRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
+    let new = pb::CreateThreadRequest {
+        thread: Some(pb::Thread::default()),
+        ..pb::CreateThreadRequest::default()
+    };
+    let thread = client.create_thread(new).await.unwrap().into_inner();
     for index in 0..70 {
         let message = pb::Message {
             role: pb::Role::User.into(),

@@ -378,10 +378,11 @@ async fn a_question_of_a_server_reaches_the_caller_in_both_eras() {
             r#"accept {"name":"Ada"}"#,
             "old: {is_old}"
         );
-        let asked = caller.0.lock().unwrap();
-        assert_eq!((asked.len(), asked[0].message.as_str()), (1, "who are you?"));
-        assert!(asked[0].requested_schema.is_some());
-        drop(asked);
+        {
+            let asked = caller.0.lock().unwrap();
+            assert_eq!((asked.len(), asked[0].message.as_str()), (1, "who are you?"));
+            assert!(asked[0].requested_schema.is_some());
+        }
         let nobody = call(&pool, "a__ask", json!({})).await;
         assert_eq!(nobody.expect("an output").text(), "cancel null", "old: {is_old}");
         pool.shutdown().await;

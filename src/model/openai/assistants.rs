@@ -19,6 +19,7 @@ use crate::run::ports::{ModelEvent, ModelRequest};
 
 use super::decode::{self, Decoder};
 use super::error::Failure;
+use super::options;
 use super::reader::{Reader, Source};
 use super::tools::Offer;
 use super::upstream::Upstream;
@@ -43,6 +44,8 @@ const POLL_FIRST: Duration = Duration::from_millis(100);
 const POLL_MOST: Duration = Duration::from_secs(2);
 /// What our assistant is known by among others.
 const MARK: &str = "assistd";
+/// Options that a run does not have; nothing is lost without them.
+const NOT_HERE: [&str; 3] = ["seed", "verbosity", "service_tier"];
 /// The longest answer to a small question, in bytes.
 const OBJECT_LIMIT_BYTES: usize = 8 << 20;
 
@@ -81,7 +84,7 @@ impl Assistants {
         let source = Source {
             upstream: Arc::clone(&self.upstream),
             offer,
-            identity: self.name(),
+            identity: String::new(),
             // The decoder tells of none: the turn itself knows how to go on.
             is_kept: false,
         };
@@ -340,18 +343,21 @@ impl Order {
 
     /// A run's own fields: they win over the assistant's.
     fn body(&self, assistant: &str, offer: Option<&Offer>) -> Result<Value, Failure> {
-        let mut body = json!({
-            "assistant_id": assistant,
-            "model": self.request.model,
-            "instructions": self.instructions,
-            "tools": [],
-            "stream": true,
-        });
-        if let Some(offer) = offer {
-            body["tools"] = serde_json::from_str(offer.json.get())
-                .map_err(|error| Failure::broken(format!("the tools are not valid json: {error}")))?;
-            body["parallel_tool_calls"] = json!(true);
+        let unwritable = |error| Failure::broken(format!("the request is not valid json: {error}"));
+        // The options are written as in Chat Completions, as far as this API has them.
+        let options = options::for_chat_completions(&self.request, offer.is_some());
+        let mut body = serde_json::to_value(options).map_err(unwritable)?;
+        if let Some(fields) = body.as_object_mut() {
+            fields.retain(|name, _| !NOT_HERE.contains(&name.as_str()));
         }
+        body["assistant_id"] = json!(assistant);
+        body["model"] = json!(self.request.model);
+        body["instructions"] = json!(self.instructions);
+        body["stream"] = json!(true);
+        body["tools"] = match offer {
+            Some(offer) => serde_json::from_str(offer.json.get()).map_err(unwritable)?,
+            None => json!([]),
+        };
         if let Some(limit) = self.request.max_output_tokens {
             body["max_completion_tokens"] = json!(limit.max(LEAST_TOKENS));
         }
@@ -383,7 +389,10 @@ impl Turn {
         loop {
             match self.reader.next().await {
                 Some(Ok(end @ ModelEvent::Finished(_))) => {
-                    let continuation = self.finish();
+                    self.is_over = true;
+                    let Some(continuation) = self.continuation() else {
+                        return Some(Ok(end));
+                    };
                     self.ended = Some(end);
                     return Some(Ok(continuation));
                 }
@@ -402,23 +411,18 @@ impl Turn {
         }
     }
 
-    fn finish(&mut self) -> ModelEvent {
-        self.is_over = true;
-        let decoder = self.reader.assistants();
-        let place = decoder.and_then(|decoder| decoder.place()).cloned();
-        let calls = decoder.map(events::Decoder::call_ids).unwrap_or_default();
-        let place = place.unwrap_or(Place {
-            thread: String::new(),
-            run: String::new(),
-        });
+    /// How to go on behind this turn; none where the server said too little.
+    fn continuation(&self) -> Option<ModelEvent> {
+        let decoder = self.reader.assistants()?;
+        let (place, calls) = (decoder.place()?.clone(), decoder.call_ids()?);
         if calls.is_empty() {
             self.assistants.leave(&place);
         }
         let bond = Bond::new(place, calls, &self.order.request, &self.order.digest);
-        ModelEvent::Continuation(Continuation {
+        Some(ModelEvent::Continuation(Continuation {
             upstream: self.assistants.name(),
-            state: serde_json::to_value(bond).unwrap_or_default(),
-        })
+            state: serde_json::to_value(bond).ok()?,
+        }))
     }
 
     /// Asks after the run until it has come to an end, and for what it has said. A run of which nothing new is

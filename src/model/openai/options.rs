@@ -111,10 +111,17 @@ struct Schema<'a> {
 /// # Errors
 /// `MODEL_REQUEST_REJECTED`, naming the field.
 pub(super) fn check(options: &ModelOptions, dialect: Dialect) -> Result<(), Error> {
-    if dialect == Dialect::Responses && !options.stop.is_empty() {
+    let name = match dialect {
+        Dialect::Responses => "Responses",
+        Dialect::Assistants => "Assistants",
+        Dialect::ChatCompletions => return Ok(()),
+    };
+    if !options.stop.is_empty() {
         let error = Error::new(
             Reason::ModelRequestRejected,
-            "options.stop: the model is spoken to in the Responses dialect, which has no stop sequences",
+            format!(
+                "options.stop: the model is spoken to in the {name} dialect, which has no stop sequences"
+            ),
         );
         return Err(error.with("field", "options.stop"));
     }

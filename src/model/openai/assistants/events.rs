@@ -259,9 +259,10 @@ impl Decoder {
         self.place.as_ref()
     }
 
-    /// The provider's ids of the calls of this turn, in the order of their indices here.
-    pub(in crate::model::openai) fn call_ids(&self) -> Vec<String> {
-        self.calls.ids().map(str::to_owned).collect()
+    /// The provider's ids of the calls of this turn, in their order here; none if any of them is not known.
+    pub(in crate::model::openai) fn call_ids(&self) -> Option<Vec<String>> {
+        let known = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+        self.calls.ids().map(known).collect()
     }
 
     fn run(&mut self, wire: Wire<'_>, out: &mut Events) -> Result<(), Failure> {
