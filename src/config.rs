@@ -128,6 +128,10 @@ fn default_data_dir() -> Result<PathBuf, Error> {
 }
 
 fn model(settings: &Settings) -> Result<ModelSection, Error> {
+    Error::of(models::missing_references(
+        settings.models(),
+        settings.environment(),
+    ))?;
     let endpoint = model_endpoint(settings)?;
     let listed: Vec<NamedModel> = settings
         .models()

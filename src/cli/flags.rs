@@ -19,6 +19,7 @@ const fn subcommands(scope: Scope) -> &'static [&'static str] {
             "call",
             "resources",
             "prompts",
+            "models",
             "health",
             "config",
         ],

@@ -68,6 +68,9 @@ fn describe(health: &pb::HealthResponse) -> String {
         let detail = format!("{} at {place}", model.name);
         lines.push(line("model", &detail, model.status(), &model.message));
     }
+    for model in &health.troubled_models {
+        lines.push(line("model", &model.name, model.status(), &model.message));
+    }
     if let Some(store) = &health.store {
         lines.push(line("store", &store.kind, store.status(), &store.message));
     }
@@ -114,12 +117,18 @@ mod tests {
                 ..Default::default()
             }],
             start_time: None,
-            troubled_models: Vec::new(),
+            troubled_models: vec![pb::ModelHealth {
+                name: "other".into(),
+                status: pb::HealthStatus::Unhealthy.into(),
+                message: "no answer".into(),
+                ..Default::default()
+            }],
             mcp_configuration_problem: "mcp.json: is gone".into(),
         };
         let expected = "\
 degraded (assistd 1.2.3)
   model  healthy    m at api.example.com
+  model  unhealthy  other: no answer
   mcp    unhealthy  files, 0 tools: exited with 1
   mcp    the configuration of before is in force: mcp.json: is gone
 ";

@@ -235,7 +235,7 @@ impl NamedTable {
 }
 
 /// What is wrong with these tables, each by itself and all together; `unlisted` is what `[model]` is called.
-pub(super) fn problems(tables: &[NamedTable], environment: &Environment, unlisted: &str) -> Vec<Problem> {
+pub(super) fn problems(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names = BTreeSet::from([unlisted]);
     names.extend(tables.iter().map(|table| table.name.as_str()));
@@ -270,8 +270,6 @@ pub(super) fn problems(tables: &[NamedTable], environment: &Environment, unliste
                 problems.push(table.unfit(&ALIASES, format!("`{alias}` is the name of another model too")));
             }
         }
-        problems.extend(table.headers(environment).err());
-        problems.extend(table.api_key(environment).err());
     }
     names.extend(taken);
     for table in tables {
@@ -288,6 +286,16 @@ pub(super) fn problems(tables: &[NamedTable], environment: &Environment, unliste
         }
     }
     problems
+}
+
+/// The variables that these tables refer to and that are not there. Only who asks the models needs them: a client in
+/// the same folder does not have the provider's key.
+pub(super) fn missing_references(tables: &[NamedTable], environment: &Environment) -> Vec<Problem> {
+    let missing = |table: &NamedTable| {
+        let key = table.api_key(environment).err();
+        key.into_iter().chain(table.headers(environment).err())
+    };
+    tables.iter().flat_map(missing).collect()
 }
 
 /// Whether it can be a part of a resource's name as it is.

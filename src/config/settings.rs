@@ -133,7 +133,7 @@ impl Settings {
             environment,
         };
         let unlisted = merged.get(&MODEL_NAME).unwrap_or_default();
-        problems.extend(models::problems(&merged.models, &merged.environment, &unlisted));
+        problems.extend(models::problems(&merged.models, &unlisted));
         Error::of(problems)?;
         Ok(merged)
     }

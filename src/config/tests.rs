@@ -345,10 +345,6 @@ fn everything_that_is_wrong_with_tables_of_models_is_said_at_once_with_its_line(
             "assistd.toml:3)",
         ),
         (
-            "`models.big.api_key_env`",
-            "assistd.toml:4): the environment variable NOT_SET is not set",
-        ),
-        (
             "`models.big.fallbacks`",
             "assistd.toml:5): no model is called `smal`; the nearest known one is `small`",
         ),
@@ -360,10 +356,6 @@ fn everything_that_is_wrong_with_tables_of_models_is_said_at_once_with_its_line(
             "`models.small.aliases`",
             "assistd.toml:7): `big` is the name of another model too",
         ),
-        (
-            "`models.small.headers`",
-            "assistd.toml:8): x-a: the environment variable NOT_SET is not set",
-        ),
         ("`models.a/b`", "assistd.toml:9): the name may hold letters"),
     ];
     for (start, place) in expected {
@@ -373,6 +365,28 @@ fn everything_that_is_wrong_with_tables_of_models_is_said_at_once_with_its_line(
         assert!(found, "{start}: {problems:#?}");
     }
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+}
+
+/// A client in the service's folder has no use for the provider's key.
+#[test]
+fn variables_that_tables_of_models_refer_to_are_missed_only_by_who_asks_the_models() {
+    let settings = place()
+        .file(
+            "assistd.toml",
+            "[models.big]\napi_key_env = 'NOT_SET'\n[models.small]\nheaders = { x-a = '${NOT_SET}' }\n",
+        )
+        .settings()
+        .unwrap();
+    let error = Config::from_settings(&settings).unwrap_err();
+    let problems: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
+    let expected = [
+        "assistd.toml:2): the environment variable NOT_SET is not set",
+        "assistd.toml:4): x-a: the environment variable NOT_SET is not set",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.contains(expected), "{problem}");
+    }
 }
 
 #[test]

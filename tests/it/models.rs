@@ -292,6 +292,37 @@ async fn what_fails_too_often_is_left_alone_until_one_request_finds_it_well() {
     assert!(left_alone.condition("first").closed_until.is_some());
 }
 
+/// A run asks for nothing behind the last event of an answer.
+#[tokio::test]
+async fn an_answer_that_is_read_to_its_last_event_ends_a_row_of_failures() {
+    let first = upstream([refusing(500), Turn::text("one"), refusing(500), Turn::text("two")]).await;
+    let resilience = Resilience {
+        breaker: BreakerSettings {
+            failures: 2,
+            cooldown: Duration::from_secs(3_600),
+            ..BreakerSettings::default()
+        },
+        ..Resilience::default()
+    };
+    let router = router(vec![Config {
+        resilience,
+        ..named("first", &first)
+    }]);
+    for _ in 0..2 {
+        assert_eq!(ask(&router, request("")).await.reason(), Reason::ModelUnavailable);
+        let mut answer = router.stream(request("")).await.unwrap();
+        loop {
+            let event = tokio::time::timeout(PATIENCE, answer.next()).await.unwrap();
+            if let Some(Ok(ModelEvent::Finished(_))) = event {
+                break;
+            }
+            assert!(matches!(event, Some(Ok(_))), "{event:?}");
+        }
+        drop(answer);
+        assert_eq!(router.condition("first").trouble, None);
+    }
+}
+
 #[tokio::test]
 async fn requests_wait_for_their_turn_and_one_too_many_goes_elsewhere() {
     let first = upstream([Turn::text("one").times(9)]).await;

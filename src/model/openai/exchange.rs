@@ -111,8 +111,14 @@ impl Exchange {
             }
             match &mut self.stage {
                 Stage::Over => return None,
-                Stage::Answering { answer, .. } => match answer.next().await {
-                    Some(Ok(event)) => return Some(Ok(event)),
+                Stage::Answering { answer, place } => match answer.next().await {
+                    Some(Ok(event)) => {
+                        // Nobody has to ask for what is behind the last event.
+                        if matches!(event, ModelEvent::Finished(_)) {
+                            place.succeeded();
+                        }
+                        return Some(Ok(event));
+                    }
                     end => return self.end(end),
                 },
                 // In a box, so that what is awaited for every piece of an answer stays small.
@@ -123,7 +129,7 @@ impl Exchange {
 
     /// The answer is over.
     fn end(&mut self, end: Option<Result<ModelEvent, Failure>>) -> Option<Result<ModelEvent, Error>> {
-        let Stage::Answering { place, .. } = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Answering { mut place, .. } = std::mem::replace(&mut self.stage, Stage::Over) else {
             return None;
         };
         let Some(Err(failure)) = end else {
@@ -145,7 +151,10 @@ impl Exchange {
             return;
         };
         match asking.leg.attempt(asking.time_left()).await {
-            Ok(begun) => {
+            Ok(mut begun) => {
+                if matches!(begun.event, ModelEvent::Finished(_)) {
+                    begun.place.succeeded();
+                }
                 self.told = [Some(Ok(begun.attempt)), Some(Ok(begun.event))];
                 self.stage = Stage::Answering {
                     answer: begun.answer,

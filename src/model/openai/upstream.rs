@@ -312,14 +312,22 @@ impl Place {
         self.upstream.error(failure)
     }
 
-    /// The answer is complete.
-    pub(super) fn succeeded(mut self) {
-        self.tell(Verdict::Works);
-        self.upstream.record().trouble = None;
+    /// The answer is complete. Said once, however often it is called.
+    pub(super) fn succeeded(&mut self) {
+        if !self.is_told {
+            self.tell(Verdict::Works);
+            self.upstream.record().trouble = None;
+        }
     }
 
     /// The request has failed.
     pub(super) fn failed(mut self, error: &Error) {
+        tracing::warn!(
+            endpoint = self.upstream.endpoint(),
+            reason = error.reason().as_str(),
+            said = std::error::Error::source(error).map(tracing::field::display),
+            "a request to a model failed"
+        );
         self.upstream.record().trouble = Some(error.message().to_owned());
         // A provider that refuses is there.
         self.tell(match error.reason() {
