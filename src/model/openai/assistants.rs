@@ -1,7 +1,7 @@
 //! The Assistants dialect: requests here, answers in [`events`], what a thread there has in [`history`].
 //!
 //! Everything that a run needs is sent with the run, over one assistant of ours; a thread there stays bound to
-//! the conversation here for as long as its history is the same. See `docs/adr/0008-assistants-dialect.md`.
+//! the conversation here for as long as its history is the same. See `docs/adr/0010-assistants-dialect.md`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
