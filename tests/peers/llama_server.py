@@ -21,6 +21,9 @@ def main():
     parameters.n_ctx = 2048
     # One at a time, so that a request that goes on without its caller keeps the next one waiting.
     parameters.n_parallel = 1
+    # Threads that wait for one another crawl where others want the same cores.
+    parameters.cpuparams.n_threads = 1
+    parameters.cpuparams_batch.n_threads = 1
     # Kept: the server ends with it.
     server = xllamacpp.Server(parameters)
     print(f"it has begun: {server}", flush=True)

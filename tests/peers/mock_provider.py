@@ -89,7 +89,7 @@ def stream(service, message, **more):
     """The events of a StreamChat."""
     body = json.dumps({"message": message} | more)
     said = run(
-        "curl", "-sSN", "--max-time", "30", "-H", "content-type: application/json", "-H", "accept: application/x-ndjson",
+        "curl", "-sSN", "--max-time", "55", "-H", "content-type: application/json", "-H", "accept: application/x-ndjson",
         "-d", body, f"{service.url}/v1/chat:stream",
     )
     return [json.loads(line) for line in said.strip().split("\n")]

@@ -34,7 +34,7 @@ def assistant(service):
 
 def check_its_text_comes_in_pieces_and_is_counted():
     def ask(service, name, dialect, url):
-        options, limits = {"temperature": 0, "seed": 1}, {"maxOutputTokens": 400}
+        options, limits = {"temperature": 0, "seed": 1}, {"maxOutputTokens": 200}
         events = stream(service, "Say hello.", assistant=name, options=options, limits=limits)
         assert "runCompleted" in events[-1], events[-1]
         assert len(deltas(events)) > 1 and "".join(deltas(events)) == completed(events)[-1], events
