@@ -288,7 +288,7 @@ def check_a_server_that_is_restarted_under_load_loses_nothing():
         service = services[0]
         for thread, said, heard in load.chats:
             kept = texts(service, thread)
-        assert sorted(kept) == sorted([said, heard]), (thread, said, heard, kept)
+            assert sorted(kept) == sorted([said, heard]), (thread, said, heard, kept)
         for thread, said in load.messages:
             assert said in texts(service, thread), (thread, said)
         until(lambda: server.ask("SELECT count(*) FROM runs WHERE active OR queued IS NOT NULL") == "0")
