@@ -1,7 +1,7 @@
 //! Durable state; sqlx lives only here.
 //!
 //! The databases differ in how they read and write; what a batch of writes *means* is decided in
-//! [`batch`], without a database, for all of them, and [`archive`] is the store on any of them.
+//! [`batch`], without a database, for all of them, and [`database`] is the store on any of them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::run::error::{Error, Reason};
 use crate::run::ports::{News, Ownership, Store};
 
-mod archive;
 mod batch;
 mod chunk;
+mod database;
 mod decode;
 mod pool;
 mod postgres;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::run::error::Error;
 
-use super::archive::Archive;
+use super::database::Database;
 use super::writer::Writer;
 use super::{Opened, Url};
 
@@ -33,7 +33,7 @@ pub(super) async fn open(url: &Url) -> Result<Opened, Error> {
     let bell = Bell::hung(options.clone());
     let desk = Desk::new(connection, options, Arc::clone(&owner));
     Ok(Opened::new(
-        Archive::new(Writer::start(desk), Arc::clone(&readers)),
+        Database::new(Writer::start(desk), Arc::clone(&readers)),
         Owners::new(readers, bell, owner),
     ))
 }

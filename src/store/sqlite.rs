@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use crate::run::error::Error;
 
 use super::Opened;
-use super::archive::Archive;
+use super::database::Database;
 use super::writer::Writer;
 
 use desk::Desk;
@@ -39,14 +39,14 @@ pub(super) enum Location {
 /// Opens or creates the database; see [`open`](super::open).
 pub(super) async fn open(location: &Location) -> Result<Opened, Error> {
     let connection = Arc::new(Mutex::new(connect::open(location).await?));
-    let (archive, owners) = over(connection, location);
-    Ok(Opened::new(archive, owners))
+    let (database, owners) = over(connection, location);
+    Ok(Opened::new(database, owners))
 }
 
 fn over(
     connection: Arc<Mutex<sqlx::SqliteConnection>>,
     location: &Location,
-) -> (Archive<Arc<Readers>>, Owners) {
+) -> (Database<Arc<Readers>>, Owners) {
     let owner = super::process_name();
     let readers = match location {
         Location::File(path) => Readers::of_file(path),
@@ -54,9 +54,9 @@ fn over(
     };
     let readers = Arc::new(readers);
     let desk = Desk::new(Arc::clone(&connection), location, Arc::clone(&owner));
-    let archive = Archive::new(Writer::start(desk), Arc::clone(&readers));
+    let database = Database::new(Writer::start(desk), Arc::clone(&readers));
     (
-        archive,
+        database,
         Owners::new(connection, readers, Presence::new(location, &owner), owner),
     )
 }

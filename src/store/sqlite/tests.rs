@@ -22,12 +22,12 @@ use crate::run::message::Message;
 use crate::run::page::{Order, Page};
 use crate::run::ports::{Opened, Opening, Save, Store};
 use crate::run::record::RunRecord;
-use crate::store::archive::Archive;
+use crate::store::database::Database;
 use crate::store::query::THREAD;
 
 use super::{Location, Readers, connect, over};
 
-type Sqlite = Archive<Arc<Readers>>;
+type Sqlite = Database<Arc<Readers>>;
 
 struct Place {
     directory: tempfile::TempDir,

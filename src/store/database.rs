@@ -38,12 +38,12 @@ const EVENT_LIMIT: usize = 512;
 const SWEEP_LIMIT: i64 = 32;
 
 /// See the [module](self).
-pub(super) struct Archive<R> {
+pub(super) struct Database<R> {
     pub(super) writer: Writer,
     pub(super) queries: Queries<R>,
 }
 
-impl<R: Readers> Archive<R> {
+impl<R: Readers> Database<R> {
     /// Over a writer and readers of the same database.
     pub(super) fn new(writer: Writer, readers: R) -> Self {
         let queries = Queries { readers };
@@ -52,7 +52,7 @@ impl<R: Readers> Archive<R> {
 }
 
 #[async_trait]
-impl<R: Readers> Store for Archive<R> {
+impl<R: Readers> Store for Database<R> {
     async fn open_run(&self, opening: Opening) -> Result<Opened, Error> {
         let record = &opening.record;
         let run = RunRow::new(record, opening.message.as_ref())?;
