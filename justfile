@@ -30,7 +30,7 @@ soak seed="1":
     cd tests/peers && CRASH_ROUNDS=200 CRASH_SEED={{seed}} python3 -c "import crashes; crashes.check_another_process_goes_on_after_kill_9_at_every_step()"
     PROPTEST_CASES=5000 cargo test --lib whoever_dies
 
-# The figures of docs/benchmarks.md, on this machine. `ASSISTD_BENCH_FULL=1` fills the store with 10 million messages.
+# The figures of docs/benchmarks.md, on this machine. `BENCH_FULL=1` fills the store with 10 million messages.
 bench:
     cargo bench --bench speed
     cargo bench --bench runs

@@ -27,11 +27,18 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.by_ref().map(Result::unwrap).find_map(|line| {
-            let (_, rest) = line.split_once(&format!("{before}http"))?;
-            Some(format!("http{}", rest.split_whitespace().next()?))
+        let mut said = String::new();
+        let url = lines.by_ref().map(Result::unwrap).find_map(|line| {
+            if let Some((_, rest)) = line.split_once(&format!("{before}http")) {
+                return Some(format!("http{}", rest.split_whitespace().next()?));
+            }
+            said += &line;
+            said.push('\n');
+            None
         });
-        let url = said.expect("it says where it listens");
+        let Some(url) = url else {
+            panic!("{command:?} did not say where it listens; it said:\n{said}");
+        };
         // Whatever else it says must be read, or it would wait for a reader.
         thread::spawn(move || lines.for_each(drop));
         Self { child, url }

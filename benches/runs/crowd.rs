@@ -30,7 +30,7 @@ struct Side {
 }
 
 pub async fn measure(figures: &mut Figures) {
-    let many = if std::env::var_os("ASSISTD_BENCH_FULL").is_some() {
+    let many = if std::env::var_os("BENCH_FULL").is_some() {
         FULL
     } else {
         MANY
