@@ -105,13 +105,20 @@ impl Router {
     fn route(&self, name: &str) -> Option<&Route> {
         let place = match name {
             "" => Some(self.default),
-            name => self.places.get(name).copied().or(self.unlisted),
+            name => self.place(name).or(self.unlisted),
         };
         place.and_then(|place| self.routes.get(place))
     }
 
     fn has(&self, name: &str) -> bool {
-        name.is_empty() || self.places.contains_key(name)
+        name.is_empty() || self.place(name).is_some()
+    }
+
+    /// Where a known name or alias leads to. A resource's name, `models/…`, means what it is the name of, unless a
+    /// provider's own name begins like that.
+    fn place(&self, name: &str) -> Option<usize> {
+        let resource = || self.places.get(name.strip_prefix("models/")?);
+        self.places.get(name).or_else(resource).copied()
     }
 
     fn nearest(&self, name: &str) -> Option<&str> {

@@ -135,6 +135,9 @@ async fn a_request_goes_to_the_model_of_its_name_or_alias_and_else_to_the_defaul
     for (name, of_big, expected) in [
         ("big", true, "big-1"),
         ("large", true, "big-1"),
+        ("models/big", true, "big-1"),
+        ("models/large", true, "big-1"),
+        ("models/gpt-x", false, "models/gpt-x"),
         ("", false, "house"),
         ("house", false, "house"),
         ("gpt-x", false, "gpt-x"),
@@ -492,11 +495,13 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
         (&one["name"], &one["contextTokens"]),
         (&json!("models/second"), &json!("8000"))
     );
-    let (status, missing) = get("/v1/models/third").await;
+    let (status, missing) = get("/v1/models/secnd").await;
     assert_eq!(
         (status, &missing["error"]["details"][0]["reason"]),
         (404, &json!("MODEL_NOT_FOUND"))
     );
+    let message = missing["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\"second\""), "{message}");
 
     for (path, body, field) in [
         ("/v1/chat", json!({"message": "x", "model": "frist"}), "model"),

@@ -35,8 +35,12 @@ impl Handlers {
     pub fn get_model(&self, request: &pb::GetModelRequest) -> Result<pb::Model, Error> {
         let asked = name::parse_model("name", &request.name)?;
         let card = self.engine.ports().model.card(asked);
-        let missing = || Error::new(Reason::ModelNotFound, "no such model is listed");
-        let card = card.ok_or_else(|| missing().with("model", name::model(asked)))?;
+        let missing = || {
+            let refusal = self.engine.ports().model.refusal(asked);
+            let why = refusal.unwrap_or_else(|| "no such model is listed".to_owned());
+            Error::new(Reason::ModelNotFound, why).with("model", name::model(asked))
+        };
+        let card = card.ok_or_else(missing)?;
         Ok(self.model(&card))
     }
 
