@@ -706,8 +706,9 @@ async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Ar
 
 fn engine_settings(config: &Config) -> Result<Settings, StartError> {
     let options = match &config.run.options {
-        Some(text) => ModelOptions::parse(text)
-            .map_err(|error| StartError::Configuration(format!("assistant.options: {}", error.message())))?,
+        Some((text, source)) => ModelOptions::parse(text).map_err(|error| {
+            StartError::Configuration(format!("`assistant.options` ({source}): {}", error.message()))
+        })?,
         None => ModelOptions::default(),
     };
     let limits = config.run.limits;

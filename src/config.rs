@@ -140,9 +140,8 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         .collect::<Result<_, _>>()?;
     let has_upstream =
         endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
-    let name = settings.require(&table::MODEL_NAME)?;
     Ok(ModelSection {
-        name: default_model(name, has_upstream, &listed)?,
+        name: default_model(settings, has_upstream, &listed)?,
         endpoint,
         dialect: settings.get(&table::MODEL_DIALECT),
         state: settings.require(&table::MODEL_STATE)?,
@@ -215,23 +214,30 @@ fn model_endpoint(settings: &Settings) -> Result<ModelEndpoint, Error> {
 }
 
 /// The name of the model that answers when nobody names one: with an upstream for all names that is always the one
-/// that is said, without one it has to be in the list, unless the list has only one.
-fn default_model(name: String, has_upstream: bool, listed: &[NamedModel]) -> Result<String, Error> {
+/// that is said, without one it has to be in the list. A list of one needs no saying.
+fn default_model(settings: &Settings, has_upstream: bool, listed: &[NamedModel]) -> Result<String, Error> {
+    let name = settings.require(&table::MODEL_NAME)?;
     let is_listed = listed
         .iter()
         .any(|model| model.name == name || model.aliases.contains(&name));
     match listed {
         _ if has_upstream || is_listed => Ok(name),
         [] => Ok(name),
-        [only] => Ok(only.name.clone()),
-        several => {
-            let names: Vec<&str> = several.iter().map(|model| model.name.as_str()).collect();
-            Err(Error::from(Problem::Missing {
-                key: table::MODEL_NAME.about.name,
-                reason: format!(
-                    "several models are listed, and `{name}` is none of them: it is to be one of {}",
-                    names.join(", ")
-                ),
+        [only] if settings.source(&table::MODEL_NAME).is_none() => Ok(only.name.clone()),
+        listed => {
+            let names: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
+            let reason = format!(
+                "models are listed, and `{name}` is none of them: it is to be one of {}",
+                names.join(", ")
+            );
+            let key = table::MODEL_NAME.about.name;
+            Err(Error::from(match settings.source(&table::MODEL_NAME) {
+                Some(source) => Problem::Unfit {
+                    key: key.to_owned(),
+                    source,
+                    reason,
+                },
+                None => Problem::Missing { key, reason },
             }))
         }
     }
@@ -261,7 +267,9 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
 fn run(settings: &Settings) -> Result<RunSection, Error> {
     Ok(RunSection {
         instructions: settings.require(&table::ASSISTANT_INSTRUCTIONS)?,
-        options: settings.get(&table::ASSISTANT_OPTIONS),
+        options: settings
+            .get(&table::ASSISTANT_OPTIONS)
+            .zip(settings.source(&table::ASSISTANT_OPTIONS)),
         limits: RunLimits {
             max_turns: settings.require(&table::RUN_MAX_TURNS)?,
             max_tool_calls: settings.require(&table::RUN_MAX_TOOL_CALLS)?,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
@@ -159,7 +160,7 @@ fn is_section(name: &str) -> bool {
     })
 }
 
-/// The value as text, a list of texts or pairs of texts; `None` for anything deeper.
+/// The value as text, a list of texts or a table; `None` for a list of anything else.
 fn raw(value: &DeValue<'_>) -> Option<Raw> {
     match value {
         DeValue::Array(items) => items
@@ -167,13 +168,32 @@ fn raw(value: &DeValue<'_>) -> Option<Raw> {
             .map(|item| scalar(item.get_ref()))
             .collect::<Option<Vec<_>>>()
             .map(Raw::List),
-        DeValue::Table(table) => table.iter().map(pair).collect::<Option<Vec<_>>>().map(Raw::Pairs),
+        DeValue::Table(table) => Some(Raw::Table(object(table))),
         other => scalar(other).map(Raw::Text),
     }
 }
 
-fn pair((key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)) -> Option<(String, String)> {
-    Some((key.get_ref().to_string(), scalar(value.get_ref())?))
+fn object(table: &DeTable<'_>) -> Map<String, Value> {
+    let member = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        (key.get_ref().to_string(), json(value.get_ref()))
+    };
+    table.iter().map(member).collect()
+}
+
+/// The value as JSON has it. What JSON has no form for, such as a time, is a text.
+fn json(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::Table(table) => Value::Object(object(table)),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Datetime(_) => {
+            let text = scalar(value).unwrap_or_default();
+            text.replace('_', "")
+                .parse()
+                .map_or(Value::String(text), Value::Number)
+        }
+    }
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {
@@ -198,6 +218,8 @@ fn line_of(text: &str, position: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn read_text(text: &str) -> Result<Settled, Error> {
@@ -222,14 +244,13 @@ mod tests {
         .unwrap();
         assert!(settled.problems.is_empty(), "{:?}", settled.problems);
         let text = |text: &str| Raw::Text(text.to_owned());
-        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let expected = [
             ("listen", text("[::1]:80"), 2),
             ("no_simulator", text("true"), 3),
             ("run.max_turns", text("16"), 5),
             (
                 "model.headers",
-                Raw::Pairs(vec![pair("x-a", "1"), pair("x-b", "2")]),
+                Raw::Table(json!({"x-a": "1", "x-b": 2}).as_object().unwrap().clone()),
                 7,
             ),
             (

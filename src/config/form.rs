@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
+use serde_json::{Map, Value};
 use tracing_subscriber::EnvFilter;
 
 use super::duration;
@@ -49,7 +50,11 @@ pub const NAMES: Form<Vec<String>> = Form {
 
 /// A variable of the environment.
 pub const VARIABLE: Form<String> = Form {
-    shape: open("VARIABLE", "the name of an environment variable"),
+    shape: Shape {
+        placeholder: "VARIABLE",
+        expects: "the name of an environment variable, not what it holds",
+        shows: Shows::VariableName,
+    },
     parse: |raw| {
         let name = raw.text()?;
         let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
@@ -213,6 +218,15 @@ pub const HEADERS: Form<Vec<(String, Secret)>> = Form {
     parse: headers,
 };
 
+/// A JSON object, as its text.
+pub const OBJECT: Form<String> = Form {
+    shape: open(
+        "JSON",
+        "a JSON object such as {\"temperature\": 0.2}; in toml a table",
+    ),
+    parse: object,
+};
+
 /// Origins that browsers may come from.
 pub const ORIGINS: Form<Origins> = Form {
     shape: open(
@@ -284,7 +298,10 @@ fn http_url(text: &str) -> Option<String> {
 
 fn headers(raw: &Raw) -> Option<Vec<(String, Secret)>> {
     let pairs = match raw {
-        Raw::Pairs(pairs) => pairs.clone(),
+        Raw::Table(table) => table
+            .iter()
+            .map(|(name, value)| Some((name.clone(), scalar(value)?)))
+            .collect::<Option<Vec<_>>>()?,
         Raw::List(_) => return None,
         Raw::Text(text) => {
             let separator = if text.trim().contains('\n') { '\n' } else { ',' };
@@ -310,6 +327,28 @@ fn headers(raw: &Raw) -> Option<Vec<(String, Secret)>> {
     })
 }
 
+/// A single value as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The text of a JSON object.
+fn object(raw: &Raw) -> Option<String> {
+    match raw {
+        Raw::Text(text) => {
+            let object: Map<String, Value> = serde_json::from_str(text).ok()?;
+            Some(Value::Object(object).to_string())
+        }
+        Raw::Table(table) => Some(Value::Object(table.clone()).to_string()),
+        Raw::List(_) => None,
+    }
+}
+
 fn names(raw: &Raw) -> Option<Vec<String>> {
     let items: Vec<&str> = match raw {
         Raw::List(items) => items.iter().map(String::as_str).collect(),
@@ -318,7 +357,7 @@ fn names(raw: &Raw) -> Option<Vec<String>> {
             .map(str::trim)
             .filter(|item| !item.is_empty())
             .collect(),
-        Raw::Pairs(_) => return None,
+        Raw::Table(_) => return None,
     };
     items.into_iter().map(header_text).collect()
 }
@@ -331,7 +370,7 @@ fn origins(raw: &Raw) -> Option<Origins> {
             .map(|item| item.trim().to_owned())
             .filter(|item| !item.is_empty())
             .collect(),
-        Raw::Pairs(_) => return None,
+        Raw::Table(_) => return None,
     };
     if items.iter().any(|item| item == "*") {
         return (items.len() == 1).then_some(Origins::Any);
@@ -352,6 +391,8 @@ fn is_origin(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn text(value: &str) -> Raw {
@@ -381,6 +422,24 @@ mod tests {
     }
 
     #[test]
+    fn an_object_is_json_or_a_table() {
+        let table = json!({"stop": ["a"], "temperature": 0.5});
+        let cases = [
+            (text(" {\"a\": 1} "), Some("{\"a\":1}")),
+            (
+                Raw::Table(table.as_object().unwrap().clone()),
+                Some("{\"stop\":[\"a\"],\"temperature\":0.5}"),
+            ),
+            (text("temperature: 1"), None),
+            (text("[1]"), None),
+            (text(""), None),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!((OBJECT.parse)(&raw).as_deref(), expected, "{raw}");
+        }
+    }
+
+    #[test]
     fn urls_need_a_scheme_and_a_host() {
         let cases = [
             ("https://api.example.com/v1/", Some("https://api.example.com/v1")),
@@ -404,11 +463,10 @@ mod tests {
         let two = Some(vec![pair("x-a", "1"), pair("x-b", "2:3")]);
         assert_eq!((HEADERS.parse)(&text("x-a: 1\nx-b: 2:3\n")), two);
         assert_eq!((HEADERS.parse)(&text("x-a:1, x-b: 2:3")), two);
-        let table = Raw::Pairs(vec![
-            ("x-a".to_owned(), "1".to_owned()),
-            ("x-b".to_owned(), "2:3".to_owned()),
-        ]);
-        assert_eq!((HEADERS.parse)(&table), two);
+        let table = |value: Value| Raw::Table(value.as_object().unwrap().clone());
+        let written = table(json!({"x-a": 1, "x-b": "2:3"}));
+        assert_eq!((HEADERS.parse)(&written), two);
+        assert!((HEADERS.parse)(&table(json!({"x-a": ["1"]}))).is_none());
         let lines = (HEADERS.parse)(&text("accept: a, b\nx-a: 1"));
         assert_eq!(lines, Some(vec![pair("accept", "a, b"), pair("x-a", "1")]));
         for wrong in ["x-a", "x a: 1", "x-a:", ": 1", "x-a: 1, b"] {

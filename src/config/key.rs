@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 /// One key: everything there is to know of it, said once. The flags, the help, the environment names, the
 /// TOML names and `docs/configuration.md` all come from here.
 pub struct Key<T: 'static> {
@@ -83,6 +85,9 @@ pub enum Shows {
     Everything,
     /// All of a URL but its password and what its query says.
     NoPassword,
+    /// What looks like the name of an environment variable. Anything else may be the secret itself, put in the wrong
+    /// place.
+    VariableName,
     /// Nothing.
     Nothing,
 }
@@ -94,8 +99,8 @@ pub enum Raw {
     Text(String),
     /// A TOML array.
     List(Vec<String>),
-    /// A TOML table of texts.
-    Pairs(Vec<(String, String)>),
+    /// A TOML table.
+    Table(Map<String, Value>),
 }
 
 /// A key whatever its type.
@@ -132,25 +137,33 @@ impl Raw {
     pub fn text(&self) -> Option<&str> {
         match self {
             Raw::Text(text) => Some(text),
-            Raw::List(_) | Raw::Pairs(_) => None,
+            Raw::List(_) | Raw::Table(_) => None,
         }
     }
 
-    /// The value as it may be shown: a secret is masked; of secret pairs the names are shown.
+    /// The value as it may be shown: a secret is masked; of a secret table the names are shown.
     pub fn shown(&self, shape: &Shape) -> String {
-        match self {
-            Raw::Pairs(pairs) if shape.shows == Shows::Nothing => pairs
-                .iter()
-                .map(|(name, _)| format!("{name}: {MASK}"))
+        match (shape.shows, self) {
+            (Shows::Everything, _) => self.to_string(),
+            (Shows::NoPassword, _) => without_password(&self.to_string()),
+            (Shows::VariableName, Raw::Text(text)) if looks_like_a_variable(text) => text.clone(),
+            (Shows::Nothing, Raw::Table(table)) => table
+                .keys()
+                .map(|name| format!("{name}: {MASK}"))
                 .collect::<Vec<_>>()
                 .join(", "),
-            _ => match shape.shows {
-                Shows::Everything => self.to_string(),
-                Shows::NoPassword => without_password(&self.to_string()),
-                Shows::Nothing => MASK.to_owned(),
-            },
+            (Shows::Nothing | Shows::VariableName, _) => MASK.to_owned(),
         }
     }
+}
+
+/// Whether it is written as the names of environment variables are: keys of providers have small letters, or digits
+/// first.
+pub(super) fn looks_like_a_variable(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_uppercase() || first == '_')
+        && text
+            .chars()
+            .all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_')
 }
 
 /// A URL without its password and the values of its query.
@@ -178,13 +191,7 @@ impl fmt::Display for Raw {
         match self {
             Raw::Text(text) => f.write_str(text),
             Raw::List(items) => f.write_str(&items.join(", ")),
-            Raw::Pairs(pairs) => {
-                for (index, (name, value)) in pairs.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { ", " };
-                    write!(f, "{separator}{name}: {value}")?;
-                }
-                Ok(())
-            }
+            Raw::Table(table) => f.write_str(&Value::Object(table.clone()).to_string()),
         }
     }
 }
@@ -192,6 +199,26 @@ impl fmt::Display for Raw {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_variable_only_what_can_be_no_key_is_shown() {
+        let shape = Shape {
+            placeholder: "",
+            expects: "",
+            shows: Shows::VariableName,
+        };
+        let cases = [
+            ("OPENAI_API_KEY", "OPENAI_API_KEY"),
+            ("_KEY2", "_KEY2"),
+            ("sk-proj-1", MASK),
+            ("0123456789ABCDEF", MASK),
+            ("abc123", MASK),
+            ("", MASK),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Raw::Text(text.to_owned()).shown(&shape), expected, "{text}");
+        }
+    }
 
     #[test]
     fn of_a_url_everything_is_shown_but_the_password() {

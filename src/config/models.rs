@@ -8,8 +8,8 @@ use strsim::normalized_damerau_levenshtein;
 
 use super::environment::Environment;
 use super::form;
-use super::key::{About, Entry, Fallback, Key};
-use super::problem::{Error, Problem};
+use super::key::{About, Entry, Fallback, Key, MASK, looks_like_a_variable};
+use super::problem::{Error, Nearest, Problem, nearest};
 use super::secret::Secret;
 use super::section::{Dialect, ModelEndpoint, ModelResilience, ModelState, ModelTimeouts, NamedModel};
 use super::settings::{Setting, Settings, Source, check};
@@ -181,7 +181,9 @@ impl NamedTable {
         };
         let key = environment.lookup(&name).and_then(form::header_text);
         let missing = || {
-            let reason = format!("the environment variable {name} is not set, or is no key");
+            // Somebody may have put the key itself here.
+            let shown = if looks_like_a_variable(&name) { &name } else { MASK };
+            let reason = format!("the environment variable {shown} is not set, or is no key");
             self.unfit(&API_KEY_ENV, reason)
         };
         key.map(|key| Some(Secret::new(key))).ok_or_else(missing)
@@ -278,9 +280,8 @@ pub(super) fn problems(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
                 problems.push(table.unfit(&FALLBACKS, "a model cannot stand in for itself".to_owned()));
             } else if !names.contains(fallback.as_str()) {
                 let alike = |known: &str| normalized_damerau_levenshtein(known, &fallback);
-                let nearest = names.iter().max_by(|one, two| alike(one).total_cmp(&alike(two)));
-                let nearest = nearest.copied().unwrap_or_default();
-                let reason = format!("no model is called `{fallback}`; the nearest known one is `{nearest}`");
+                let nearest = nearest(names.iter().copied(), |known| alike(known));
+                let reason = format!("no model is called `{fallback}`{}", Nearest(nearest));
                 problems.push(table.unfit(&FALLBACKS, reason));
             }
         }

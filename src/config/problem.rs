@@ -9,7 +9,7 @@ use super::environment::PREFIX;
 use super::key::{About, Entry};
 use super::models;
 use super::settings::Source;
-use super::table::{KEYS, LISTEN};
+use super::table::KEYS;
 
 /// Everything that is wrong with a configuration, so that it can be mended in one go.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub enum Problem {
         name: String,
         /// Where it was said.
         source: Source,
-        /// The known name that is most like it.
-        nearest: &'static str,
+        /// The known name that was probably meant.
+        nearest: Option<&'static str>,
     },
     /// A value that is not of its key's form.
     Invalid {
@@ -112,7 +112,7 @@ impl Problem {
     pub(super) fn unknown_model_key(name: String, last: &str, source: Source) -> Self {
         let likeness = |about: &About| normalized_damerau_levenshtein(last, about.name);
         Problem::Unknown {
-            nearest: nearest_of(models::KEYS, likeness).name,
+            nearest: nearest_of(models::KEYS, likeness).map(|about| about.name),
             name,
             source,
         }
@@ -129,35 +129,50 @@ impl Problem {
 }
 
 /// The key that is most like this name. One without its table, or in a wrong one, counts as nearly right.
-fn nearest_key(name: &str) -> &'static str {
+fn nearest_key(name: &str) -> Option<&'static str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
-    nearest(|about| {
+    let likeness = |about: &About| {
         let whole = normalized_damerau_levenshtein(name, about.name);
         let bare = normalized_damerau_levenshtein(&last(name), &last(about.name));
         whole.max(bare * 0.95)
-    })
-    .name
+    };
+    nearest_of(KEYS, likeness).map(|about| about.name)
 }
 
 /// The variable that is most like this name, or whose key, written as a variable, is.
-fn nearest_variable(name: &str) -> &'static str {
-    nearest(|about| {
+fn nearest_variable(name: &str) -> Option<&'static str> {
+    let likeness = |about: &About| {
         let derived = format!("{PREFIX}{}", about.name.replace('.', "_").to_ascii_uppercase());
         let direct = normalized_damerau_levenshtein(name, about.env);
         direct.max(normalized_damerau_levenshtein(name, &derived))
-    })
-    .env
+    };
+    nearest_of(KEYS, likeness).map(|about| about.env)
 }
 
-fn nearest(likeness: impl Fn(&About) -> f64) -> &'static About {
-    nearest_of(KEYS, likeness)
+fn nearest_of(keys: &'static [&dyn Entry], likeness: impl Fn(&About) -> f64) -> Option<&'static About> {
+    nearest(keys.iter().map(|entry| entry.about()), |about| likeness(about))
 }
 
-fn nearest_of(keys: &'static [&dyn Entry], likeness: impl Fn(&About) -> f64) -> &'static About {
-    keys.iter()
-        .map(|entry| entry.about())
-        .max_by(|one, two| likeness(one).total_cmp(&likeness(two)))
-        .unwrap_or(&LISTEN.about)
+/// The known one that was probably meant: the one that is most like what was said, if it is like it at all.
+pub(super) fn nearest<T>(known: impl Iterator<Item = T>, likeness: impl Fn(&T) -> f64) -> Option<T> {
+    /// Below it one word is not a misspelling of the other.
+    const ALIKE: f64 = 0.5;
+
+    let scored = known.map(|one| (likeness(&one), one));
+    let (score, one) = scored.max_by(|one, two| one.0.total_cmp(&two.0))?;
+    (score >= ALIKE).then_some(one)
+}
+
+/// Ends a sentence about an unknown name with the one that was probably meant.
+pub(super) struct Nearest<'a>(pub(super) Option<&'a str>);
+
+impl fmt::Display for Nearest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(name) => write!(f, "; the nearest known one is `{name}`"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -169,7 +184,8 @@ impl fmt::Display for Problem {
                 nearest,
             } => write!(
                 f,
-                "unknown configuration key `{name}` ({source}); the nearest known one is `{nearest}`"
+                "unknown configuration key `{name}` ({source}){}",
+                Nearest(*nearest)
             ),
             Problem::Invalid {
                 key,
@@ -217,8 +233,9 @@ mod tests {
             ("run.max_turn", "run.max_turns"),
             ("api.drain", "api.drain_grace"),
         ];
+        assert_eq!(nearest_key("zebra"), None);
         for (said, meant) in keys {
-            assert_eq!(nearest_key(said), meant);
+            assert_eq!(nearest_key(said), Some(meant));
         }
         let variables = [
             ("ASSISTD_LISTN", "ASSISTD_LISTEN"),
@@ -228,7 +245,7 @@ mod tests {
             ("ASSISTD_MAX_TURNS", "ASSISTD_RUN_MAX_TURNS"),
         ];
         for (said, meant) in variables {
-            assert_eq!(nearest_variable(said), meant);
+            assert_eq!(nearest_variable(said), Some(meant));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::secret::Secret;
+use super::settings::Source;
 
 /// The front door.
 #[derive(Clone, Debug, PartialEq)]
@@ -224,8 +225,8 @@ pub enum McpSource {
 pub struct RunSection {
     /// The system instructions of the default assistant; empty for none.
     pub instructions: String,
-    /// How the model answers unless somebody says otherwise, as JSON.
-    pub options: Option<String>,
+    /// How the model answers unless somebody says otherwise, as JSON, and who said it.
+    pub options: Option<(String, Source)>,
     /// The bounds that end a run with what there is.
     pub limits: RunLimits,
     /// What becomes of a conversation that is too long.

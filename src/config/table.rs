@@ -567,7 +567,7 @@ pub static ASSISTANT_OPTIONS: Key<String> = Key {
         help: "How the model answers where neither a request nor its assistant says otherwise: a JSON object such as \
                `{\"temperature\": 0.2}`; docs/model-options.md has the fields",
     },
-    form: form::TEXT,
+    form: form::OBJECT,
 };
 
 /// Model requests in a run.

@@ -400,6 +400,11 @@ fn the_default_of_several_models_has_to_be_said_and_of_one_need_not() {
     let error = named(two).unwrap_err().to_string();
     assert!(error.starts_with("no value for `model.name`"), "{error}");
     assert!(error.ends_with("one of one, two"), "{error}");
+    let error = named(&format!("{two}[model]\nname = 'thre'\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("`model.name` ("), "{error}");
+    assert!(error.contains("assistd.toml:4): models are listed"), "{error}");
     assert_eq!(named(&format!("{two}[model]\nname = 'two'\n")).unwrap(), "two");
     let open = format!("{two}[model]\nbase_url = 'http://127.0.0.1:9/v1'\n");
     assert_eq!(named(&open).unwrap(), "gpt-5.4-mini");
