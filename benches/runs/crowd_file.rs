@@ -42,14 +42,14 @@ pub async fn fill(path: &Path, threads: u64) {
     let thread = "INSERT INTO threads (number, id, create_time, update_time) \
                   SELECT $1, $2, create_time + $1, create_time + $1 FROM template";
     let messages = "INSERT INTO messages (thread, position, id, role, content, run, incomplete, create_time) \
-         SELECT $1, numbers.number, printf('msg_%016x%016x', $1, numbers.number), CASE numbers.number % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, \
+         SELECT $1, numbers.number - 1, printf('msg_%016x%016x', $1, numbers.number), CASE numbers.number % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, \
          json_array(json_object('text', printf('message %d: what is said in it is about as long as what people \
 say to one another when they talk of something', numbers.number))), \
          CASE numbers.number % 2 WHEN 0 THEN printf('run_%016x%016x', $1, numbers.number) END, 0, create_time + $1 + numbers.number \
          FROM template, numbers ORDER BY numbers.number";
     let runs = format!(
         "INSERT INTO runs (id, thread, first_position, last_position, create_time, end_time, has_events, {COPIED}) \
-         SELECT printf('run_%016x%016x', $1, n.number), $1, n.number - 1, n.number, create_time + $1 + n.number, \
+         SELECT printf('run_%016x%016x', $1, n.number), $1, n.number - 2, n.number - 1, create_time + $1 + n.number, \
          end_time + $1 + n.number, 0, {COPIED} FROM template, (SELECT number FROM numbers WHERE number % 2 = 0) n \
          ORDER BY n.number"
     );
@@ -74,4 +74,17 @@ say to one another when they talk of something', numbers.number))), \
     transaction.commit().await.unwrap();
     connection.execute("PRAGMA journal_mode = WAL").await.unwrap();
     connection.close().await.unwrap();
+    settle(path);
+}
+
+/// Waits until the file is on the disk, and has the system read it once: what is measured is neither the disk writing
+/// what was filled in nor how fast it finds what memory could hold.
+fn settle(path: &Path) {
+    let mut file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    file.sync_all().unwrap();
+    std::io::copy(&mut file, &mut std::io::sink()).unwrap();
 }

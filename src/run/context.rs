@@ -11,7 +11,7 @@ use super::error::{Error, Reason};
 use super::id::RunId;
 use super::message::{Content, MediaSource, Message, Part, ResourceBody, Role, Usage};
 use super::ports::Tokenizer;
-use super::truncation::{ContextUse, Strategy, Truncation};
+use super::truncation::{ContextUse, Reach, Strategy, Truncation};
 
 /// Tokens around a message: its role and its ends.
 const TOKENS_AROUND: u64 = 8;
@@ -80,6 +80,8 @@ pub(super) struct Selected {
 /// The conversation and what a run wants of it.
 pub(super) struct Asked<'a> {
     pub(super) history: &'a [Arc<Message>],
+    /// How many older messages were beyond [reach].
+    pub(super) unread: u64,
     /// The first message that must not be left out.
     pub(super) kept_from: usize,
     pub(super) instructions: &'a str,
@@ -115,12 +117,12 @@ impl Context {
             end: history.len(),
         });
         if start == 0 {
-            return Ok(selected(history.to_vec(), history.len()));
+            return Ok(selected(history.to_vec(), history.len(), asked.unread));
         }
         let (oldest, newest) = history.split_at(start);
         let kept = oldest.iter().filter(|message| message.role == Role::System);
         let messages = kept.chain(newest).cloned().collect();
-        Ok(selected(messages, history.len()))
+        Ok(selected(messages, history.len(), asked.unread))
     }
 
     /// Takes the provider's count of the conversation that was given last, with the answer that it got: the next
@@ -210,13 +212,35 @@ impl Context {
     }
 }
 
-fn selected(messages: Vec<Arc<Message>>, all: usize) -> Selected {
+fn selected(messages: Vec<Arc<Message>>, read: usize, unread: u64) -> Selected {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let used = ContextUse {
         messages: count(messages.len()),
-        omitted: count(all - messages.len()),
+        omitted: count(read - messages.len()).saturating_add(u32::try_from(unread).unwrap_or(u32::MAX)),
     };
     Selected { messages, used }
+}
+
+/// How much of a thread can be given to a model. What is beyond it changes nothing: the same is selected of this part as
+/// of all.
+pub(super) fn reach(truncation: Truncation, bounds: &Bounds) -> Reach {
+    let tokens = || {
+        bounds
+            .context_tokens
+            .into_iter()
+            .chain(truncation.max_tokens)
+            .min()
+    };
+    match truncation.strategy {
+        // It is an error that some of it does not fit.
+        Strategy::Disabled => Reach::All,
+        Strategy::Auto => match (truncation.last_turns, tokens()) {
+            (Some(turns), _) => Reach::Turns(turns),
+            // So many messages have more tokens, whatever they say.
+            (None, Some(tokens)) => Reach::Messages(tokens / TOKENS_AROUND + 1),
+            (None, None) => Reach::All,
+        },
+    }
 }
 
 /// How many tokens a conversation may have, if anything bounds it.

@@ -42,7 +42,7 @@ use super::ports::{Model, News, Opening, Ownership, RequestKey, Store, Tokenizer
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms, not_pending};
 use super::step::Step;
-use super::truncation::Truncation;
+use super::truncation::{Reach, Truncation};
 
 pub use self::watch::Watch;
 
@@ -562,6 +562,7 @@ impl Engine {
             message: message.map(Arc::new),
             events: Vec::new(),
             request: new.request,
+            reach: Reach::All,
         })
     }
 

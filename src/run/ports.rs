@@ -26,7 +26,8 @@ pub use library::Library;
 pub use ownership::{Letter, News, Ownership, Topic};
 pub use restore::{Restore, Restored, WholeRun, WholeThread};
 pub use store::{
-    Append, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store, ThreadChange,
+    Append, History, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store,
+    ThreadChange,
 };
 
 /// A language model.

@@ -47,6 +47,8 @@ const OUT_OF_MONEY: &str = "the run's budget is used up";
 pub struct Run {
     journal: Journal,
     history: Vec<Arc<Message>>,
+    /// How many messages there are before the history.
+    unread: u64,
     /// How much of the history the model is given.
     context: Context,
     terms: Terms,
@@ -61,8 +63,11 @@ pub struct Run {
 pub struct Beginning {
     /// The run, as the store has it: open.
     pub record: RunRecord,
-    /// The thread, with the message that the run answers and what it has written itself, oldest first.
+    /// The thread, with the message that the run answers and what it has written itself, oldest first; all of it, or
+    /// the part that a model can be given.
     pub history: Vec<Arc<Message>>,
+    /// How many older messages there are, which no model can be given any more.
+    pub unread: u64,
     /// What the run has done already.
     pub steps: Vec<Arc<Step>>,
     /// What it may use, and for how long.
@@ -380,6 +385,7 @@ impl Run {
         Run {
             journal: Journal::new(beginning.record, sequence, next_place),
             history: beginning.history,
+            unread: beginning.unread,
             context: Context::default(),
             terms: beginning.terms,
             landing: None,
@@ -586,6 +592,7 @@ impl Run {
         let max_output_tokens = self.journal.output_tokens_left();
         let selected = self.context.select(&Asked {
             history: &self.history,
+            unread: self.unread,
             kept_from: context::kept_from(&self.history, &record.id),
             instructions: &record.snapshot.instructions,
             tools: offers_tools.then_some(&*self.terms.catalogue),

@@ -26,6 +26,19 @@ pub enum Strategy {
     Auto,
 }
 
+/// How much of a thread a run wants to read: nothing before that can be given to a model, except what the operator
+/// said (system messages), which always comes with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it.
+    #[default]
+    All,
+    /// At least so many turns, the newest; a turn begins where the caller speaks after somebody else.
+    Turns(u32),
+    /// At least so many messages, the newest.
+    Messages(u64),
+}
+
 /// How much of a conversation a model turn was given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -13,11 +13,12 @@ use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::ports::{
-    Append, NewThread, Opened, Opening, Pending, RequestKey, Restore, Restored, Save, Start, Started, Store,
-    ThreadChange,
+    Append, History, NewThread, Opened, Opening, Pending, RequestKey, Restore, Restored, Save, Start,
+    Started, Store, ThreadChange,
 };
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
+use crate::run::truncation::Reach;
 
 use super::batch::{
     AddMessage, Answer, AppendRow, CreateAssistant, CreateThread, NOWHERE, Name, OpenRun, Operation,
@@ -60,12 +61,12 @@ impl<R: Readers> Store for Database<R> {
         let events = EventRow::new(&record.id, &opening.events, &[])?;
         let mut is_new = opening.creates_thread;
         // The history is read before the run is opened and past the writer, so that long ones hold up nobody
-        // and a failure to read leaves no run behind. The writer checks that it is still the whole history.
+        // and a failure to read leaves no run behind. The writer checks that nothing has come after it.
         for _ in 0..ATTEMPT_LIMIT {
             let (history, seen) = if is_new {
-                (Vec::new(), NOWHERE)
+                (History::default(), NOWHERE)
             } else {
-                self.queries.history(&record.thread).await?
+                self.queries.history(&record.thread, opening.reach).await?
             };
             let open = OpenRun {
                 run: run.clone(),
@@ -92,11 +93,11 @@ impl<R: Readers> Store for Database<R> {
         let message = start.message.as_ref().map(MessageRow::new).transpose()?;
         let events = EventRow::new(&record.id, &start.events, &[])?;
         for _ in 0..ATTEMPT_LIMIT {
-            let (mut history, seen) = self.queries.history(&record.thread).await?;
+            let (mut history, seen) = self.queries.history(&record.thread, start.reach).await?;
             let said = start.message.as_ref().map(|message| &message.id);
             // The same may have been written before, and nobody have heard of it.
-            history.pop_if(|last| Some(&last.id) == said);
-            let last = history.last();
+            history.messages.pop_if(|last| Some(&last.id) == said);
+            let last = history.messages.last();
             let write = StartRun {
                 is_followed: last.is_some_and(|last| last.run.as_ref() == Some(&record.id)),
                 record: Arc::clone(&record),
@@ -279,11 +280,11 @@ impl<R: Readers> Store for Database<R> {
     }
 
     async fn history(&self, thread: &ThreadId) -> Result<Vec<Arc<Message>>, Error> {
-        let (messages, _) = self.queries.history(thread).await?;
-        if messages.is_empty() {
+        let (history, _) = self.queries.history(thread, Reach::All).await?;
+        if history.messages.is_empty() {
             self.queries.check_thread(thread).await?;
         }
-        Ok(messages)
+        Ok(history.messages)
     }
 
     async fn messages(&self, thread: &ThreadId, page: Page) -> Result<Listed<Arc<Message>>, Error> {

@@ -9,9 +9,10 @@ use crate::run::error::{Error, Reason};
 use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Cursor, Listed, Order, Page};
-use crate::run::ports::{Pending, RequestKey};
+use crate::run::ports::{History, Pending, RequestKey};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
+use crate::run::truncation::Reach;
 
 use super::batch::{NOWHERE, Request};
 use super::decode::{self, Columns, message_columns, run_columns};
@@ -26,6 +27,45 @@ const HISTORY: &str = concat!(
     message_columns!(),
     " FROM messages m WHERE m.thread = (SELECT number FROM threads WHERE id = $1) ORDER BY m.position"
 );
+
+/// The newest part of a thread, from the position that this SQL gives on, and the operator's words before it.
+macro_rules! part_of_history {
+    ($start:expr) => {
+        concat!(
+            "WITH place AS (SELECT t.number, coalesce(",
+            $start,
+            ", 0) AS start FROM threads t WHERE t.id = $1) SELECT ",
+            message_columns!(),
+            " FROM place JOIN messages m ON m.thread = place.number AND m.position >= place.start UNION ALL SELECT ",
+            message_columns!(),
+            " FROM place JOIN messages m ON m.thread = place.number AND m.position < place.start \
+             WHERE m.role = 'system' ORDER BY position"
+        )
+    };
+}
+
+/// The position of a message that begins a turn: the caller speaks after somebody else.
+macro_rules! turn_of_thread {
+    ($rest:expr) => {
+        concat!(
+            "(SELECT m.position FROM messages m WHERE m.thread = t.number AND m.role = 'user' AND coalesce((SELECT p.role \
+             FROM messages p WHERE p.thread = m.thread AND p.position < m.position ORDER BY p.position DESC LIMIT 1), '') \
+             <> 'user' ",
+            $rest,
+            ")"
+        )
+    };
+}
+
+/// So many turns.
+const NEWEST_TURNS: &str =
+    part_of_history!(turn_of_thread!("ORDER BY m.position DESC LIMIT 1 OFFSET $2 - 1"));
+
+/// So many messages, and the rest of the turn that the oldest of them is in.
+const NEWEST_MESSAGES: &str = part_of_history!(turn_of_thread!(
+    "AND m.position <= (SELECT position FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1 \
+     OFFSET $2 - 1) ORDER BY m.position DESC LIMIT 1"
+));
 
 const MESSAGE: &str = concat!(
     "SELECT ",
@@ -191,14 +231,35 @@ pub(super) struct Queries<R> {
 }
 
 impl<R: Readers> Queries<R> {
-    /// A thread's messages, oldest first, and the last one's position; none of a thread that does not exist.
-    pub(super) async fn history(&self, thread: &ThreadId) -> Result<(Vec<Arc<Message>>, i64), Error> {
-        let rows = self.rows(HISTORY, named([thread.as_str()])).await?;
+    /// A thread's messages, and the last one's position; none of a thread that does not exist.
+    pub(super) async fn history(&self, thread: &ThreadId, reach: Reach) -> Result<(History, i64), Error> {
+        let mut arguments = named([thread.as_str()]);
+        let sql = match reach {
+            Reach::All => HISTORY,
+            Reach::Turns(turns) => {
+                arguments.push(Value::Number(turns.max(1).into()));
+                NEWEST_TURNS
+            }
+            Reach::Messages(count) => {
+                arguments.push(Value::Number(row::count(count)));
+                NEWEST_MESSAGES
+            }
+        };
+        let rows = self.rows(sql, arguments).await?;
         let last_position = match rows.last() {
             Some(row) => decode::column(row, "position", Columns::number)?,
             None => NOWHERE,
         };
-        Ok((all(&rows, decode::message)?, last_position))
+        let messages = all(&rows, decode::message)?;
+        let unread = match reach {
+            Reach::All => 0,
+            // Counting them would read them.
+            Reach::Turns(_) | Reach::Messages(_) => {
+                let positions = u64::try_from(last_position - NOWHERE).unwrap_or_default();
+                positions.saturating_sub(messages.len() as u64)
+            }
+        };
+        Ok((History { messages, unread }, last_position))
     }
 
     pub(super) async fn message(

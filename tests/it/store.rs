@@ -21,7 +21,7 @@ use assistd::run::record::{
     IncompleteReason, Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State, ThreadRecord,
 };
 use assistd::run::step::{Step, StepState, Work};
-use assistd::run::truncation::{Strategy, Truncation};
+use assistd::run::truncation::{Reach, Strategy, Truncation};
 use tokio::task::JoinSet;
 
 pub mod place;
@@ -66,6 +66,7 @@ macro_rules! contract {
 contract! {
     a_new_thread_starts_without_history,
     a_thread_continues_with_everything_before_in_order,
+    a_run_reads_no_more_of_a_thread_than_it_reaches,
     a_thread_that_is_not_there_cannot_be_continued,
     a_busy_thread_names_the_run_that_holds_it,
     every_terminal_state_frees_the_thread_and_reads_back,
@@ -152,6 +153,7 @@ pub fn opening(thread: &ThreadId, creates_thread: bool) -> Opening {
         creates_thread,
         events: Vec::new(),
         request: None,
+        reach: Reach::All,
     }
 }
 
@@ -180,7 +182,10 @@ fn ended(record: &RunRecord, outcome: Outcome) -> RunRecord {
 
 async fn started(store: &Arc<dyn Store>, opening: &Opening) -> Vec<Arc<Message>> {
     match store.open_run(opening.clone()).await.unwrap() {
-        Opened::Started(history) => history,
+        Opened::Started(history) => {
+            assert_eq!(history.unread, 0);
+            history.messages
+        }
         Opened::Replayed(record) => panic!("replayed {record:?}"),
     }
 }
@@ -226,6 +231,67 @@ async fn a_thread_continues_with_everything_before_in_order(store: Arc<dyn Store
         store.save(&save(&record, &[Arc::clone(&answer)])).await.unwrap();
         expected.extend([said(&opening), call, answer]);
         assert_eq!(store.history(&thread).await.unwrap(), expected);
+    }
+}
+
+/// Who speaks, a letter each; how far a run reaches; what it reads, and how much it does not.
+async fn a_run_reads_no_more_of_a_thread_than_it_reaches(store: Arc<dyn Store>) {
+    for (script, reach, expected, unread) in [
+        ("uaua", Reach::All, "uaua", 0),
+        ("uaua", Reach::Turns(1), "ua", 2),
+        ("uaua", Reach::Turns(2), "uaua", 0),
+        ("uaua", Reach::Turns(9), "uaua", 0),
+        ("uauuaa", Reach::Turns(1), "uuaa", 2),
+        ("uauuaa", Reach::Turns(2), "uauuaa", 0),
+        ("auau", Reach::Turns(2), "uau", 1),
+        ("suasua", Reach::Turns(1), "ssua", 2),
+        ("susua", Reach::Turns(1), "ssua", 1),
+        ("aaa", Reach::Turns(1), "aaa", 0),
+        ("uaua", Reach::Messages(1), "ua", 2),
+        ("uaua", Reach::Messages(2), "ua", 2),
+        ("uaua", Reach::Messages(3), "uaua", 0),
+        ("uauuaa", Reach::Messages(3), "uuaa", 2),
+        ("sauuaa", Reach::Messages(3), "suuaa", 1),
+        ("aua", Reach::Messages(3), "aua", 0),
+        ("uaua", Reach::Messages(u64::MAX), "uaua", 0),
+    ] {
+        let record = created(&store, "").await;
+        for letter in script.chars() {
+            let role = match letter {
+                'u' => Role::User,
+                's' => Role::System,
+                _ => Role::Assistant,
+            };
+            let message = Message {
+                id: MessageId::new(&mut Mint::System),
+                role,
+                content: vec![Part::Text("x".to_owned())],
+                run: None,
+                incomplete: false,
+                create_time: time(1),
+                metadata: Default::default(),
+            };
+            let added = store.add_message(&record.id, Arc::new(message), None).await;
+            added.unwrap();
+        }
+        let opening = Opening {
+            reach,
+            ..opening(&record.id, false)
+        };
+        let Opened::Started(history) = store.open_run(opening).await.unwrap() else {
+            panic!("{script} {reach:?}: replayed");
+        };
+        let letter = |message: &Arc<Message>| match message.role {
+            Role::User => 'u',
+            Role::System => 's',
+            _ => 'a',
+        };
+        let read: String = history.messages.iter().map(letter).collect();
+        assert_eq!(
+            (read.as_str(), history.unread),
+            (expected, unread),
+            "{script} {reach:?}"
+        );
     }
 }
 
@@ -1280,6 +1346,7 @@ fn start(opening: &Opening) -> Start {
         },
         message: opening.message.clone(),
         events: Vec::new(),
+        reach: opening.reach,
     }
 }
 
@@ -1331,12 +1398,12 @@ async fn queued_runs_start_one_after_the_other(store: Arc<dyn Store>) {
     let before = vec![said(&first), answer];
     assert_eq!(
         store.start_run(start(&second)).await.unwrap(),
-        Started::Now(before.clone())
+        Started::Now(before.clone().into())
     );
     assert_eq!(store.run(&two).await.unwrap(), start(&second).record);
     assert_eq!(
         store.start_run(start(&second)).await.unwrap(),
-        Started::Now(before.clone()),
+        Started::Now(before.clone().into()),
         "who did not hear of it may try again"
     );
     let mut stranger = start(&second);

@@ -67,6 +67,7 @@ fn bounds(context_tokens: Option<u64>) -> Bounds {
 fn asked<'a>(history: &'a [Arc<Message>], truncation: Truncation, bounds: &'a Bounds) -> Asked<'a> {
     Asked {
         history,
+        unread: 0,
         kept_from: kept_from(history, &run()),
         instructions: "",
         tools: None,
@@ -293,5 +294,53 @@ proptest! {
         }
         // Asked again, it says the same.
         prop_assert_eq!(context.select(&asked).unwrap(), selected);
+    }
+}
+
+/// What a store gives of a thread: see [`Reach`].
+fn read(stored: &[Arc<Message>], reach: Reach) -> (Vec<Arc<Message>>, u64) {
+    let begins: Vec<usize> = turns(stored).collect();
+    let start = match reach {
+        Reach::All => 0,
+        Reach::Turns(count) => newest_turns(stored, count),
+        Reach::Messages(count) => {
+            let oldest = stored.len().saturating_sub(usize::try_from(count).unwrap());
+            let begin = begins.into_iter().rev().find(|&begin| begin <= oldest);
+            begin.unwrap_or(0)
+        }
+    };
+    let (before, rest) = stored.split_at(start);
+    let kept = before.iter().filter(|message| message.role == Role::System);
+    let part: Vec<_> = kept.chain(rest).cloned().collect();
+    let unread = (stored.len() - part.len()) as u64;
+    (part, unread)
+}
+
+proptest! {
+    #[test]
+    fn of_what_a_run_reaches_the_same_is_selected_as_of_all(
+        turns in prop::collection::vec(prop_oneof![
+            Just("ua"), Just("uca"), Just("u"), Just("s"), Just("uccca"), Just("a")], 0..16),
+        own in prop_oneof![Just("!u"), Just("!uc"), Just("!ucca"), Just("u"), Just("!a")],
+        size in 0..40_usize,
+        last_turns in prop::option::of(1..6_u32),
+        max_tokens in prop::option::of(1..300_u64),
+        context_tokens in prop::option::of(1..300_u64),
+    ) {
+        let run = run();
+        let script = turns.concat() + own;
+        let all = history(&script, size, &run);
+        let bounds = bounds(context_tokens);
+        let truncation = auto(last_turns, max_tokens);
+        let stored = all.iter().take_while(|message| message.run.is_none()).count();
+        let (mut part, unread) = read(&all[..stored], reach(truncation, &bounds));
+        part.extend_from_slice(&all[stored..]);
+        let of_part = Context::default().select(&Asked { unread, ..asked(&part, truncation, &bounds) });
+        let of_all = Context::default().select(&asked(&all, truncation, &bounds));
+        match (of_part, of_all) {
+            (Ok(of_part), Ok(of_all)) => prop_assert_eq!(of_part, of_all),
+            (Err(of_part), Err(of_all)) => prop_assert_eq!(of_part.reason(), of_all.reason()),
+            (of_part, of_all) => prop_assert!(false, "{of_part:?} {of_all:?}"),
+        }
     }
 }

@@ -190,6 +190,7 @@ impl Shared {
         } else {
             Inheritance::Begun(Beginning {
                 history: store.history(&record.thread).await?,
+                unread: 0,
                 steps: self.all_steps(&record.id).await?,
                 terms,
                 record: record.clone(),

@@ -19,6 +19,7 @@ use super::queue::{self, Queued};
 use super::{Finished, LiveRun, OnBusy, Shared, Standing};
 use crate::run::action::Reply;
 use crate::run::clock;
+use crate::run::context;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::{CallId, Mint, RunId, ThreadId};
@@ -58,6 +59,7 @@ pub(super) async fn open_and_perform(
 ) {
     let terms = shared.terms(&opening.record.snapshot);
     opening.record.snapshot.catalogue_version = terms.catalogue.version();
+    opening.reach = context::reach(opening.record.snapshot.truncation, &terms.bounds);
     let now = opening.record.create_time;
     opening.events = opening_events(&mut opening.record, opening.message.as_ref(), now);
     // A caller that is gone hears nothing, and has cancelled the run if it wanted that.
@@ -98,7 +100,8 @@ pub(super) async fn open_and_perform(
     }
     let beginning = Beginning {
         record,
-        history: history.into_iter().chain(message).collect(),
+        history: history.messages.into_iter().chain(message).collect(),
+        unread: history.unread,
         steps: Vec::new(),
         terms,
     };

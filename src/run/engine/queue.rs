@@ -7,6 +7,7 @@ use super::elsewhere::POLL_INTERVAL;
 use super::performance::{NEVER, perform, write_end};
 use super::{Finished, LiveRun, Shared};
 use crate::run::clock;
+use crate::run::context;
 use crate::run::error::{Error, Reason};
 use crate::run::id::RunId;
 use crate::run::message::Message;
@@ -71,6 +72,7 @@ async fn start(
         record: record.clone(),
         message: message.clone(),
         events: events.clone(),
+        reach: context::reach(record.snapshot.truncation, &queued.terms.bounds),
     };
     let mut history = match shared.ports.store.start_run(start).await {
         Ok(Started::Now(history)) => history,
@@ -82,10 +84,11 @@ async fn start(
         Err(error) => return Err(error),
     };
     live.show_written(&events, record.reserved_sequence);
-    history.extend(message);
+    history.messages.extend(message);
     Ok(Ok(Beginning {
         record,
-        history,
+        history: history.messages,
+        unread: history.unread,
         steps: Vec::new(),
         terms: queued.terms.clone(),
     }))

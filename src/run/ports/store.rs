@@ -15,6 +15,7 @@ use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::record::{RunRecord, ThreadRecord};
 use crate::run::step::Step;
+use crate::run::truncation::Reach;
 
 use super::{Restore, Restored};
 
@@ -25,6 +26,7 @@ use super::{Restore, Restored};
 pub trait Store: Send + Sync {
     /// Opens a run on a thread: adds the run and what comes with it, in one durable step.
     ///
+    /// MUST give back at least what the opening's reach says, and MUST begin where a turn does unless it gives all.
     /// MUST create the thread if the opening says so, MUST hold off a second active run on the thread, also one
     /// of another process, unless the run is opened as queued, and MUST give back the first run again for a
     /// request id seen in the last 24 hours.
@@ -259,6 +261,24 @@ pub struct Opening {
     pub events: Vec<Arc<Event>>,
     /// The caller's request id, if it gave one.
     pub request: Option<RequestKey>,
+    /// How much of the thread it wants to read.
+    pub reach: Reach,
+}
+
+/// The messages of a thread that somebody wanted to read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// These, oldest first.
+    pub messages: Vec<Arc<Message>>,
+    /// How many others there are, all of them older. A store MAY count a few more, where writes were repeated.
+    pub unread: u64,
+}
+
+impl From<Vec<Arc<Message>>> for History {
+    /// All there is.
+    fn from(messages: Vec<Arc<Message>>) -> Self {
+        Self { messages, unread: 0 }
+    }
 }
 
 /// A queued run about to be started.
@@ -270,13 +290,15 @@ pub struct Start {
     pub message: Option<Arc<Message>>,
     /// What watchers see then.
     pub events: Vec<Arc<Event>>,
+    /// How much of the thread it wants to read.
+    pub reach: Reach,
 }
 
 /// What came of starting a queued run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Started {
-    /// It is active. The thread's messages before its own, oldest first.
-    Now(Vec<Arc<Message>>),
+    /// It is active. What there is before its own message.
+    Now(History),
     /// This run is before it: the active one, or the next in the queue.
     Behind(RunId),
 }
@@ -348,8 +370,8 @@ pub struct RequestKey {
 /// What came of opening a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Opened {
-    /// It is open. The thread's messages before the caller's, oldest first.
-    Started(Vec<Arc<Message>>),
+    /// It is open. What there is before the caller's message.
+    Started(History),
     /// The request id has been seen: this is the run that it started.
     Replayed(Box<RunRecord>),
 }

@@ -85,6 +85,7 @@ impl Stage {
         let events = opening_events(&mut record, Some(&message), NOW);
         let mut effects = Vec::new();
         let beginning = Beginning {
+            unread: 0,
             record: record.clone(),
             history: vec![Arc::clone(&message)],
             steps: Vec::new(),
@@ -121,6 +122,7 @@ impl Stage {
         self.crashes += 1;
         self.open.clear();
         let beginning = Beginning {
+            unread: 0,
             record: self.record.clone(),
             history: self.saved.clone(),
             steps: self.steps.values().cloned().collect(),

@@ -43,6 +43,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         "usage of threads",
         include_str!("../../../migrations/sqlite/0004_usage_of_threads.sql"),
     ),
+    (
+        5,
+        "system messages",
+        include_str!("../../../migrations/sqlite/0005_system_messages.sql"),
+    ),
 ];
 
 /// How to connect for writing.

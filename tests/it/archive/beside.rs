@@ -13,6 +13,7 @@ use assistd::run::id::{MessageId, RunId, ThreadId};
 use assistd::run::message::{Message, Part, Role, Usage};
 use assistd::run::ports::{Opening, Store};
 use assistd::run::record::{Outcome, RunRecord, Snapshot, State};
+use assistd::run::truncation::Reach;
 use assistd::store::{Config, Location, open};
 
 use super::SAVED;
@@ -78,6 +79,7 @@ fn opening(thread: &str, run: &str, state: State) -> Opening {
         message: Some(Arc::new(message)),
         events: Vec::new(),
         request: None,
+        reach: Reach::All,
     }
 }
 

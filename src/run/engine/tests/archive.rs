@@ -171,7 +171,7 @@ impl Kept {
         };
         self.runs.insert(record.id.clone(), volume);
         self.keep(&record.id, opening.events);
-        Ok(Opened::Started(history))
+        Ok(Opened::Started(history.into()))
     }
 
     fn start(&mut self, start: Start) -> Result<Started, Error> {
@@ -190,7 +190,7 @@ impl Kept {
             }
             self.put(&record);
             self.keep(&record.id, start.events);
-            return Ok(Started::Now(history));
+            return Ok(Started::Now(history.into()));
         }
         if !shelf.queue.contains(&record.id) {
             return Err(missing());
@@ -205,7 +205,7 @@ impl Kept {
         shelf.active = Some(record.id.clone());
         self.put(&record);
         self.keep(&record.id, start.events);
-        Ok(Started::Now(history))
+        Ok(Started::Now(history.into()))
     }
 
     /// Refuses what a process writes that has lost the run.
