@@ -58,11 +58,11 @@ macro_rules! turn_of_thread {
 }
 
 /// So many turns.
-const NEWEST_TURNS: &str =
+pub(super) const NEWEST_TURNS: &str =
     part_of_history!(turn_of_thread!("ORDER BY m.position DESC LIMIT 1 OFFSET $2 - 1"));
 
 /// So many messages, and the rest of the turn that the oldest of them is in.
-const NEWEST_MESSAGES: &str = part_of_history!(turn_of_thread!(
+pub(super) const NEWEST_MESSAGES: &str = part_of_history!(turn_of_thread!(
     "AND m.position <= (SELECT position FROM messages WHERE thread = t.number ORDER BY position DESC LIMIT 1 \
      OFFSET $2 - 1) ORDER BY m.position DESC LIMIT 1"
 ));

@@ -38,11 +38,16 @@ const CLAIM: &str = "UPDATE runs SET owner = $1, fence = fence + 1 WHERE number 
 const POST: &str =
     "INSERT INTO letters (run, letter) SELECT number, $2 FROM runs WHERE id = $1 RETURNING number";
 
+/// From the few letters to their runs, which SQLite would do the other way round: CROSS JOIN keeps the order.
 const HAS_LETTERS: &str =
-    "SELECT l.number FROM letters l JOIN runs r ON r.number = l.run WHERE r.owner = $1 LIMIT 1";
+    "SELECT l.number FROM letters l CROSS JOIN runs r ON r.number = l.run WHERE r.owner = $1 LIMIT 1";
 
-const TAKE_LETTERS: &str = "DELETE FROM letters WHERE run IN (SELECT number FROM runs WHERE owner = $1) \
+const TAKE_LETTERS: &str = "DELETE FROM letters WHERE (SELECT owner FROM runs WHERE number = run) = $1 \
                             RETURNING number, (SELECT id FROM runs WHERE number = run) AS id, letter";
+
+/// What is asked again and again, however many runs there are.
+#[cfg(test)]
+pub(super) const STATEMENTS: [&str; 4] = [OTHER_OWNERS, CLAIM, HAS_LETTERS, TAKE_LETTERS];
 
 /// See the [module](self).
 pub(super) struct Owners {

@@ -24,8 +24,9 @@ use crate::run::ports::{History, Opened, Opening, Save, Store};
 use crate::run::record::RunRecord;
 use crate::run::truncation::Reach;
 use crate::store::database::Database;
-use crate::store::query::THREAD;
+use crate::store::query::{NEWEST_MESSAGES, NEWEST_TURNS, THREAD};
 
+use super::ownership::STATEMENTS;
 use super::{Location, Readers, connect, over};
 
 type Sqlite = Database<Arc<Readers>>;
@@ -440,4 +441,23 @@ async fn a_thread_is_read_without_reading_all_its_runs() {
         "SEARCH runs USING INDEX runs_active (thread=?)",
     ];
     assert_eq!(runs, expected);
+}
+
+/// SQLite chooses the order of a join itself, and without statistics now and then the one that reads everything.
+#[tokio::test]
+async fn what_is_asked_again_and_again_looks_through_no_table() {
+    let place = Place::new();
+    drop(place.store().await);
+    let mut stranger = place.stranger().await;
+    for statement in STATEMENTS.into_iter().chain([NEWEST_TURNS, NEWEST_MESSAGES]) {
+        let explain = format!("EXPLAIN QUERY PLAN {statement}");
+        let rows = stranger.fetch_all(AssertSqlSafe(explain)).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(!plan.is_empty(), "{statement}");
+        for step in plan {
+            let scanned = step.strip_prefix("SCAN ").unwrap_or_default();
+            let is_whole = ["runs", "r", "threads", "t", "messages", "m", "p"].contains(&scanned);
+            assert!(!is_whole, "{statement}: {step}");
+        }
+    }
 }
