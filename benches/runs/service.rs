@@ -80,9 +80,19 @@ pub struct Client {
 impl Client {
     /// One turn, in a new thread when none is named. The names of the thread and the run.
     pub async fn chat(&self, thread: &str) -> (String, String) {
+        self.chat_about(thread, None).await
+    }
+
+    /// One turn whose model is given so many turns of the thread.
+    pub async fn chat_about(&self, thread: &str, last_turns: Option<i32>) -> (String, String) {
         let request = pb::ChatRequest {
             message: "hello".to_owned(),
             thread: thread.to_owned(),
+            truncation: last_turns.map(|turns| pb::Truncation {
+                strategy: pb::TruncationStrategy::Auto.into(),
+                last_turns: Some(turns),
+                ..pb::Truncation::default()
+            }),
             ..pb::ChatRequest::default()
         };
         let answer = self.assistants.clone().chat(request).await.unwrap().into_inner();

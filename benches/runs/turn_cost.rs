@@ -11,18 +11,30 @@ use crate::measure::load::median;
 
 const ROUNDS: usize = 200;
 
+/// Turns of a thread that a model is given when it is not given all.
+const LAST_TURNS: u8 = 5;
+
 pub async fn measure(figures: &mut Figures, service: &Service, client: &Client, thread: &str) {
     let http = reqwest::Client::new();
-    let (history, nothing) = (history(client, thread).await, Vec::new());
-    for (name, messages, thread) in [
-        (format!("after {MESSAGES} messages"), &history, thread),
-        ("in a new thread".to_owned(), &nothing, ""),
+    let history = history(client, thread).await;
+    // The turn that is asked for is one of them.
+    let newest = &history[history.len() - 2 * usize::from(LAST_TURNS - 1)..];
+    let last_turns = Some(LAST_TURNS.into());
+    for (name, messages, thread, last_turns) in [
+        (format!("after {MESSAGES} messages"), &history[..], thread, None),
+        (
+            format!("after {MESSAGES} messages, of which the model is given {LAST_TURNS} turns"),
+            newest,
+            thread,
+            last_turns,
+        ),
+        ("in a new thread".to_owned(), &[], "", None),
     ] {
         let (mut turns, mut directs, mut added) = (Vec::new(), Vec::new(), Vec::new());
         let mut cpu = 0.0;
         for _ in 0..ROUNDS {
             let (started, used) = (Instant::now(), service.process.cpu());
-            client.chat(thread).await;
+            client.chat_about(thread, last_turns).await;
             let turn = started.elapsed().as_secs_f64() * 1e3;
             cpu += (service.process.cpu() - used).as_secs_f64() * 1e3;
             let started = Instant::now();

@@ -42,6 +42,7 @@ mod loose;
 mod media;
 mod options;
 mod reader;
+pub mod recorded;
 mod responses;
 mod sse;
 mod tools;
