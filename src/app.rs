@@ -507,8 +507,10 @@ async fn build_model(
                 .map_err(StartError::Simulator)?,
         )
     };
+    let own_prices = prices(config.prices.as_ref())?;
     let upstream = |simulator: Option<&Simulator>| model::Config {
         model: config.name.clone(),
+        prices: own_prices,
         fallbacks: config.fallbacks.clone(),
         resilience: resilience(&config.resilience),
         context_tokens: config.context_tokens,
@@ -522,7 +524,11 @@ async fn build_model(
         )
     };
     let listing = model::Listing {
-        listed: config.listed.iter().map(named_model_config).collect(),
+        listed: config
+            .listed
+            .iter()
+            .map(named_model_config)
+            .collect::<Result<_, _>>()?,
         unlisted: (has_upstream || simulator.is_some()).then(|| upstream(simulator.as_ref())),
         default: config.name.clone(),
         only_listed: config.only_listed,
@@ -533,8 +539,8 @@ async fn build_model(
     Ok((Arc::new(model), simulator))
 }
 
-fn named_model_config(config: &config::NamedModel) -> model::Config {
-    model::Config {
+fn named_model_config(config: &config::NamedModel) -> Result<model::Config, StartError> {
+    Ok(model::Config {
         name: Some(config.name.clone()),
         model: config.provider_model.clone(),
         aliases: config.aliases.clone(),
@@ -542,6 +548,7 @@ fn named_model_config(config: &config::NamedModel) -> model::Config {
         resilience: resilience(&config.resilience),
         context_tokens: config.context_tokens,
         max_output_tokens: config.max_output_tokens,
+        prices: prices(config.prices.as_ref())?,
         idempotency_keys: config.idempotency_keys,
         ..model_config(
             &config.endpoint,
@@ -550,7 +557,7 @@ fn named_model_config(config: &config::NamedModel) -> model::Config {
             config.timeouts,
             None,
         )
-    }
+    })
 }
 
 fn resilience(config: &config::ModelResilience) -> model::Resilience {
@@ -675,6 +682,7 @@ fn prices(config: Option<&config::ModelPrices>) -> Result<Option<Prices>, StartE
             input: prices.input,
             cached_input: prices.cached_input,
             output: prices.output,
+            reasoning: prices.reasoning,
         })
     };
     let read = config.map(prices).transpose();
@@ -725,7 +733,6 @@ fn engine_settings(config: &Config) -> Result<Settings, StartError> {
             max_cost: limits.max_cost,
         },
         truncation: truncation(&config.run.truncation),
-        prices: prices(config.model.prices.as_ref())?,
         execution_limit: config.run.execution_limit,
         waiting_limit: config.run.waiting_limit,
         lease: config.run.lease,

@@ -133,15 +133,21 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         settings.environment(),
     ))?;
     let endpoint = model_endpoint(settings)?;
-    let listed: Vec<NamedModel> = settings
+    let mut listed: Vec<NamedModel> = settings
         .models()
         .iter()
         .map(|table| table.section(settings))
         .collect::<Result<_, _>>()?;
     let has_upstream =
         endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
+    let name = default_model(settings, has_upstream, &listed)?;
+    let prices = prices(settings)?;
+    let default = listed.iter_mut().find(|model| model.is_called(&name));
+    if let Some(default) = default.filter(|model| model.prices.is_none()) {
+        default.prices.clone_from(&prices);
+    }
     Ok(ModelSection {
-        name: default_model(settings, has_upstream, &listed)?,
+        name,
         endpoint,
         dialect: settings.get(&table::MODEL_DIALECT),
         state: settings.require(&table::MODEL_STATE)?,
@@ -165,7 +171,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         max_output_tokens: settings.get(&table::MODEL_MAX_OUTPUT_TOKENS),
         listed,
         only_listed: settings.require(&table::MODEL_ONLY_LISTED)?,
-        prices: prices(settings)?,
+        prices,
         no_simulator: settings.require(&table::NO_SIMULATOR)?,
     })
 }
@@ -173,22 +179,26 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
 /// A model has a price for reading and one for writing, or none at all.
 fn prices(settings: &Settings) -> Result<Option<ModelPrices>, Error> {
     let input = settings.get(&table::MODEL_INPUT_PRICE);
+    let cached_input = settings.get(&table::MODEL_CACHED_INPUT_PRICE);
     let output = settings.get(&table::MODEL_OUTPUT_PRICE);
+    let reasoning = settings.get(&table::MODEL_REASONING_PRICE);
     let missing = |key: &'static str| {
         Err(Error::from(Problem::Missing {
             key,
-            reason: "the other price of the model is set".to_owned(),
+            reason: "another price of the model is set".to_owned(),
         }))
     };
     match (input, output) {
-        (None, None) => Ok(None),
+        (None, None) if cached_input.or(reasoning).is_none() => Ok(None),
+        (None, None) => missing(table::MODEL_INPUT_PRICE.about.name),
         (None, Some(_)) => missing(table::MODEL_INPUT_PRICE.about.name),
         (Some(_), None) => missing(table::MODEL_OUTPUT_PRICE.about.name),
         (Some(input), Some(output)) => Ok(Some(ModelPrices {
             currency: settings.require(&table::MODEL_CURRENCY)?,
             input,
-            cached_input: settings.get(&table::MODEL_CACHED_INPUT_PRICE).unwrap_or(input),
+            cached_input: cached_input.unwrap_or(input),
             output,
+            reasoning,
         })),
     }
 }
@@ -217,9 +227,7 @@ fn model_endpoint(settings: &Settings) -> Result<ModelEndpoint, Error> {
 /// that is said, without one it has to be in the list. A list of one needs no saying.
 fn default_model(settings: &Settings, has_upstream: bool, listed: &[NamedModel]) -> Result<String, Error> {
     let name = settings.require(&table::MODEL_NAME)?;
-    let is_listed = listed
-        .iter()
-        .any(|model| model.name == name || model.aliases.contains(&name));
+    let is_listed = listed.iter().any(|model| model.is_called(&name));
     match listed {
         _ if has_upstream || is_listed => Ok(name),
         [] => Ok(name),

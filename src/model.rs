@@ -12,6 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::run::error::{Error, Reason};
+use crate::run::money::Prices;
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
 mod breaker;
@@ -64,6 +65,8 @@ pub struct Config {
     pub context_tokens: Option<u64>,
     /// Tokens that one answer may have, if that is known.
     pub max_output_tokens: Option<u64>,
+    /// What it costs, if that is known.
+    pub prices: Option<Prices>,
     /// Whether an `Idempotency-Key` goes with every request; none sends one to OpenAI itself alone.
     pub idempotency_keys: Option<bool>,
 }

@@ -124,25 +124,21 @@ pub fn listing(what: &str, head: [&str; 3], rows: &[[String; 3]]) -> String {
 }
 
 /// Columns of equal width, but for the last.
-pub fn table(head: [&str; 3], rows: &[[String; 3]]) -> String {
-    let width = |column: usize| {
+pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
             .chain([head[column].chars().count()])
             .max()
             .unwrap_or_default()
-    };
-    let (first, second) = (width(0), width(1));
+    });
     let head = head.map(str::to_owned);
-    std::iter::once(&head)
-        .chain(rows)
-        .map(|[one, two, three]| {
-            format!("{one:first$}  {two:second$}  {three}")
-                .trim_end()
-                .to_owned()
-                + "\n"
-        })
-        .collect()
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    std::iter::once(&head).chain(rows).map(line).collect()
 }
 
 #[cfg(test)]

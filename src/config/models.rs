@@ -11,7 +11,9 @@ use super::form;
 use super::key::{About, Entry, Fallback, Key, MASK, looks_like_a_variable};
 use super::problem::{Error, Nearest, Problem, nearest};
 use super::secret::Secret;
-use super::section::{Dialect, ModelEndpoint, ModelResilience, ModelState, ModelTimeouts, NamedModel};
+use super::section::{
+    Dialect, ModelEndpoint, ModelPrices, ModelResilience, ModelState, ModelTimeouts, NamedModel,
+};
 use super::settings::{Setting, Settings, Source, check};
 use super::table;
 
@@ -34,6 +36,10 @@ pub const KEYS: &[&dyn Entry] = &[
     &FALLBACKS,
     &CONTEXT_TOKENS,
     &MAX_OUTPUT_TOKENS,
+    &INPUT_PRICE,
+    &CACHED_INPUT_PRICE,
+    &OUTPUT_PRICE,
+    &REASONING_PRICE,
     &MAX_CONCURRENCY,
     &MAX_WAITING,
     &CONNECT_TIMEOUT,
@@ -95,6 +101,14 @@ keys! {
         "Tokens that a conversation and its answer may have together";
     MAX_OUTPUT_TOKENS: u64 = "max_output_tokens", form::AMOUNT, "not known",
         "Tokens that the model can write in one answer";
+    INPUT_PRICE: u64 = "input_price", form::MONEY, "not known",
+        "What a million tokens cost that the model reads, in `model.currency`";
+    CACHED_INPUT_PRICE: u64 = "cached_input_price", form::MONEY, "`input_price`",
+        "What a million tokens cost that it reads and that the provider had cached";
+    OUTPUT_PRICE: u64 = "output_price", form::MONEY, "not known",
+        "What a million tokens cost that it writes";
+    REASONING_PRICE: u64 = "reasoning_price", form::MONEY, "`output_price`",
+        "What a million tokens of reasoning cost, where they do not cost what the rest of the answer does";
     MAX_CONCURRENCY: u32 = "max_concurrency", form::COUNT, "`model.max_concurrency`",
         "Requests that go on at the same time; a streamed answer counts until it ends";
     MAX_WAITING: u32 = "max_waiting", form::NUMBER, "`model.max_waiting`",
@@ -189,6 +203,31 @@ impl NamedTable {
         key.map(|key| Some(Secret::new(key))).ok_or_else(missing)
     }
 
+    /// What the model costs.
+    fn prices(&self, settings: &Settings) -> Result<Option<ModelPrices>, Error> {
+        let (Some(input), Some(output)) = (self.get(&INPUT_PRICE), self.get(&OUTPUT_PRICE)) else {
+            return Ok(None);
+        };
+        Ok(Some(ModelPrices {
+            currency: settings.require(&table::MODEL_CURRENCY)?,
+            input,
+            cached_input: self.get(&CACHED_INPUT_PRICE).unwrap_or(input),
+            output,
+            reasoning: self.get(&REASONING_PRICE),
+        }))
+    }
+
+    /// A price that is there while one is missing that it takes to know what a turn costs.
+    fn lonely_price(&self) -> Option<Problem> {
+        let prices = [&INPUT_PRICE, &CACHED_INPUT_PRICE, &OUTPUT_PRICE, &REASONING_PRICE];
+        let has = |price: &&Key<u64>| self.settings.contains_key(price.about.name);
+        let given = prices.into_iter().find(has)?;
+        let missing = [&INPUT_PRICE, &OUTPUT_PRICE]
+            .into_iter()
+            .find(|price| !has(price))?;
+        Some(self.unfit(given, format!("`{}` is to be given too", missing.about.name)))
+    }
+
     /// The model that the table describes; what it leaves out is as in `[model]`.
     pub(super) fn section(&self, settings: &Settings) -> Result<NamedModel, Error> {
         let environment = settings.environment();
@@ -231,6 +270,7 @@ impl NamedTable {
             },
             context_tokens: self.get(&CONTEXT_TOKENS),
             max_output_tokens: self.get(&MAX_OUTPUT_TOKENS),
+            prices: self.prices(settings)?,
             idempotency_keys: self.get(&IDEMPOTENCY_KEYS),
         })
     }
@@ -267,6 +307,7 @@ pub(super) fn problems(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
             let reason = format!("`{}` is given too", API_KEY_ENV.about.name);
             problems.push(table.unfit(&API_KEY_FILE, reason));
         }
+        problems.extend(table.lonely_price());
         for alias in aliases {
             if !taken.insert(alias) {
                 problems.push(table.unfit(&ALIASES, format!("`{alias}` is the name of another model too")));

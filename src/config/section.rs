@@ -70,7 +70,7 @@ pub struct ModelSection {
     pub context_tokens: Option<u64>,
     /// Tokens that it can write in one answer, if that is known.
     pub max_output_tokens: Option<u64>,
-    /// What it costs.
+    /// What the model costs that answers when nobody names one, unless its own table says.
     pub prices: Option<ModelPrices>,
     /// The models with names of their own.
     pub listed: Vec<NamedModel>,
@@ -105,8 +105,17 @@ pub struct NamedModel {
     pub context_tokens: Option<u64>,
     /// Tokens that it can write in one answer, if that is known.
     pub max_output_tokens: Option<u64>,
+    /// What it costs.
+    pub prices: Option<ModelPrices>,
     /// Whether requests have idempotency keys; `None` lets the base URL decide.
     pub idempotency_keys: Option<bool>,
+}
+
+impl NamedModel {
+    /// Whether that is its name or one of its aliases.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
 }
 
 /// What is done about a provider that fails, and about too much at once.
@@ -171,6 +180,8 @@ pub struct ModelPrices {
     pub cached_input: u64,
     /// Of tokens written.
     pub output: u64,
+    /// Of tokens written that were reasoning; none for the price of the others.
+    pub reasoning: Option<u64>,
 }
 
 /// An API that models speak.

@@ -39,6 +39,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_INPUT_PRICE,
     &MODEL_CACHED_INPUT_PRICE,
     &MODEL_OUTPUT_PRICE,
+    &MODEL_REASONING_PRICE,
     &MODEL_CURRENCY,
     &MODEL_MAX_CONCURRENCY,
     &MODEL_MAX_WAITING,
@@ -432,7 +433,19 @@ pub static MODEL_OUTPUT_PRICE: Key<u64> = Key {
         env: "ASSISTD_MODEL_OUTPUT_PRICE",
         flag: None,
         default: Fallback::Unset("none: costs are not counted"),
-        help: "What a million tokens cost that it writes, reasoning included",
+        help: "What a million tokens cost that it writes",
+    },
+    form: form::MONEY,
+};
+
+/// What reasoning costs.
+pub static MODEL_REASONING_PRICE: Key<u64> = Key {
+    about: About {
+        name: "model.reasoning_price",
+        env: "ASSISTD_MODEL_REASONING_PRICE",
+        flag: None,
+        default: Fallback::Unset("`model.output_price`"),
+        help: "What a million tokens of reasoning cost, where they do not cost what the rest of the answer does",
     },
     form: form::MONEY,
 };
@@ -444,7 +457,7 @@ pub static MODEL_CURRENCY: Key<String> = Key {
         env: "ASSISTD_MODEL_CURRENCY",
         flag: None,
         default: Fallback::Value("USD"),
-        help: "The currency of the prices, by its code in ISO 4217",
+        help: "The currency of all prices, also those of `[models.NAME]`, by its code in ISO 4217",
     },
     form: form::CURRENCY,
 };

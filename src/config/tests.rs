@@ -327,6 +327,51 @@ fn a_table_of_a_model_says_what_differs_from_the_section_of_all() {
 }
 
 #[test]
+fn a_table_has_prices_of_its_own_and_the_default_model_else_those_of_all() {
+    let prices = |text: &str| {
+        let settings = place().file("assistd.toml", text).settings().unwrap();
+        let model = Config::from_settings(&settings).unwrap().model;
+        let listed = model.listed.into_iter().map(|model| {
+            let prices = model.prices.as_ref();
+            prices.map(|prices| (prices.input, prices.cached_input, prices.output, prices.reasoning))
+        });
+        listed.collect::<Vec<_>>()
+    };
+    let of_all = "[model]\nname = 'b'\ncurrency = 'EUR'\ninput_price = '1'\noutput_price = 2\n[models.one]\n";
+    let own = "input_price = '0.5'\noutput_price = '4'\ncached_input_price = '0.05'\nreasoning_price = '6'\n";
+    let of_own = (500_000, 50_000, 4_000_000, Some(6_000_000));
+    let common = (1_000_000, 1_000_000, 2_000_000, None);
+    assert_eq!(
+        prices(&format!("{of_all}[models.two]\naliases = ['b']\n")),
+        [None, Some(common)]
+    );
+    assert_eq!(
+        prices(&format!("{of_all}{own}[models.two]\naliases = ['b']\n{own}")),
+        [Some(of_own), Some(of_own)]
+    );
+    for (table, problem) in [
+        (
+            "input_price = '1'",
+            "`models.one.input_price` (assistd.toml:2): `output_price` is to be given too",
+        ),
+        (
+            "reasoning_price = 1",
+            "`models.one.reasoning_price` (assistd.toml:2): `input_price` is to be given too",
+        ),
+    ] {
+        let problems = place()
+            .file("assistd.toml", &format!("[models.one]\n{table}\n"))
+            .problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let (key, reason) = problem.split_once(" (assistd.toml:2)").unwrap();
+        assert!(
+            problems[0].starts_with(key) && problems[0].ends_with(reason),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_with_tables_of_models_is_said_at_once_with_its_line() {
     let problems = place()
         .file(

@@ -143,6 +143,7 @@ impl Deployment {
             context_tokens: config.context_tokens,
             max_output_tokens: config.max_output_tokens,
             max_concurrency: config.resilience.max_concurrency,
+            prices: config.prices,
         };
         Ok(Self {
             card: Arc::new(card),

@@ -163,6 +163,12 @@ impl Model for Router {
         Some(Arc::clone(route.first.card()))
     }
 
+    fn fallbacks(&self, name: &str) -> Vec<Arc<ModelCard>> {
+        let fallbacks = self.route(name).map(|route| &*route.fallbacks);
+        let fallbacks = fallbacks.unwrap_or_default().iter();
+        fallbacks.map(|model| Arc::clone(model.card())).collect()
+    }
+
     fn condition(&self, name: &str) -> Condition {
         let route = self.route(name);
         route.map(|route| route.first.condition()).unwrap_or_default()

@@ -35,7 +35,6 @@ use super::event::Event;
 use super::id::{MessageId, Mint, RunId, ThreadId};
 use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
-use super::money::Prices;
 use super::options::ModelOptions;
 use super::page::{Order, Page};
 use super::ports::{Model, News, Opening, Ownership, RequestKey, Store, Tokenizer, Toolbox};
@@ -104,8 +103,6 @@ pub struct Settings {
     pub limits: Limits,
     /// What becomes of a conversation that is too long, where neither the run nor its assistant says.
     pub truncation: Truncation,
-    /// What the default model costs; none when that is not known.
-    pub prices: Option<Prices>,
     /// How long a run may take, whatever its own bounds are; then it is EXPIRED.
     pub execution_limit: Duration,
     /// How long a run may wait for an answer from outside; then it is EXPIRED.
@@ -504,11 +501,14 @@ impl Engine {
             .collect();
         let assistants = Some(profile.model).filter(|model| !model.is_empty());
         let model = new.model.or(assistants).unwrap_or_else(|| settings.model.clone());
-        let prices = self.shared.prices(&model);
+        let models = &self.shared.ports.model;
+        let prices = models.card(&model).and_then(|card| card.prices);
         if new.limits.max_cost.is_some() && prices.is_none() {
             let description = format!("has no meaning for the model {model:?}, which has no prices");
             return Err(Error::invalid("limits.max_cost_micros", description));
         }
+        let fallback_prices = models.fallbacks(&model).into_iter();
+        let fallback_prices = fallback_prices.filter_map(|card| Some((card.name.clone(), card.prices?)));
         let record = RunRecord {
             id: RunId::new(&mut mint),
             thread: new.thread.unwrap_or_else(|| ThreadId::new(&mut mint)),
@@ -521,6 +521,7 @@ impl Engine {
                     .or(profile.truncation)
                     .unwrap_or(settings.truncation),
                 prices,
+                fallback_prices: Arc::new(fallback_prices.collect()),
                 options: Arc::new(
                     new.options
                         .over(Arc::unwrap_or_clone(profile.options).over(settings.options.clone())),
@@ -648,15 +649,6 @@ impl Shared {
         {
             active.remove(&live.id);
         }
-    }
-
-    /// What the model of this name costs: only the default model's price is known.
-    fn prices(&self, model: &str) -> Option<Prices> {
-        let is_default = match self.ports.model.card(model) {
-            Some(card) => card.is_default,
-            None => model == self.settings.model,
-        };
-        self.settings.prices.filter(|_| is_default)
     }
 
     /// What a run that was started with this may use.

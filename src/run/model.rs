@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::money::Prices;
+
 /// One model that requests can name, as the operator configured it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelCard {
@@ -29,6 +31,8 @@ pub struct ModelCard {
     pub max_output_tokens: Option<u64>,
     /// Requests that may go on at once; none for any number.
     pub max_concurrency: Option<u32>,
+    /// What it costs; none when nobody has said.
+    pub prices: Option<Prices>,
 }
 
 /// How a model has been lately, from memory.

@@ -41,18 +41,23 @@ pub struct Prices {
     pub input: u64,
     /// Of tokens read that the provider had cached.
     pub cached_input: u64,
-    /// Of tokens written, reasoning included.
+    /// Of tokens written.
     pub output: u64,
+    /// Of tokens written that were reasoning; none for the price of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<u64>,
 }
 
 impl Prices {
     /// What these tokens of one turn cost.
     pub fn cost(&self, usage: &Usage) -> Cost {
         let cached = usage.cached_tokens.min(usage.input_tokens);
+        let reasoning = usage.reasoning_tokens.min(usage.output_tokens);
         let parts = [
             (usage.input_tokens - cached, self.input),
             (cached, self.cached_input),
-            (usage.output_tokens, self.output),
+            (usage.output_tokens - reasoning, self.output),
+            (reasoning, self.reasoning.unwrap_or(self.output)),
         ];
         let exact: u128 = parts
             .iter()
@@ -139,6 +144,7 @@ mod tests {
             input,
             cached_input,
             output,
+            reasoning: None,
         }
     }
 
@@ -174,6 +180,26 @@ mod tests {
         ] {
             assert_eq!(prices.cost(&used).micros, micros, "{prices:?} {used:?}");
         }
+    }
+
+    #[test]
+    fn reasoning_costs_what_it_costs_or_what_the_rest_of_the_answer_does() {
+        let used = Usage {
+            reasoning_tokens: 30,
+            ..used(0, 0, 100)
+        };
+        let alike = prices(0, 0, 1_000_000);
+        let apart = Prices {
+            reasoning: Some(3_000_000),
+            ..alike
+        };
+        assert_eq!((alike.cost(&used).micros, apart.cost(&used).micros), (100, 160));
+        // A provider that counts more as reasoning than as written.
+        let more = Usage {
+            reasoning_tokens: u64::MAX,
+            ..used
+        };
+        assert_eq!(apart.cost(&more).micros, 300);
     }
 
     #[test]

@@ -62,6 +62,12 @@ pub trait Model: Send + Sync {
         })
     }
 
+    /// The models that answer instead of the one of this name when it cannot, the first choice first, from memory:
+    /// MUST NOT wait.
+    fn fallbacks(&self, _name: &str) -> Vec<Arc<ModelCard>> {
+        Vec::new()
+    }
+
     /// How the model of this name has been lately, from memory: MUST NOT wait.
     fn condition(&self, _name: &str) -> Condition {
         Condition::default()

@@ -104,8 +104,15 @@ pub struct Snapshot {
     /// What the model cost when the run began; none when that was not known.
     #[serde(default)]
     pub prices: Option<Prices>,
+    /// What those cost that answer in its place, as far as that was known, by their names.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub fallback_prices: Arc<BTreeMap<String, Prices>>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
+}
+
+fn is_empty(prices: &Arc<BTreeMap<String, Prices>>) -> bool {
+    prices.is_empty()
 }
 
 /// The bounds of a run.

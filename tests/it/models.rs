@@ -446,6 +446,7 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
             resilience: config.model.resilience,
             context_tokens: Some(8_000),
             max_output_tokens: None,
+            prices: None,
             idempotency_keys: None,
         };
         let own = config.model.endpoint.base_url.take().unwrap();

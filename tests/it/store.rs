@@ -374,7 +374,21 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             input: 1,
             cached_input: 2,
             output: u64::MAX,
+            reasoning: Some(3),
         }),
+        fallback_prices: Arc::new(
+            [(
+                "other".to_owned(),
+                Prices {
+                    currency: "USD".parse().unwrap(),
+                    input: 4,
+                    cached_input: 5,
+                    output: 6,
+                    reasoning: None,
+                },
+            )]
+            .into(),
+        ),
         metadata: [("key".to_owned(), "välue".to_owned())].into(),
     };
     opening.record.state = State::Queued;

@@ -3,6 +3,7 @@
 use super::{count, duration, name, timestamp};
 use crate::api::pb;
 use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
+use crate::run::money::Prices;
 
 /// A model as the contract has it.
 pub fn card_to_pb(card: &ModelCard, condition: Condition) -> pb::Model {
@@ -30,6 +31,17 @@ pub fn card_to_pb(card: &ModelCard, condition: Condition) -> pb::Model {
         state: state.into(),
         message: condition.trouble.unwrap_or_default(),
         left_alone_until: condition.closed_until.map(timestamp),
+        prices: card.prices.as_ref().map(prices_to_pb),
+    }
+}
+
+fn prices_to_pb(prices: &Prices) -> pb::ModelPrices {
+    pb::ModelPrices {
+        currency_code: prices.currency.code().to_owned(),
+        input_micros: count(prices.input),
+        cached_input_micros: count(prices.cached_input),
+        output_micros: count(prices.output),
+        reasoning_micros: count(prices.reasoning.unwrap_or(prices.output)),
     }
 }
 

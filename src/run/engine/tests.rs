@@ -207,7 +207,6 @@ fn settings() -> Settings {
         instructions: String::new(),
         limits: Limits::default(),
         truncation: Truncation::default(),
-        prices: None,
         execution_limit: Duration::from_secs(600),
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),

@@ -305,6 +305,7 @@ fn prices() -> Prices {
         input: 1_000_000,
         cached_input: 1_000_000,
         output: 1_000_000,
+        reasoning: None,
     }
 }
 

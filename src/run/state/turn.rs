@@ -1,5 +1,6 @@
 //! One turn: the model's message while it is being said.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +38,9 @@ pub(super) struct Turn {
     unreported: u64,
     /// Tokens read, as long as the provider has not counted them.
     expected_input: u64,
+    /// What the model costs that answers: the one that was asked, as long as none has begun to.
     prices: Option<Prices>,
+    fallback_prices: Arc<BTreeMap<String, Prices>>,
     context: ContextUse,
     attempts: Vec<Attempt>,
     started: SystemTime,
@@ -58,6 +61,7 @@ impl Turn {
             unreported: 0,
             expected_input: 0,
             prices: record.snapshot.prices,
+            fallback_prices: Arc::clone(&record.snapshot.fallback_prices),
             context,
             attempts: Vec::new(),
             started: now,
@@ -96,8 +100,7 @@ impl Turn {
     pub(super) fn attempted(&mut self, attempt: Attempt) {
         let asked = self.attempts.first().map_or(&attempt.model, |first| &first.model);
         if attempt.result == AttemptResult::Answered && *asked != attempt.model {
-            // What another model costs is not known here.
-            self.prices = None;
+            self.prices = self.fallback_prices.get(&attempt.model).copied();
         }
         self.attempts.push(attempt);
     }

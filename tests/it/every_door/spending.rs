@@ -1,6 +1,6 @@
 //! What runs cost, what they may, and how much of a long conversation the model is given.
 
-use assistd::config::{Config, ModelPrices};
+use assistd::config::{Config, ModelEndpoint, ModelPrices, NamedModel};
 use assistd::simulator::{Script, Turn};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -12,6 +12,7 @@ over_every_door! {
     what_a_run_costs_adds_up,
     a_run_ends_when_its_budget_is_spent,
     a_budget_needs_prices,
+    a_turn_of_a_fallback_costs_what_the_fallback_does,
     a_long_conversation_is_shortened_or_refused,
 }
 
@@ -22,6 +23,7 @@ fn priced(config: &mut Config) {
         input: 1_000_000,
         cached_input: 500_000,
         output: 2_000_000,
+        reasoning: None,
     });
 }
 
@@ -115,6 +117,63 @@ async fn a_budget_needs_prices(form: Form) {
         .await
         .unwrap();
     assert_eq!(answer["usage"]["cost"], Value::Null);
+}
+
+/// The first model refuses; the second answers for a hundred times its price.
+async fn a_turn_of_a_fallback_costs_what_the_fallback_does(form: Form) {
+    let refusing = || Turn::status(500);
+    let script = Script::turns([
+        refusing(),
+        Turn::text("hi"),
+        refusing(),
+        Turn::text("a word ".repeat(400)),
+    ]);
+    let world = World::with(script, |config| {
+        let named = |name: &str, fallbacks: &[&str], price: u64| NamedModel {
+            name: name.to_owned(),
+            provider_model: name.to_owned(),
+            aliases: vec![format!("{name}-alias")],
+            fallbacks: fallbacks.iter().map(|name| (*name).to_owned()).collect(),
+            endpoint: config.model.endpoint.clone(),
+            dialect: None,
+            state: config.model.state,
+            timeouts: config.model.timeouts,
+            resilience: config.model.resilience,
+            context_tokens: None,
+            max_output_tokens: None,
+            prices: Some(ModelPrices {
+                currency: "EUR".to_owned(),
+                input: price,
+                cached_input: price,
+                output: price,
+                reasoning: Some(2 * price),
+            }),
+            idempotency_keys: None,
+        };
+        config.model.listed = vec![
+            named("cheap", &["dear-alias"], 1_000_000),
+            named("dear", &[], 100_000_000),
+        ];
+        config.model.endpoint = ModelEndpoint::default();
+        config.model.name = "cheap".to_owned();
+    })
+    .await;
+    let door = Door::to(&world, form);
+    let listed = door.call("ModelService.ListModels", json!({})).await.unwrap();
+    let prices = json!({"currencyCode": "EUR", "inputMicros": "100000000", "cachedInputMicros": "100000000",
+        "outputMicros": "100000000", "reasoningMicros": "200000000"});
+    assert_eq!(listed["models"][1]["prices"], prices, "{listed}");
+
+    let asked = json!({"message": "hi"});
+    let answer = door.call("AssistantService.Chat", asked).await.unwrap();
+    let usage = &answer["usage"];
+    let tokens = number(&usage["totalTokens"]) + number(&usage["reasoningTokens"]);
+    assert_eq!(number(&usage["cost"]["micros"]), 100 * tokens, "{answer}");
+    // What is left of this budget after the prompt is enough for the cheap one's whole answer, and not for the
+    // other's.
+    let asked = json!({"message": "hi", "limits": {"maxCostMicros": "3000"}});
+    let answer = door.call("AssistantService.Chat", asked).await.unwrap();
+    assert_eq!(answer["incompleteReason"], "INCOMPLETE_REASON_BUDGET", "{answer}");
 }
 
 async fn a_long_conversation_is_shortened_or_refused(form: Form) {
