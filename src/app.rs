@@ -14,6 +14,7 @@ use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -24,7 +25,7 @@ use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
 use crate::api::front::{Contract, Front, Mcp};
 use crate::api::grpc::{Assistant, Models, Prompts, Resources, Runs, Threads};
-use crate::api::guard::Guard;
+use crate::api::guard::{Guard, Witness};
 use crate::api::handlers::Handlers;
 use crate::api::legacy::Legacy;
 use crate::api::listener::{self, Bounds};
@@ -44,6 +45,7 @@ use crate::run::ports::{Connection, Model, Store};
 use crate::run::record::Limits;
 use crate::run::truncation::{Strategy, Truncation};
 use crate::simulator::{Script, Simulator};
+use crate::telemetry::metrics::{Metrics, Readings};
 use crate::{mcp, model, run, store};
 
 /// How long start-up waits for the first attempt at each MCP server. One that takes longer joins later.
@@ -93,6 +95,7 @@ struct Core {
     engine: Engine,
     pool: Arc<mcp::Pool>,
     simulator: Option<Simulator>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// How the service ends.
@@ -162,7 +165,12 @@ impl App {
         let mcp = assistants
             .as_ref()
             .map(|assistants| mcp_door(assistants, &config.api, address, drain.closing.clone()));
-        let door = door(&config.api, &handlers, health_server, mcp, drain.begun.clone())?;
+        let outside = Outside {
+            mcp,
+            metrics: core.metrics.clone(),
+            draining: drain.begun.clone(),
+        };
+        let door = door(&config.api, &handlers, health_server, &core.engine, outside)?;
         for service in SERVICES {
             health
                 .set_service_status(service, tonic_health::ServingStatus::Serving)
@@ -300,7 +308,12 @@ impl Core {
         let settings = engine_settings(config)?;
         let (model, simulator) = build_model(&config.model).await?;
         let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
+        let metrics = config.api.metrics.then(|| metrics(model.as_ref())).transpose()?;
         let ports = Ports {
+            observer: match &metrics {
+                Some(metrics) => Arc::<Metrics>::clone(metrics),
+                None => Arc::new(()),
+            },
             model,
             tokenizer: Arc::new(model::tokens::O200k),
             toolbox: Arc::<mcp::Pool>::clone(&pool),
@@ -315,6 +328,7 @@ impl Core {
             engine,
             pool,
             simulator,
+            metrics,
         })
     }
 }
@@ -338,18 +352,73 @@ fn log_start(core: &Core, address: SocketAddr) {
     }
 }
 
+/// The figures, with all that can be counted apart.
+fn metrics(model: &dyn Model) -> Result<Arc<Metrics>, StartError> {
+    let decode =
+        |bytes: &[u8]| DescriptorPool::decode(bytes).map_err(|error| StartError::Contract(error.to_string()));
+    let pools = [
+        decode(pb::DESCRIPTOR_SET)?,
+        decode(tonic_health::pb::FILE_DESCRIPTOR_SET)?,
+    ];
+    let services = pools.iter().flat_map(DescriptorPool::services);
+    let methods = services.flat_map(|service| {
+        let names = service.methods().map(|method| method.name().to_owned());
+        let names: Vec<String> = names.collect();
+        names
+            .into_iter()
+            .map(move |name| format!("{}/{name}", service.full_name()))
+    });
+    Ok(Arc::new(Metrics::new(methods, &model.models())))
+}
+
+/// Tells the figures of the calls of the contract.
+struct Counting(Arc<Metrics>);
+
+impl Witness for Counting {
+    fn saw(&self, path: &str, code: Code, took: Duration) {
+        let method = path.strip_prefix('/').unwrap_or(path);
+        self.0.called(method, status::name(code), took);
+    }
+}
+
+/// What there is to be read at the moment.
+fn readings(engine: &Engine) -> Readings {
+    let ports = engine.ports();
+    let models = ports.model.models();
+    let models = models.iter().map(|card| {
+        let condition = ports.model.condition(&card.name);
+        (card.name.clone(), condition)
+    });
+    Readings {
+        runs: engine.activity(),
+        models: models.collect(),
+        servers: ports.toolbox.servers(),
+    }
+}
+
+/// What the doors lead to beside the handlers.
+struct Outside {
+    mcp: Option<Mcp>,
+    metrics: Option<Arc<Metrics>>,
+    draining: CancellationToken,
+}
+
 /// Every door to these handlers.
 fn door(
     config: &config::ApiSection,
     handlers: &Arc<Handlers>,
     health: HealthServer<impl Health>,
-    mcp: Option<Mcp>,
-    draining: CancellationToken,
+    engine: &Engine,
+    outside: Outside,
 ) -> Result<Cors<Front>, StartError> {
     let contract_error = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
     let routes = routes(config, handlers, health).map_err(|error| contract_error(&error))?;
     let max_calls = usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX);
-    let contract: Contract = Guard::new(routes, max_calls, config.request_timeout);
+    let witness = outside.metrics.as_ref().map(|metrics| {
+        let witness: Arc<dyn Witness> = Arc::new(Counting(Arc::clone(metrics)));
+        witness
+    });
+    let contract: Contract = Guard::new(routes, max_calls, config.request_timeout).seen_by(witness);
     let (descriptors, http) = transcoder(contract.clone(), config.body_limit_bytes)?;
     let docs = Docs::new(&http.openapi(&descriptors, &openapi_info()));
     let legacy = Legacy::new(
@@ -358,8 +427,16 @@ fn door(
         config.request_timeout,
     );
     let time = config.request_timeout;
+    let draining = outside.draining;
     let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), time, draining);
-    let front = match mcp {
+    let front = match outside.metrics {
+        Some(metrics) => {
+            let engine = engine.clone();
+            front.with_metrics(Arc::new(move || metrics.text(&readings(&engine))))
+        }
+        None => front,
+    };
+    let front = match outside.mcp {
         Some(mcp) => front.with_mcp(mcp),
         None => front,
     };

@@ -88,6 +88,7 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
         request_timeout: settings.require(&table::API_REQUEST_TIMEOUT)?,
         slow_watcher_limit: settings.require(&table::API_SLOW_WATCHER_LIMIT)?,
         drain_grace: settings.require(&table::API_DRAIN_GRACE)?,
+        metrics: settings.require(&table::API_METRICS)?,
     })
 }
 

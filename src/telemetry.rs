@@ -1,4 +1,4 @@
-//! Logs: events of `tracing` as lines on standard error.
+//! What the operator sees of the service: logs, as lines on standard error, and [figures](metrics).
 
 use std::io::{self, IsTerminal};
 
@@ -8,6 +8,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{LogFormat, LogSection};
+
+pub mod metrics;
 
 /// Dependencies that are too loud or too frank at the service's own level. `async_openai` logs the whole
 /// body of an answer that it cannot read, and `rmcp` every notification with its payload: what users and

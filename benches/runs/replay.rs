@@ -61,6 +61,7 @@ pub async fn measure(figures: &mut Figures) {
             store: opened.store,
             ownership: opened.ownership,
             news: opened.news,
+            observer: Arc::new(()),
         },
         settings(),
     );

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::Full;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -39,6 +40,16 @@ pub type Mcp = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 /// Where the MCP server is, if there is one.
 const MCP_PATH: &str = "/mcp";
 
+/// Where the figures are, if they are given.
+const METRICS_PATH: &str = "/metrics";
+
+/// Gives the figures of the service, in the text format of OpenMetrics.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// The media type of that format.
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
 /// All doors.
 #[derive(Clone)]
 pub struct Front {
@@ -47,6 +58,7 @@ pub struct Front {
     legacy: Arc<Legacy>,
     docs: Arc<Docs>,
     mcp: Option<Mcp>,
+    metrics: Option<Metrics>,
     handlers: Arc<Handlers>,
     request_timeout: Duration,
     draining: CancellationToken,
@@ -70,6 +82,7 @@ impl Front {
             legacy: Arc::new(legacy),
             docs: Arc::new(docs),
             mcp: None,
+            metrics: None,
             handlers,
             request_timeout,
             draining,
@@ -80,6 +93,13 @@ impl Front {
     #[must_use]
     pub fn with_mcp(mut self, mcp: Mcp) -> Self {
         self.mcp = Some(mcp);
+        self
+    }
+
+    /// The same doors, and one to the figures at `/metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
         self
     }
 
@@ -115,12 +135,17 @@ impl Front {
 
     /// Answers what is HTTP and nothing else, by its path.
     async fn plain(self, request: Request<Body>) -> Response<Body> {
-        match request.uri().path() {
-            "/healthz" | "/readyz" | "/openapi.json" | "/docs"
-                if !matches!(*request.method(), Method::GET | Method::HEAD) =>
-            {
-                self.not_called(request.method(), HeaderValue::from_static("GET, HEAD, OPTIONS"))
-            }
+        let path = request.uri().path();
+        let metrics = self.metrics.as_ref().filter(|_| path == METRICS_PATH);
+        let is_read_only =
+            metrics.is_some() || matches!(path, "/healthz" | "/readyz" | "/openapi.json" | "/docs");
+        if is_read_only && !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return self.not_called(request.method(), HeaderValue::from_static("GET, HEAD, OPTIONS"));
+        }
+        if let Some(metrics) = metrics {
+            return figures(metrics());
+        }
+        match path {
             "/healthz" => probe(true),
             "/readyz" => {
                 let is_ready = !self.draining.is_cancelled() && self.handlers.store_trouble().await.is_none();
@@ -204,6 +229,12 @@ fn is_rpc(path: &str) -> bool {
     names.is_some_and(|(service, method)| {
         service.contains('.') && !service.starts_with('.') && !method.is_empty() && !method.contains('/')
     })
+}
+
+fn figures(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::new(Full::from(text)));
+    response.headers_mut().insert(header::CONTENT_TYPE, OPEN_METRICS);
+    response
 }
 
 fn probe(is_well: bool) -> Response<Body> {

@@ -2,6 +2,7 @@
 //! panics, and the promise that every error has its `ErrorInfo`.
 
 mod body;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,8 @@ use tonic::{Code, Status};
 use tower::Service;
 
 use self::body::GuardedBody;
+use self::tally::Tally;
+pub use self::tally::Witness;
 use super::request_id::RequestId;
 use super::{deadline, status};
 use crate::run::error::{Error, Reason};
@@ -38,6 +41,7 @@ pub struct Guard<S> {
     services: S,
     permits: Arc<Semaphore>,
     timeout: Duration,
+    witness: Option<Arc<dyn Witness>>,
 }
 
 impl<S> Guard<S> {
@@ -47,7 +51,15 @@ impl<S> Guard<S> {
             services,
             permits: Arc::new(Semaphore::new(max_calls)),
             timeout,
+            witness: None,
         }
+    }
+
+    /// The same, and this hears of every call once it is over.
+    #[must_use]
+    pub fn seen_by(mut self, witness: Option<Arc<dyn Witness>>) -> Self {
+        self.witness = witness;
+        self
     }
 }
 
@@ -66,10 +78,14 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let id = RequestId::of(request.extensions());
+        let mut tally = Tally::new(self.witness.as_ref(), request.uri());
         let admitted = self.admit(request.headers());
         let (permit, deadline) = match admitted {
             Ok(admitted) => admitted,
-            Err(error) => return std::future::ready(Ok(refusal(&error, &id))).boxed(),
+            Err(error) => {
+                tally.ends_with(status::code(error.kind()));
+                return std::future::ready(Ok(refusal(&error, &id))).boxed();
+            }
         };
         // A clone takes the place of the service that is ready, as tower asks.
         let next = self.services.clone();
@@ -79,11 +95,19 @@ where
             let caught = AssertUnwindSafe(answer).catch_unwind();
             let response = match tokio::time::timeout_at(deadline, caught).await {
                 Ok(Ok(Ok(response))) => response,
-                Ok(Err(panic)) => return Ok(refusal(&panicked(panic.as_ref()), &id)),
-                Err(_) => return Ok(refusal(&deadline::passed(), &id)),
+                Ok(Err(panic)) => {
+                    tally.ends_with(Code::Internal);
+                    return Ok(refusal(&panicked(panic.as_ref()), &id));
+                }
+                Err(_) => {
+                    tally.ends_with(Code::DeadlineExceeded);
+                    return Ok(refusal(&deadline::passed(), &id));
+                }
             };
             let response = explained(response, &id);
-            Ok(response.map(|body| Body::new(GuardedBody::new(body, permit, deadline, id))))
+            tally.reads(response.headers());
+            let guarded = |body| GuardedBody::new(body, permit, tally, deadline, id);
+            Ok(response.map(|body| Body::new(guarded(body))))
         }
         .boxed()
     }

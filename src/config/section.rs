@@ -25,6 +25,8 @@ pub struct ApiSection {
     pub slow_watcher_limit: Duration,
     /// How long running runs may go on after a signal to stop.
     pub drain_grace: Duration,
+    /// Whether the figures of the service are served.
+    pub metrics: bool,
 }
 
 /// Origins that browsers may come from; with credentials only where they are listed.

@@ -73,6 +73,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &API_SLOW_WATCHER_LIMIT,
     &API_DRAIN_GRACE,
     &API_CORS_ORIGINS,
+    &API_METRICS,
     &LOG_FILTER,
     &LOG_FORMAT,
 ];
@@ -827,6 +828,18 @@ pub static API_SLOW_WATCHER_LIMIT: Key<Duration> = Key {
         help: "How long a client that watches a run may leave events unread before it is dropped",
     },
     form: form::DURATION,
+};
+
+/// Whether there are figures.
+pub static API_METRICS: Key<bool> = Key {
+    about: About {
+        name: "api.metrics",
+        env: "ASSISTD_METRICS",
+        flag: None,
+        default: Fallback::Value("true"),
+        help: "Whether figures for Prometheus are at `/metrics`, for everybody who reaches the port",
+    },
+    form: form::SWITCH,
 };
 
 /// The time to finish after a signal to stop.

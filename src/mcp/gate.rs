@@ -37,6 +37,11 @@ impl Gate {
         self.room.acquire().await.map_err(Error::internal)
     }
 
+    /// How many calls wait for room.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether no call goes on or waits.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) == 0 && self.room.available_permits() == self.at_once

@@ -142,6 +142,7 @@ impl Link {
             transport: self.config.endpoint.transport(),
             connection,
             tool_count,
+            waiting_calls: self.gate.waiting(),
             last_error_time: *self
                 .last_error_time
                 .read()

@@ -14,6 +14,7 @@ pub(super) struct Queue {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     max_waiting: usize,
+    size: usize,
 }
 
 /// Counts one that waits for as long as it does.
@@ -28,11 +29,23 @@ impl Drop for Waiter<'_> {
 impl Queue {
     pub(super) fn new(places: u32, max_waiting: u32) -> Self {
         let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let places = size(places).min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(size(places).min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places)),
             waiting: AtomicUsize::new(0),
             max_waiting: size(max_waiting),
+            size: places,
         }
+    }
+
+    /// How many have a place.
+    pub(super) fn at_work(&self) -> usize {
+        self.size.saturating_sub(self.places.available_permits())
+    }
+
+    /// How many wait for one.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// A place, kept until it is dropped. Dropping the future leaves the queue.

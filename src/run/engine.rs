@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -37,7 +38,10 @@ use super::log::EventLog;
 use super::message::{Message, Part, Role, ToolOutput, Usage};
 use super::options::ModelOptions;
 use super::page::{Order, Page};
-use super::ports::{Model, News, Opening, Ownership, RequestKey, Store, Tokenizer, Toolbox};
+use super::ports::{
+    Call, CallOutcome, Happening, Model, News, Observer, Opening, Ownership, RequestKey, Store, Tokenizer,
+    Toolbox,
+};
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
 use super::state::{Run, Terms, not_pending};
 use super::step::Step;
@@ -88,6 +92,8 @@ pub struct Ports {
     pub ownership: Arc<dyn Ownership>,
     /// What the other processes have written.
     pub news: Arc<dyn News>,
+    /// Who is told of what happened.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// The operator's choices.
@@ -177,6 +183,17 @@ pub enum Begun {
     Past(Finished),
 }
 
+/// How many runs a process has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Those that wait for their thread.
+    pub queued: usize,
+    /// Those that work.
+    pub working: usize,
+    /// Those that wait for answers from outside.
+    pub waiting: usize,
+}
+
 /// A hold on a run that goes on. Dropping it cancels the run if it was begun so.
 pub struct RunHandle {
     shared: Arc<Shared>,
@@ -223,6 +240,8 @@ struct LiveRun {
 /// Where a run of this process is, for those who wait for it.
 #[derive(Clone, Debug)]
 enum Standing {
+    /// It waits for its thread.
+    Queued,
     AtWork,
     /// It waits for answers from outside.
     Waiting(Finished),
@@ -268,6 +287,20 @@ impl Engine {
     /// What a run gets that does not say otherwise.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    /// How many runs this process has now.
+    pub fn activity(&self) -> Activity {
+        let mut activity = Activity::default();
+        for live in self.shared.active().values() {
+            match *live.standing.borrow() {
+                Standing::Queued => activity.queued += 1,
+                Standing::AtWork | Standing::Stuck(_) => activity.working += 1,
+                Standing::Waiting(_) => activity.waiting += 1,
+                Standing::Over(_) | Standing::Left | Standing::Lost => {}
+            }
+        }
+        activity
     }
 
     /// Opens a run and starts it. When this returns, the run and the caller's message are durable.
@@ -455,13 +488,22 @@ impl Engine {
             );
             return Err(denied.with("tool", name));
         }
-        let arguments = match tool.check_arguments(arguments) {
-            Ok(arguments) => arguments,
-            Err(text) => return Ok(ToolOutput::failure(text)),
-        };
         let limit = call::patience(tool, self.shared.settings.call_timeout);
         let timeout = timeout.map_or(limit, |timeout| timeout.min(limit));
-        call::bounded(toolbox.as_ref(), tool, arguments, timeout, Arc::new(|_| {})).await
+        let started = Instant::now();
+        let called = match tool.check_arguments(arguments) {
+            Ok(arguments) => {
+                call::bounded(toolbox.as_ref(), tool, arguments, timeout, Arc::new(|_| {})).await
+            }
+            Err(text) => Ok(ToolOutput::failure(text)),
+        };
+        self.shared.ports.observer.observe(&Happening::Call(Call {
+            server: &tool.description().server,
+            tool: name,
+            outcome: CallOutcome::of_result(&called),
+            duration: started.elapsed(),
+        }));
+        called
     }
 
     /// Takes no new runs, lets those that go on finish for as long as `grace`, then ends them.
@@ -760,7 +802,10 @@ impl LiveRun {
             fence: record.fence,
             lost: CancellationToken::new(),
             cancel: CancellationToken::new(),
-            standing: tokio::sync::watch::Sender::new(Standing::AtWork),
+            standing: tokio::sync::watch::Sender::new(match record.state {
+                State::Queued => Standing::Queued,
+                _ => Standing::AtWork,
+            }),
             commands: Mutex::new(Some(commands)),
             answers,
         }
@@ -776,6 +821,7 @@ impl LiveRun {
     fn stand(&self, run: &Run) {
         let waits = run.record().state == State::RequiresAction;
         let has_changed = match &*self.standing.borrow() {
+            Standing::Queued => true,
             // What it waits for may be less than before.
             Standing::Waiting(earlier) => !waits || earlier.record.pending != run.record().pending,
             _ => waits,
@@ -789,12 +835,18 @@ impl LiveRun {
     }
 
     async fn finished(&self) -> Result<Finished, Error> {
-        self.until(|standing| !matches!(standing, Standing::AtWork | Standing::Waiting(_)))
-            .await
+        let goes_on = |standing: &Standing| {
+            matches!(
+                standing,
+                Standing::Queued | Standing::AtWork | Standing::Waiting(_)
+            )
+        };
+        self.until(|standing| !goes_on(standing)).await
     }
 
     async fn answered(&self) -> Result<Finished, Error> {
-        self.until(|standing| !matches!(standing, Standing::AtWork)).await
+        self.until(|standing| !matches!(standing, Standing::Queued | Standing::AtWork))
+            .await
     }
 
     /// Waits until nothing follows here for now although the run is not over, and says why.
@@ -813,7 +865,7 @@ impl LiveRun {
         match &*standing {
             Standing::Waiting(finished) | Standing::Over(finished) => Ok(finished.clone()),
             Standing::Stuck(error) => Err(error.clone()),
-            Standing::AtWork | Standing::Left => Err(left()),
+            Standing::Queued | Standing::AtWork | Standing::Left => Err(left()),
             Standing::Lost => Err(Error::new(
                 Reason::RunInterrupted,
                 "another process has taken the run over",

@@ -42,6 +42,10 @@ pub struct Condition {
     pub trouble: Option<String>,
     /// Until when nothing is sent to it, because too much has failed.
     pub closed_until: Option<SystemTime>,
+    /// Requests whose answers are not over. Zero where nothing bounds them.
+    pub at_work: usize,
+    /// Requests that wait for one of those to end.
+    pub waiting: usize,
 }
 
 /// One request to a model, or one that was not sent because it could not have worked. What is stored is the

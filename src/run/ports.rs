@@ -17,12 +17,14 @@ use super::options::ModelOptions;
 
 mod caller;
 mod library;
+mod observer;
 mod ownership;
 mod restore;
 mod store;
 
 pub use caller::Caller;
 pub use library::Library;
+pub use observer::{Call, CallOutcome, Happening, Observer, Turn};
 pub use ownership::{Letter, News, Ownership, Topic};
 pub use restore::{Restore, Restored, WholeRun, WholeThread};
 pub use store::{
@@ -218,6 +220,8 @@ pub struct ServerStatus {
     pub connection: Connection,
     /// How many tools it offers.
     pub tool_count: usize,
+    /// How many calls wait for one of those that it is given at once.
+    pub waiting_calls: usize,
     /// When it last failed, if it ever did.
     pub last_error_time: Option<SystemTime>,
 }

@@ -18,6 +18,7 @@ mod legacy;
 mod library;
 mod mcp;
 mod mcp_door;
+mod metrics;
 mod model;
 mod models;
 mod ownership;

@@ -23,7 +23,11 @@ const ROOMS: [(&str, &[&str], &[&str]); 11] = [
     ("archive", &["run"], &["serde_path_to_error"]),
     ("simulator", &[], &[]),
     ("config", &[], &["dotenvy", "etcetera", "toml"]),
-    ("telemetry", &["config"], &["tracing_subscriber"]),
+    (
+        "telemetry",
+        &["config", "run"],
+        &["tracing_subscriber", "prometheus_client"],
+    ),
     (
         "cli",
         &["api", "app", "archive", "config", "mcp", "simulator", "telemetry"],
@@ -31,7 +35,16 @@ const ROOMS: [(&str, &[&str], &[&str]); 11] = [
     ),
     (
         "app",
-        &["api", "config", "mcp", "model", "run", "simulator", "store"],
+        &[
+            "api",
+            "config",
+            "mcp",
+            "model",
+            "run",
+            "simulator",
+            "store",
+            "telemetry",
+        ],
         &["tonic_health"],
     ),
 ];

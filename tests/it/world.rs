@@ -108,6 +108,7 @@ fn config(base_url: &str) -> Config {
             request_timeout: PATIENCE,
             slow_watcher_limit: PATIENCE,
             drain_grace: Duration::from_millis(200),
+            metrics: true,
         },
         store: StoreSection::Memory,
         model: ModelSection {

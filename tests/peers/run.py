@@ -21,7 +21,7 @@ from service import ROOT
 
 MODULES = [
     "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "conformance", "processes", "crashes", "together", "disks",
-    "watchers", "web", "browser", "tls_provider", "mock_provider", "real_model",
+    "watchers", "web", "browser", "tls_provider", "mock_provider", "real_model", "metrics",
 ]
 PATIENCE_SECONDS = 300
 

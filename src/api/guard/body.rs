@@ -13,10 +13,11 @@ use http::HeaderMap;
 use http_body::Frame;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use super::panicked;
+use super::tally::Tally;
 use crate::api::request_id::RequestId;
 use crate::api::{deadline, status};
 use crate::run::error::Error;
@@ -48,7 +49,23 @@ enum State {
 
 struct Content {
     body: Body,
+    tally: Tally,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Content {
+    /// Takes note of how the call ends.
+    fn hear(&mut self, polled: &Poll<Option<Result<Frame<Bytes>, Status>>>) {
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    self.tally.reads(trailers);
+                }
+            }
+            Poll::Ready(Some(Err(status))) => self.tally.ends_with(status.code()),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+    }
 }
 
 impl Held {
@@ -94,7 +111,8 @@ impl Wake for Held {
         }
         let before = std::mem::replace(&mut *state, State::Passed);
         drop(state);
-        if let State::Waiting(content, reader) = before {
+        if let State::Waiting(mut content, reader) = before {
+            content.tally.ends_with(Code::DeadlineExceeded);
             drop(content);
             if let Some(reader) = reader {
                 reader.wake();
@@ -104,9 +122,16 @@ impl Wake for Held {
 }
 
 impl GuardedBody {
-    pub(super) fn new(body: Body, permit: OwnedSemaphorePermit, deadline: Instant, id: RequestId) -> Self {
+    pub(super) fn new(
+        body: Body,
+        permit: OwnedSemaphorePermit,
+        tally: Tally,
+        deadline: Instant,
+        id: RequestId,
+    ) -> Self {
         let content = Box::new(Content {
             body,
+            tally,
             _permit: permit,
         });
         let held = Arc::new(Held {
@@ -154,6 +179,7 @@ impl http_body::Body for GuardedBody {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| body.poll_frame(context)));
         match polled {
             Ok(polled) => {
+                content.hear(&polled);
                 let reader = polled.is_pending().then(|| context.waker().clone());
                 self.held.put_back(content, reader);
                 // What is there already goes out before the end.
@@ -164,6 +190,7 @@ impl http_body::Body for GuardedBody {
             }
             Err(panic) => {
                 *self.held.state() = State::Over;
+                content.tally.ends_with(Code::Internal);
                 drop(content);
                 self.end(&panicked(panic.as_ref()))
             }

@@ -269,6 +269,8 @@ impl Upstream {
         Condition {
             trouble: record.trouble.clone(),
             closed_until: open_for.and_then(|left| clock::now().checked_add(left)),
+            at_work: self.queue.as_ref().map_or(0, Queue::at_work),
+            waiting: self.queue.as_ref().map_or(0, Queue::waiting),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::{CallId, Mint, RunId, ThreadId};
 use crate::run::page::{Order, Page};
-use crate::run::ports::{Append, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
+use crate::run::ports::{Append, Happening, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
 use crate::run::state::{Alarm, Beginning, Effect, Input, RESERVE, Run, opening_events};
 
@@ -81,6 +81,9 @@ pub(super) async fn open_and_perform(
         ..
     } = opening;
     live.show_written(&events, record.reserved_sequence);
+    if record.state == State::Queued {
+        live.standing.send_replace(Standing::Queued);
+    }
     shared.enter(&live);
     let _ = opened.send(Ok(None));
     let last = record.clone();
@@ -451,6 +454,9 @@ pub(super) async fn write(shared: &Shared, live: &LiveRun, save: &Save) -> Resul
         live.lost.cancel();
     }
     written?;
+    for happening in Happening::all_of(save) {
+        shared.ports.observer.observe(&happening);
+    }
     live.show_written(&save.events, save.record.reserved_sequence);
     Ok(())
 }

@@ -196,6 +196,7 @@ fn engine_on(archive: &Arc<Archive>, turns: impl IntoIterator<Item = Turn>) -> (
         store: world.archive.clone(),
         ownership: world.archive.clone(),
         news: world.archive.clone(),
+        observer: Arc::new(()),
     };
     (Engine::new(ports, settings()), world)
 }

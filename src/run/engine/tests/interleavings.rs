@@ -155,6 +155,7 @@ impl Scene {
             store: self.archive.clone(),
             ownership: self.archive.clone(),
             news: self.archive.clone(),
+            observer: Arc::new(()),
         };
         let settings = Settings {
             waiting_limit: Duration::from_hours(1),
