@@ -5,12 +5,13 @@ use std::{env, error::Error, fs, path::Path};
 
 /// The files that make up the contract, and the error details that every error carries (imported by
 /// nothing, but reflection and the transcoder must know them).
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "assistant/v1/assistant_service.proto",
     "assistant/v1/mcp_service.proto",
     "assistant/v1/model_service.proto",
     "assistant/v1/run_service.proto",
     "assistant/v1/thread_service.proto",
+    "assistant/v1/usage_service.proto",
     "google/rpc/error_details.proto",
 ];
 

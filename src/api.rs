@@ -1,5 +1,6 @@
 //! The front door: listeners, limits, layers, and the services behind them.
 
+pub mod caller;
 pub mod codec;
 pub mod coding;
 pub mod convert;

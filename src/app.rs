@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request};
 use prost_reflect::DescriptorPool;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -24,7 +24,7 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
 use crate::api::front::{Contract, Front, Mcp};
-use crate::api::grpc::{Assistant, Models, Prompts, Resources, Runs, Threads};
+use crate::api::grpc::{Assistant, Models, Prompts, Resources, Runs, Threads, Usage};
 use crate::api::guard::{Guard, Witness};
 use crate::api::handlers::Handlers;
 use crate::api::legacy::Legacy;
@@ -35,6 +35,7 @@ use crate::api::pb::prompt_service_server::{self, PromptServiceServer};
 use crate::api::pb::resource_service_server::{self, ResourceServiceServer};
 use crate::api::pb::run_service_server::{self, RunServiceServer};
 use crate::api::pb::thread_service_server::{self, ThreadServiceServer};
+use crate::api::pb::usage_service_server::{self, UsageServiceServer};
 use crate::api::transcode::{self, Transcoder, openapi};
 use crate::api::{pb, status};
 use crate::config::{self, Config};
@@ -62,7 +63,7 @@ const MAX_CONNECTIONS: usize = 16_384;
 const MAX_STREAMS: u32 = 1_024;
 
 /// The services of the contract that are served, as their health is asked for: the empty name is the whole.
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 8] = [
     "",
     SERVICE_NAME,
     thread_service_server::SERVICE_NAME,
@@ -70,6 +71,7 @@ const SERVICES: [&str; 7] = [
     resource_service_server::SERVICE_NAME,
     prompt_service_server::SERVICE_NAME,
     model_service_server::SERVICE_NAME,
+    usage_service_server::SERVICE_NAME,
 ];
 
 /// The file of the store in the data directory.
@@ -308,7 +310,11 @@ impl Core {
         let settings = engine_settings(config)?;
         let (model, simulator) = build_model(&config.model).await?;
         let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
-        let metrics = config.api.metrics.then(|| metrics(model.as_ref())).transpose()?;
+        let metrics = config
+            .api
+            .metrics
+            .then(|| metrics(model.as_ref(), config.api.metrics_callers))
+            .transpose()?;
         let ports = Ports {
             observer: match &metrics {
                 Some(metrics) => Arc::<Metrics>::clone(metrics),
@@ -353,7 +359,8 @@ fn log_start(core: &Core, address: SocketAddr) {
 }
 
 /// The figures, with all that can be counted apart.
-fn metrics(model: &dyn Model) -> Result<Arc<Metrics>, StartError> {
+fn metrics(model: &dyn Model, max_callers: u32) -> Result<Arc<Metrics>, StartError> {
+    let max_callers = usize::try_from(max_callers).unwrap_or(usize::MAX);
     let decode =
         |bytes: &[u8]| DescriptorPool::decode(bytes).map_err(|error| StartError::Contract(error.to_string()));
     let pools = [
@@ -368,7 +375,7 @@ fn metrics(model: &dyn Model) -> Result<Arc<Metrics>, StartError> {
             .into_iter()
             .map(move |name| format!("{}/{name}", service.full_name()))
     });
-    Ok(Arc::new(Metrics::new(methods, &model.models())))
+    Ok(Arc::new(Metrics::new(methods, &model.models(), max_callers)))
 }
 
 /// Tells the figures of the calls of the contract.
@@ -427,8 +434,13 @@ fn door(
         config.request_timeout,
     );
     let time = config.request_timeout;
+    let caller_header = config.caller_header.as_deref().map(HeaderName::try_from);
+    let caller_header = caller_header
+        .transpose()
+        .map_err(|error| StartError::Configuration(format!("api.caller_header: {error}")))?;
     let draining = outside.draining;
-    let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), time, draining);
+    let front = Front::new(contract, http, legacy, docs, Arc::clone(handlers), time, draining)
+        .with_caller_header(caller_header);
     let front = match outside.metrics {
         Some(metrics) => {
             let engine = engine.clone();
@@ -544,6 +556,12 @@ fn routes(
         .accept_compressed(CompressionEncoding::Zstd)
         .send_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Zstd);
+    let usage = UsageServiceServer::new(Usage::new(Arc::clone(handlers)))
+        .max_decoding_message_size(config.body_limit_bytes)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
+        .send_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Zstd);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
@@ -557,6 +575,7 @@ fn routes(
         .add_service(resources)
         .add_service(prompts)
         .add_service(models)
+        .add_service(usage)
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);

@@ -18,6 +18,7 @@ mod resources;
 mod service;
 mod terminal;
 mod tools;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub use prompts::PromptsArguments;
 pub use resources::ResourcesArguments;
 pub use service::{McpServerArguments, SimulateArguments};
 pub use tools::ToolsArguments;
+pub use usage::UsageArguments;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,6 +90,8 @@ pub enum Command {
     Prompts(PromptsArguments),
     /// List the models that requests can name
     Models(ModelsArguments),
+    /// Show what callers have used of a running service, day by day
+    Usage(UsageArguments),
     /// Ask a running service how it is; exit 0 when it can work
     Health(HealthArguments),
     /// Write threads and assistants from the store as JSON lines
@@ -154,6 +158,7 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::Resources(arguments) => resources::run(settings, arguments).await,
         Command::Prompts(arguments) => prompts::run(settings, arguments).await,
         Command::Models(arguments) => models::run(settings, &arguments).await,
+        Command::Usage(arguments) => usage::run(settings, arguments).await,
         Command::Health(arguments) => health::run(settings, &arguments).await,
         Command::Export(arguments) => export::run(settings, &arguments).await,
         Command::Import(arguments) => import::run(settings, &arguments).await,

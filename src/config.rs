@@ -88,7 +88,9 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
         request_timeout: settings.require(&table::API_REQUEST_TIMEOUT)?,
         slow_watcher_limit: settings.require(&table::API_SLOW_WATCHER_LIMIT)?,
         drain_grace: settings.require(&table::API_DRAIN_GRACE)?,
+        caller_header: settings.get(&table::API_CALLER_HEADER),
         metrics: settings.require(&table::API_METRICS)?,
+        metrics_callers: settings.require(&table::API_METRICS_CALLERS)?,
     })
 }
 

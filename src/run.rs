@@ -26,6 +26,7 @@ pub mod ports;
 pub mod record;
 #[cfg(test)]
 mod rules;
+pub mod spending;
 pub mod state;
 pub mod step;
 pub mod truncation;

@@ -16,6 +16,7 @@ pub mod structure;
 pub mod thread;
 pub mod tool;
 pub mod truncation;
+pub mod usage;
 
 use std::time::{Duration, SystemTime};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -16,6 +16,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
+use super::caller::Caller;
 use super::coding::{self, Accepted};
 use super::docs::Docs;
 use super::grpc_web::GrpcWeb;
@@ -59,6 +60,7 @@ pub struct Front {
     docs: Arc<Docs>,
     mcp: Option<Mcp>,
     metrics: Option<Metrics>,
+    caller_header: Option<HeaderName>,
     handlers: Arc<Handlers>,
     request_timeout: Duration,
     draining: CancellationToken,
@@ -83,6 +85,7 @@ impl Front {
             docs: Arc::new(docs),
             mcp: None,
             metrics: None,
+            caller_header: None,
             handlers,
             request_timeout,
             draining,
@@ -93,6 +96,13 @@ impl Front {
     #[must_use]
     pub fn with_mcp(mut self, mcp: Mcp) -> Self {
         self.mcp = Some(mcp);
+        self
+    }
+
+    /// The same doors, and a header in which a proxy says who asks.
+    #[must_use]
+    pub fn with_caller_header(mut self, header: Option<HeaderName>) -> Self {
+        self.caller_header = header;
         self
     }
 
@@ -213,6 +223,10 @@ impl Service<Request<Body>> for Front {
         let id = RequestId::read(request.headers());
         let span = tracing::info_span!("request", id = id.as_str(), path = request.uri().path());
         request.extensions_mut().insert(id.clone());
+        if let Some(header) = &self.caller_header {
+            let caller = Caller::read(request.headers(), header);
+            request.extensions_mut().insert(caller);
+        }
         let answer = self.clone().answer(request).instrument(span);
         async move {
             let mut response = answer.await;

@@ -6,6 +6,7 @@ mod prompt;
 mod resource;
 mod run;
 mod thread;
+mod usage;
 
 use std::pin::Pin;
 
@@ -19,6 +20,7 @@ pub use self::prompt::Prompts;
 pub use self::resource::Resources;
 pub use self::run::Runs;
 pub use self::thread::Threads;
+pub use self::usage::Usage;
 use super::handlers::Events;
 use super::request_id::RequestId;
 use super::{pb, status};

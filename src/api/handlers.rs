@@ -12,6 +12,7 @@ mod models;
 mod runs;
 mod threads;
 mod tools;
+mod usage;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

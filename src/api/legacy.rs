@@ -21,6 +21,7 @@ use serde_json::Value;
 use self::body::Body;
 use self::refusal::Refusal;
 use self::route::Route;
+use crate::api::caller::Caller;
 use crate::api::convert::name;
 use crate::api::deadline;
 use crate::api::handlers::Handlers;
@@ -136,6 +137,8 @@ impl Legacy {
     }
 
     async fn chat(&self, request: Request<tonic::body::Body>) -> Result<Reply, Refusal> {
+        let caller = Caller::of(request.extensions());
+        let caller = caller.map_err(|error| Refusal::of_chat(&error))?;
         let body = self.body(request).await?;
         let chat = fields::Chat::read(body.value()?)?;
         let request = pb::ChatRequest {
@@ -152,7 +155,7 @@ impl Legacy {
                 .unwrap_or_default(),
             ..pb::ChatRequest::default()
         };
-        let answer = self.handlers.chat(request).await;
+        let answer = self.handlers.chat(request, caller).await;
         let answer = answer.map_err(|error| Refusal::of_chat(&error))?;
         if !answer.pending_actions.is_empty() {
             // Nothing on these paths can answer it: the contract's own can.

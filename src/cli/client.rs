@@ -19,6 +19,7 @@ pub type Runs = pb::run_service_client::RunServiceClient<Channel>;
 pub use pb::model_service_client::ModelServiceClient as Models;
 pub use pb::prompt_service_client::PromptServiceClient as Prompts;
 pub use pb::resource_service_client::ResourceServiceClient as Resources;
+pub use pb::usage_service_client::UsageServiceClient as Usage;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,6 +56,11 @@ pub fn resources(channel: Channel) -> Resources<Channel> {
 /// The client for models on a connection.
 pub fn models(channel: Channel) -> Models<Channel> {
     Models::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
+}
+
+/// The client for what callers have used on a connection.
+pub fn usage(channel: Channel) -> Usage<Channel> {
+    Usage::new(channel).max_decoding_message_size(LARGEST_ANSWER_BYTES)
 }
 
 /// The client for prompts on a connection.

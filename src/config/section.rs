@@ -25,8 +25,12 @@ pub struct ApiSection {
     pub slow_watcher_limit: Duration,
     /// How long running runs may go on after a signal to stop.
     pub drain_grace: Duration,
+    /// The header in which a proxy says who asks.
+    pub caller_header: Option<String>,
     /// Whether the figures of the service are served.
     pub metrics: bool,
+    /// How many callers have figures of their own.
+    pub metrics_callers: u32,
 }
 
 /// Origins that browsers may come from; with credentials only where they are listed.

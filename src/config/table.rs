@@ -74,6 +74,8 @@ pub const KEYS: &[&dyn Entry] = &[
     &API_DRAIN_GRACE,
     &API_CORS_ORIGINS,
     &API_METRICS,
+    &API_METRICS_CALLERS,
+    &API_CALLER_HEADER,
     &LOG_FILTER,
     &LOG_FORMAT,
 ];
@@ -193,7 +195,7 @@ pub static SERVER: Key<String> = Key {
         env: "ASSISTD_SERVER",
         flag: flag("server", Scope::Client),
         default: Fallback::Value("http://127.0.0.1:8000"),
-        help: "The running service that chat, tools, call, resources, prompts, models and health talk to",
+        help: "The running service that chat, tools, call, resources, prompts, models, usage and health talk to",
     },
     form: form::URL,
 };
@@ -840,6 +842,31 @@ pub static API_METRICS: Key<bool> = Key {
         help: "Whether figures for Prometheus are at `/metrics`, for everybody who reaches the port",
     },
     form: form::SWITCH,
+};
+
+/// Callers with figures of their own.
+pub static API_METRICS_CALLERS: Key<u32> = Key {
+    about: About {
+        name: "api.metrics_callers",
+        env: "ASSISTD_METRICS_CALLERS",
+        flag: None,
+        default: Fallback::Value("0"),
+        help: "How many callers have figures of their own at `/metrics`, under their names; all others count together",
+    },
+    form: form::NUMBER,
+};
+
+/// Who says who asks.
+pub static API_CALLER_HEADER: Key<String> = Key {
+    about: About {
+        name: "api.caller_header",
+        env: "ASSISTD_CALLER_HEADER",
+        flag: None,
+        default: Fallback::Unset("none: nobody is named"),
+        help: "The header in which a proxy says who asks, such as `x-forwarded-user`. Only behind a proxy that always sets \
+               it: what a client writes there is believed",
+    },
+    form: form::HEADER_NAME,
 };
 
 /// The time to finish after a signal to stop.

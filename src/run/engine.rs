@@ -146,6 +146,8 @@ pub struct NewRun {
     pub client_tools: Vec<ClientTool>,
     /// What becomes of it when the thread is busy.
     pub on_busy: OnBusy,
+    /// Who asks, if somebody says so; empty for nobody.
+    pub caller: String,
     /// The caller's request id.
     pub request: Option<RequestKey>,
     /// The caller's notes.
@@ -564,6 +566,7 @@ impl Engine {
                     .unwrap_or(settings.truncation),
                 prices,
                 fallback_prices: Arc::new(fallback_prices.collect()),
+                caller: new.caller,
                 options: Arc::new(
                     new.options
                         .over(Arc::unwrap_or_clone(profile.options).over(settings.options.clone())),

@@ -104,6 +104,9 @@ pub struct Snapshot {
     /// What the model cost when the run began; none when that was not known.
     #[serde(default)]
     pub prices: Option<Prices>,
+    /// Who asked for it, as a proxy in front of the service says; empty when nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub caller: String,
     /// What those cost that answer in its place, as far as that was known, by their names.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub fallback_prices: Arc<BTreeMap<String, Prices>>,

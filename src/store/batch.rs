@@ -7,7 +7,7 @@
 mod plan;
 mod restore;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -316,6 +316,9 @@ pub(super) struct Changes {
     pub(super) thread_updates: Vec<(i64, Arc<UpdateThread>)>,
     /// By the number of the thread, what those of its runs that are over have used now.
     pub(super) usages: HashMap<i64, Usage>,
+    /// What callers have used more, in the order of the keys: processes that write the same rows at the same time
+    /// wait for one another, and never in a circle.
+    pub(super) spendings: BTreeMap<Account, Spent>,
     /// In the order in which they came.
     pub(super) runs: Vec<NewRun>,
     pub(super) messages: Vec<NewMessage>,
@@ -332,6 +335,42 @@ pub(super) struct Changes {
     pub(super) restorations: Vec<(i64, Arc<Restoration>)>,
     pub(super) sweep: Option<Sweep>,
     pub(super) probe: bool,
+}
+
+/// What is summed up apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Account {
+    pub(super) day: i64,
+    pub(super) caller: String,
+    /// The code; empty where there is no cost.
+    pub(super) currency: String,
+}
+
+/// What runs have used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    pub(super) runs: i64,
+    pub(super) usage: Usage,
+}
+
+impl Spent {
+    /// How many numbers it is.
+    pub(super) const NUMBERS: usize = 8;
+
+    /// As it is stored: runs, turns, calls, tokens read, cached, written and of reasoning, and the cost.
+    pub(super) fn numbers(&self) -> [i64; Self::NUMBERS] {
+        let usage = &self.usage;
+        [
+            self.runs,
+            i64::from(usage.turns),
+            i64::from(usage.tool_calls),
+            row::count(usage.input_tokens),
+            row::count(usage.cached_tokens),
+            row::count(usage.output_tokens),
+            row::count(usage.reasoning_tokens),
+            usage.cost.map_or(0, |cost| row::count(cost.micros)),
+        ]
+    }
 }
 
 #[derive(Debug)]
@@ -380,6 +419,7 @@ impl Changes {
             && self.threads.is_empty()
             && self.thread_updates.is_empty()
             && self.usages.is_empty()
+            && self.spendings.is_empty()
             && self.runs.is_empty()
             && self.messages.is_empty()
             && self.steps.is_empty()

@@ -17,6 +17,7 @@ use crate::run::ports::{
     Started, Store, ThreadChange,
 };
 use crate::run::record::{RunRecord, ThreadRecord};
+use crate::run::spending::{Spenders, Spending};
 use crate::run::step::Step;
 use crate::run::truncation::Reach;
 
@@ -354,6 +355,10 @@ impl<R: Readers> Store for Database<R> {
             Answer::Taken(Name { kind, id }) => Ok(Restored::Taken { kind, id }),
             _ => Ok(Restored::Added),
         }
+    }
+
+    async fn spendings(&self, spenders: &Spenders, page: Page) -> Result<Listed<Spending>, Error> {
+        self.queries.spendings(spenders, page).await
     }
 
     async fn sweep(&self, ended_before: SystemTime) -> Result<u64, Error> {

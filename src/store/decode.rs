@@ -9,8 +9,10 @@ use crate::run::assistant::AssistantRecord;
 use crate::run::error::Error;
 use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::{Message, Usage};
+use crate::run::money::Cost;
 use crate::run::ports::{Letter, Pending};
 use crate::run::record::{RunRecord, State, ThreadRecord};
+use crate::run::spending::{Day, Spending};
 use crate::run::step::Step;
 
 use super::batch::{NOWHERE, Request, Run, Thread};
@@ -32,7 +34,34 @@ macro_rules! message_columns {
     };
 }
 
-pub(super) use {message_columns, run_columns};
+/// The columns of what callers have used that are sums, in the order of
+/// [`Spent::numbers`](super::batch::Spent::numbers).
+macro_rules! spending_sums {
+    () => {
+        "runs, turns, tool_calls, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_micros"
+    };
+}
+
+/// Adds what is new to what is there, up to the largest number. `$least` is the database's function for the lesser of two.
+macro_rules! spending_added {
+    ($least:literal) => {
+        spending_added!(
+            $least, "runs"; "turns", "tool_calls", "input_tokens", "cached_tokens", "output_tokens",
+            "reasoning_tokens", "cost_micros"
+        )
+    };
+    ($least:literal, $first:literal; $($more:literal),*) => {
+        concat!(spending_added!($least, $first), $(", ", spending_added!($least, $more)),*)
+    };
+    ($least:literal, $column:literal) => {
+        concat!(
+            $column, " = usage_of_callers.", $column, " + ", $least, "(excluded.", $column,
+            ", 9223372036854775807 - usage_of_callers.", $column, ")"
+        )
+    };
+}
+
+pub(super) use {message_columns, run_columns, spending_added, spending_sums};
 
 /// Reads a run.
 ///
@@ -105,6 +134,40 @@ pub(super) fn thread(row: &impl Columns) -> Result<ThreadRecord, Error> {
         })
     };
     read().map_err(|odd| unreadable("thread", row, &odd))
+}
+
+/// Reads what a caller has used on a day.
+///
+/// # Errors
+/// `INTERNAL` when the row holds what cannot be.
+pub(super) fn spending(row: &impl Columns) -> Result<Spending, Error> {
+    let read = || -> Result<Spending, Odd> {
+        let small = |name: &'static str| -> Result<u32, Odd> {
+            Ok(u32::try_from(row.number(name)?).unwrap_or(u32::MAX))
+        };
+        let cost = match row.text("currency")? {
+            "" => None,
+            code => Some(Cost {
+                currency: code.parse()?,
+                micros: count(row, "cost_micros")?,
+            }),
+        };
+        Ok(Spending {
+            day: Day(row.number("day")?),
+            caller: row.text("caller")?.to_owned(),
+            runs: count(row, "runs")?,
+            usage: Usage {
+                input_tokens: count(row, "input_tokens")?,
+                cached_tokens: count(row, "cached_tokens")?,
+                output_tokens: count(row, "output_tokens")?,
+                reasoning_tokens: count(row, "reasoning_tokens")?,
+                turns: small("turns")?,
+                tool_calls: small("tool_calls")?,
+                cost,
+            },
+        })
+    };
+    read().map_err(|odd| Error::internal(format!("usage cannot be read: {odd}")))
 }
 
 /// Reads an assistant.

@@ -11,11 +11,12 @@ use crate::run::message::Message;
 use crate::run::page::{Cursor, Listed, Order, Page};
 use crate::run::ports::{History, Pending, RequestKey};
 use crate::run::record::{RunRecord, ThreadRecord};
+use crate::run::spending::{Spenders, Spending};
 use crate::run::step::Step;
 use crate::run::truncation::Reach;
 
 use super::batch::{NOWHERE, Request};
-use super::decode::{self, Columns, message_columns, run_columns};
+use super::decode::{self, Columns, message_columns, run_columns, spending_sums};
 use super::row;
 
 /// Chunks of events that are read at once: so many, and no more once they are so many bytes.
@@ -120,6 +121,16 @@ const STEPS: Section = Section {
     select: "SELECT s.step, s.place AS cursor_0, s.run AS cursor_1 FROM runs r JOIN steps s ON s.run = r.number \
              WHERE r.id = $1",
     key: ("s.place", "s.run"),
+};
+
+const SPENDINGS: Section = Section {
+    select: concat!(
+        "SELECT day, caller, currency, ",
+        spending_sums!(),
+        ", day AS cursor_0, number AS cursor_1 FROM usage_of_callers \
+         WHERE ($1 = '' OR caller = $2) AND day >= $3 AND day < $4"
+    ),
+    key: ("day", "number"),
 };
 
 /// A reader may hold on to what it is given for as long as it likes, so it is not given much.
@@ -400,6 +411,15 @@ impl<R: Readers> Queries<R> {
     pub(super) async fn assistants(&self, page: Page) -> Result<Listed<AssistantRecord>, Error> {
         self.section(&ASSISTANTS, Vec::new(), page, decode::assistant)
             .await
+    }
+
+    pub(super) async fn spendings(&self, spenders: &Spenders, page: Page) -> Result<Listed<Spending>, Error> {
+        let is_of_one = if spenders.caller.is_some() { "1" } else { "" };
+        let mut arguments = named([is_of_one, spenders.caller.as_deref().unwrap_or_default()]);
+        let from = spenders.from.map_or(i64::MIN, |day| day.0);
+        let before = spenders.before.map_or(i64::MAX, |day| day.0);
+        arguments.extend([from, before].map(Value::Number));
+        self.section(&SPENDINGS, arguments, page, decode::spending).await
     }
 
     /// Whether the thread is there.

@@ -20,6 +20,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::run::engine::Activity;
+use crate::run::message::Usage;
 use crate::run::model::{AttemptResult, Condition, ModelCard};
 use crate::run::ports::{Call, CallOutcome, Connection, Happening, Observer, ServerStatus, Turn};
 use crate::run::record::RunRecord;
@@ -64,6 +65,11 @@ pub struct Metrics {
     fallbacks: Family<OfModel, Counter>,
     tools: Family<OfTool, Histogram, fn() -> Histogram>,
     known_tools: Known<(Name, Name)>,
+    /// No figures of callers where none may be counted apart.
+    known_callers: Known<Name>,
+    caller_runs: Family<OfCaller, Counter>,
+    caller_tokens: Family<OfCallerTokens, Counter>,
+    caller_cost: Family<OfCallerCost, Counter>,
     now: Mutex<Now>,
 }
 
@@ -156,6 +162,23 @@ struct OfTool {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCaller {
+    caller: Name,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCallerTokens {
+    caller: Name,
+    gen_ai_token_type: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCallerCost {
+    caller: Name,
+    currency: Name,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OfServer {
     mcp_server: Name,
 }
@@ -206,9 +229,13 @@ impl EncodeLabelValue for Name {
 }
 
 impl Metrics {
-    /// Counts calls of these methods, each as `package.Service/Method`, and what is done with these models. Everything
-    /// starts at nothing.
-    pub fn new(methods: impl IntoIterator<Item = String>, models: &[Arc<ModelCard>]) -> Self {
+    /// Counts calls of these methods, each as `package.Service/Method`, what is done with these models, and so many
+    /// callers apart. Everything starts at nothing.
+    pub fn new(
+        methods: impl IntoIterator<Item = String>,
+        models: &[Arc<ModelCard>],
+        max_callers: usize,
+    ) -> Self {
         let methods = methods.into_iter().map(|method| {
             let name = Name::new(&method);
             (method, name)
@@ -302,6 +329,28 @@ impl Metrics {
                 of_durations(),
             ),
             known_tools: Known::new(MAX_TOOLS),
+            known_callers: Known::new(max_callers),
+            caller_runs: put(
+                shelf,
+                "assistd_caller_runs",
+                None,
+                "Runs that are over, by who asked for them",
+                Family::default(),
+            ),
+            caller_tokens: put(
+                shelf,
+                "assistd_caller_tokens",
+                None,
+                "Tokens of runs that are over, by who asked for them",
+                Family::default(),
+            ),
+            caller_cost: put(
+                shelf,
+                "assistd_caller_cost_micros",
+                None,
+                "What runs cost that are over, by who asked for them, in millionths of the currency's unit",
+                Family::default(),
+            ),
             now: Mutex::new(now),
             registry,
         }
@@ -360,12 +409,7 @@ impl Metrics {
             self.first_chunks.get_or_create(&answerer).observe(latency);
         }
         let usage = turn.usage;
-        for (kind, tokens) in [
-            ("input", usage.input_tokens),
-            ("cached_input", usage.cached_tokens),
-            ("output", usage.output_tokens),
-            ("reasoning", usage.reasoning_tokens),
-        ] {
+        for (kind, tokens) in kinds(usage) {
             if tokens > 0 {
                 let labels = OfTokens {
                     gen_ai_token_type: kind,
@@ -424,6 +468,36 @@ impl Metrics {
         self.runs
             .get_or_create(&labels)
             .observe(took.unwrap_or_default().as_secs_f64());
+        if self.known_callers.limit > 0 {
+            self.caller(record);
+        }
+    }
+
+    fn caller(&self, record: &RunRecord) {
+        let mut labels = OfCaller {
+            caller: Name::new(&record.snapshot.caller),
+        };
+        if !self.known_callers.admits(labels.caller.clone()) {
+            labels.caller = self.other.clone();
+        }
+        self.caller_runs.get_or_create(&labels).inc();
+        let usage = &record.usage;
+        for (gen_ai_token_type, tokens) in kinds(usage) {
+            if tokens > 0 {
+                let labels = OfCallerTokens {
+                    caller: labels.caller.clone(),
+                    gen_ai_token_type,
+                };
+                self.caller_tokens.get_or_create(&labels).inc_by(tokens);
+            }
+        }
+        if let Some(cost) = usage.cost {
+            let labels = OfCallerCost {
+                caller: labels.caller,
+                currency: Name::new(cost.currency.code()),
+            };
+            self.caller_cost.get_or_create(&labels).inc_by(cost.micros);
+        }
     }
 }
 
@@ -545,6 +619,16 @@ impl Now {
     }
 }
 
+/// Tokens by what they were.
+fn kinds(usage: &Usage) -> [(&'static str, u64); 4] {
+    [
+        ("input", usage.input_tokens),
+        ("cached_input", usage.cached_tokens),
+        ("output", usage.output_tokens),
+        ("reasoning", usage.reasoning_tokens),
+    ]
+}
+
 /// Where an MCP server can be.
 const STATES: [&str; 6] = [
     "connecting",
@@ -582,7 +666,6 @@ fn put<M: Metric + Clone>(shelf: &mut Registry, name: &str, unit: Option<Unit>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::message::Usage;
     use crate::run::model::Attempt;
 
     fn attempt(model: &str, result: AttemptResult) -> Attempt {
@@ -606,7 +689,7 @@ mod tests {
             })
         };
         let models = [card("first", "one"), card("second", "two")];
-        Metrics::new(["a.B/C".to_owned()], &models)
+        Metrics::new(["a.B/C".to_owned()], &models, 2)
     }
 
     /// Each line is there, as it is.

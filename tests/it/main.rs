@@ -28,6 +28,7 @@ mod store;
 mod threads;
 mod tidy;
 mod transcode;
+mod usage;
 mod vectors;
 mod web;
 mod web_call;

@@ -20,6 +20,7 @@ use assistd::run::ports::{
 use assistd::run::record::{
     IncompleteReason, Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State, ThreadRecord,
 };
+use assistd::run::spending::{Day, Spenders, Spending};
 use assistd::run::step::{Step, StepState, Work};
 use assistd::run::truncation::{Reach, Strategy, Truncation};
 use tokio::task::JoinSet;
@@ -71,6 +72,7 @@ contract! {
     a_busy_thread_names_the_run_that_holds_it,
     every_terminal_state_frees_the_thread_and_reads_back,
     a_thread_has_used_what_its_runs_have,
+    callers_have_used_what_their_runs_have_day_by_day,
     a_run_reads_back_as_it_was_written,
     a_request_id_gives_back_its_run_for_a_day,
     a_request_id_with_another_digest_is_refused,
@@ -376,6 +378,7 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             output: u64::MAX,
             reasoning: Some(3),
         }),
+        caller: "Zoë".to_owned(),
         fallback_prices: Arc::new(
             [(
                 "other".to_owned(),
@@ -426,6 +429,101 @@ fn used(tokens: u64, cost: Option<Cost>) -> Usage {
         turns: 1,
         cost,
         ..Usage::default()
+    }
+}
+
+async fn callers_have_used_what_their_runs_have_day_by_day(store: Arc<dyn Store>) {
+    let of = |caller: &str, day: u64, usage: Usage| (caller.to_owned(), day, usage);
+    let runs = [
+        of("ann", 1, used(10, Some(cost("USD", 5)))),
+        of("ann", 1, used(1, Some(cost("USD", 7)))),
+        of("ann", 1, used(2, Some(cost("EUR", 11)))),
+        of("ann", 2, used(u64::MAX, None)),
+        of("ann", 2, used(u64::MAX, None)),
+        of("", 2, used(3, None)),
+        of("bob, ø", 3, used(4, None)),
+    ];
+    let day_of = |day: u64| UNIX_EPOCH + Duration::from_secs(86_400 * (20_000 + day) + 86_399);
+    for (caller, day, usage) in runs {
+        let thread = thread();
+        let mut opening = opening(&thread, true);
+        opening.record.snapshot.caller = caller;
+        started(&store, &opening).await;
+        let mut over = ended(
+            &RunRecord {
+                usage,
+                ..opening.record
+            },
+            Outcome::Completed,
+        );
+        over.end_time = Some(day_of(day));
+        // Once more, by somebody who did not hear of it.
+        for _ in 0..2 {
+            store.save(&save(&over, &[])).await.unwrap();
+        }
+        // What was used was used, whatever becomes of the thread.
+        store.delete_thread(&thread, None).await.unwrap();
+    }
+    let spent = async |spenders: Spenders, limit: u32, order: Order| {
+        let mut all = Vec::new();
+        let mut page = page(limit, order);
+        loop {
+            let listed = store.spendings(&spenders, page).await.unwrap();
+            assert!(listed.items.len() <= limit as usize);
+            all.extend(listed.items.into_iter().map(|spending| {
+                let Spending {
+                    day,
+                    caller,
+                    runs,
+                    usage,
+                } = spending;
+                let cost = usage
+                    .cost
+                    .map(|cost| format!("{} {}", cost.micros, cost.currency));
+                assert_eq!(u64::from(usage.turns), runs);
+                (day.0 - 20_000, caller, runs, usage.input_tokens, cost)
+            }));
+            page.after = listed.next;
+            if page.after.is_none() {
+                return all;
+            }
+        }
+    };
+    let most = i64::MAX.unsigned_abs();
+    let cost = |text: &str| Some(text.to_owned());
+    let expected = [
+        (1, "ann".to_owned(), 2, 11, cost("12 USD")),
+        (1, "ann".to_owned(), 1, 2, cost("11 EUR")),
+        (2, "ann".to_owned(), 2, most, None),
+        (2, String::new(), 1, 3, None),
+        (3, "bob, ø".to_owned(), 1, 4, None),
+    ];
+    let everything = Spenders::default();
+    for limit in [1, 2, 100] {
+        assert_eq!(
+            spent(everything.clone(), limit, Order::OldestFirst).await,
+            expected
+        );
+    }
+    let mut newest = spent(everything, 2, Order::NewestFirst).await;
+    newest.reverse();
+    assert_eq!(newest, expected);
+    let day = |day: i64| Some(Day(20_000 + day));
+    let by = |caller: Option<&str>, from, before| Spenders {
+        caller: caller.map(str::to_owned),
+        from,
+        before,
+    };
+    for (spenders, range) in [
+        (by(Some("ann"), None, None), 0..3),
+        (by(Some(""), None, None), 3..4),
+        (by(None, day(2), None), 2..5),
+        (by(None, day(2), day(3)), 2..4),
+        (by(Some("ann"), day(2), day(3)), 2..3),
+        (by(Some("eve"), None, None), 0..0),
+    ] {
+        let found = spent(spenders.clone(), 100, Order::OldestFirst).await;
+        assert_eq!(found, expected[range], "{spenders:?}");
     }
 }
 

@@ -108,7 +108,9 @@ fn config(base_url: &str) -> Config {
             request_timeout: PATIENCE,
             slow_watcher_limit: PATIENCE,
             drain_grace: Duration::from_millis(200),
+            caller_header: None,
             metrics: true,
+            metrics_callers: 0,
         },
         store: StoreSection::Memory,
         model: ModelSection {

@@ -37,6 +37,7 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         // Every change of the run but its deltas comes with an event of its own.
         etag: name::etag(record.last_sequence),
         truncation: Some(truncation::to_pb(&snapshot.truncation)),
+        caller: snapshot.caller.clone(),
     }
 }
 

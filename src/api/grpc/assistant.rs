@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{EventStream, answered, streamed};
+use crate::api::caller::Caller;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::assistant_service_server::AssistantService;
@@ -29,7 +30,11 @@ impl AssistantService for Assistant {
 
     async fn chat(&self, request: Request<pb::ChatRequest>) -> Result<Response<pb::ChatResponse>, Status> {
         let id = RequestId::of(request.extensions());
-        answered(self.handlers.chat(request.into_inner()).await, &id)
+        let answer = match Caller::of(request.extensions()) {
+            Ok(caller) => self.handlers.chat(request.into_inner(), caller).await,
+            Err(error) => Err(error),
+        };
+        answered(answer, &id)
     }
 
     async fn stream_chat(
@@ -37,7 +42,10 @@ impl AssistantService for Assistant {
         request: Request<pb::ChatRequest>,
     ) -> Result<Response<Self::StreamChatStream>, Status> {
         let id = RequestId::of(request.extensions());
-        let events = self.handlers.stream_chat(request.into_inner()).await;
+        let events = match Caller::of(request.extensions()) {
+            Ok(caller) => self.handlers.stream_chat(request.into_inner(), caller).await,
+            Err(error) => Err(error),
+        };
         streamed(events, id)
     }
 

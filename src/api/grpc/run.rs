@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{EventStream, answered, streamed};
+use crate::api::caller::Caller;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::run_service_server::RunService;
@@ -29,7 +30,11 @@ impl RunService for Runs {
 
     async fn create_run(&self, request: Request<pb::CreateRunRequest>) -> Result<Response<pb::Run>, Status> {
         let id = RequestId::of(request.extensions());
-        answered(self.handlers.create_run(request.into_inner()).await, &id)
+        let created = match Caller::of(request.extensions()) {
+            Ok(caller) => self.handlers.create_run(request.into_inner(), caller).await,
+            Err(error) => Err(error),
+        };
+        answered(created, &id)
     }
 
     async fn get_run(&self, request: Request<pb::GetRunRequest>) -> Result<Response<pb::Run>, Status> {

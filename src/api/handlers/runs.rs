@@ -13,11 +13,15 @@ use crate::run::page::Order;
 use crate::run::record::RunRecord;
 
 impl Handlers {
-    /// Starts a run that answers a thread as it stands.
+    /// Starts a run that answers a thread as it stands. The caller may be nobody: empty.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` and those of [`Engine::begin`](crate::run::engine::Engine::begin).
-    pub async fn create_run(&self, mut request: pb::CreateRunRequest) -> Result<pb::Run, Error> {
+    pub async fn create_run(
+        &self,
+        mut request: pb::CreateRunRequest,
+        caller: String,
+    ) -> Result<pb::Run, Error> {
         let id = std::mem::take(&mut request.request_id);
         let request_key = request_key(&id, "CreateRun", &request)?;
         let thread = name::parse_thread("parent", &request.parent)?;
@@ -60,6 +64,7 @@ impl Handlers {
             on_busy,
             request: request_key,
             metadata: run.metadata,
+            caller,
         };
         let begun = self.engine.begin(new, on_disconnect).await;
         let begun = begun.map_err(|error| named(error, &thread))?;

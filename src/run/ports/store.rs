@@ -14,6 +14,7 @@ use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::Message;
 use crate::run::page::{Listed, Page};
 use crate::run::record::{RunRecord, ThreadRecord};
+use crate::run::spending::{Spenders, Spending};
 use crate::run::step::Step;
 use crate::run::truncation::Reach;
 
@@ -230,6 +231,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// None but `STORE_UNAVAILABLE`.
     async fn restore(&self, restore: &Restore) -> Result<Restored, Error>;
+
+    /// What callers have used, a page of it: the runs that were ended by [`save`](Store::save), each counted once, in
+    /// the same durable step.
+    ///
+    /// # Errors
+    /// None but `STORE_UNAVAILABLE`.
+    async fn spendings(&self, spenders: &Spenders, page: Page) -> Result<Listed<Spending>, Error>;
 
     /// Deletes the events of some runs that ended before this time, and some request ids that are too old to
     /// count; says of how many. Zero: there are no more.

@@ -8,12 +8,13 @@ use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::message::Usage;
 use crate::run::ports::RequestKey;
 use crate::run::record::{RunRecord, State};
+use crate::run::spending::Day;
 use crate::store::row::MessageRow;
 
 use super::{
-    AddMessage, Answer, AppendRow, Changes, CreateAssistant, CreateThread, Facts, NOWHERE, NewMessage,
-    NewRequest, NewRun, NewThread, OpenRun, Operation, Request, Run, RunUpdate, SaveRun, StartRun, Thread,
-    UpdateAssistant, UpdateThread,
+    Account, AddMessage, Answer, AppendRow, Changes, CreateAssistant, CreateThread, Facts, NOWHERE,
+    NewMessage, NewRequest, NewRun, NewThread, OpenRun, Operation, Request, Run, RunUpdate, SaveRun,
+    StartRun, Thread, UpdateAssistant, UpdateThread,
 };
 
 /// How long a request id stands for what it brought.
@@ -255,6 +256,15 @@ impl Plan {
     fn sum_up(&mut self, thread: &mut Thread, record: &RunRecord) {
         thread.usage = thread.usage.plus(record.usage);
         self.changes.usages.insert(thread.number, thread.usage);
+        let cost = record.usage.cost;
+        let account = Account {
+            day: Day::of(record.end_time.unwrap_or(record.create_time)).0,
+            caller: record.snapshot.caller.clone(),
+            currency: cost.map_or(String::new(), |cost| cost.currency.code().to_owned()),
+        };
+        let spent = self.changes.spendings.entry(account).or_default();
+        spent.runs += 1;
+        spent.usage = spent.usage.plus(record.usage);
     }
 
     /// Nobody has taken the run over, as far as it is stored at all.

@@ -43,6 +43,11 @@ const MIGRATIONS: &[Migration] = &[
         "system messages",
         include_str!("../../../migrations/postgres/0003_system_messages.sql"),
     ),
+    (
+        4,
+        "usage of callers",
+        include_str!("../../../migrations/postgres/0004_usage_of_callers.sql"),
+    ),
 ];
 
 /// What an address may say in its query; `options[…]` besides.

@@ -8,8 +8,8 @@ use crate::run::error::Error;
 use crate::run::id::RunId;
 use crate::run::message::Usage;
 use crate::run::record::RunRecord;
-use crate::store::batch::{Changes, Facts, Operation, RunUpdate, Sweep};
-use crate::store::decode::{self, Columns};
+use crate::store::batch::{Changes, Facts, Operation, RunUpdate, Spent, Sweep};
+use crate::store::decode::{self, Columns, spending_added, spending_sums};
 use crate::store::row;
 
 use super::desk::Setback;
@@ -122,6 +122,13 @@ const CHANGES: &str = concat!(
          AS u (number, id, title, metadata, time, usage)), \
      usages AS (UPDATE threads SET usage = u.usage FROM unnest($66::bigint[], $67::text[]) AS u (number, usage) \
      WHERE threads.number = u.number), \
+     spent AS (INSERT INTO usage_of_callers (day, caller, currency, ",
+    spending_sums!(),
+    ") SELECT * FROM unnest($68::bigint[], $69::text[], $70::text[], $71::bigint[], $72::bigint[], $73::bigint[], \
+         $74::bigint[], $75::bigint[], $76::bigint[], $77::bigint[], $78::bigint[]) \
+     ON CONFLICT (day, caller, currency) DO UPDATE SET ",
+    spending_added!("least"),
+    "), \
      new_runs AS (INSERT INTO runs (",
     progress_columns!(),
     ", thread, snapshot, create_time, first_position, last_position, queued, has_events, owner, fence) SELECT ",
@@ -294,6 +301,7 @@ fn sheet(changes: &Changes, owner: &str) -> Sheet {
     let requests = last_of_each(&changes.requests, |request| &request.key.id);
 
     let usages: Vec<_> = changes.usages.iter().collect();
+    let spendings: Vec<_> = changes.spendings.iter().collect();
 
     let mut sheet = Sheet::default();
     progress(
@@ -354,7 +362,14 @@ fn sheet(changes: &Changes, owner: &str) -> Sheet {
             row::usage(changes.usages.get(&new.number).unwrap_or(&Usage::default()))
         })
         .column(&usages, |(number, _)| **number)
-        .column(&usages, |(_, usage)| row::usage(usage));
+        .column(&usages, |(_, usage)| row::usage(usage))
+        .column(&spendings, |(account, _)| account.day)
+        .column(&spendings, |(account, _)| storable(&account.caller))
+        .column(&spendings, |(account, _)| account.currency.as_str());
+    let numbers: Vec<_> = spendings.iter().map(|(_, spent)| spent.numbers()).collect();
+    for place in 0..Spent::NUMBERS {
+        sheet.column(&numbers, |numbers| numbers[place]);
+    }
     sheet
 }
 

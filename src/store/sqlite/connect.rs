@@ -48,6 +48,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         "system messages",
         include_str!("../../../migrations/sqlite/0005_system_messages.sql"),
     ),
+    (
+        6,
+        "usage of callers",
+        include_str!("../../../migrations/sqlite/0006_usage_of_callers.sql"),
+    ),
 ];
 
 /// How to connect for writing.

@@ -10,7 +10,7 @@ use crate::store::batch::{
     Changes, Facts, Name, NewMessage, NewRequest, NewRun, NewThread, Operation, RunUpdate, Sweep,
     UpdateThread,
 };
-use crate::store::decode::{self, Columns};
+use crate::store::decode::{self, Columns, spending_added, spending_sums};
 use crate::store::row::{self, EventRow, StepRow};
 
 use super::restore;
@@ -148,6 +148,18 @@ const USAGES: [&str; 2] = [
     "WHERE threads.number = column1",
 ];
 
+const SPENDINGS: [&str; 2] = [
+    concat!(
+        "INSERT INTO usage_of_callers (day, caller, currency, ",
+        spending_sums!(),
+        ") SELECT * FROM"
+    ),
+    concat!(
+        "WHERE column1 IS NOT NULL ON CONFLICT (day, caller, currency) DO UPDATE SET ",
+        spending_added!("min")
+    ),
+];
+
 const NEW_RUNS: [&str; 2] = [
     "INSERT INTO runs (id, state, detail, message, active, usage, last_sequence, reserved_sequence, start_time, \
      expire_time, end_time, pending, waited, waits_since, thread, snapshot, create_time, first_position, \
@@ -228,6 +240,15 @@ pub(super) async fn write(
     let usages: Vec<_> = changes.usages.into_iter().collect();
     script.rows(USAGES, 2, &usages, |(number, usage), row| {
         row.add(*number).add(row::usage(usage));
+    });
+    let spendings: Vec<_> = changes.spendings.into_iter().collect();
+    script.rows(SPENDINGS, 11, &spendings, |(account, spent), row| {
+        row.add(account.day)
+            .add(account.caller.as_str())
+            .add(account.currency.as_str());
+        for number in spent.numbers() {
+            row.add(number);
+        }
     });
     // One at a time: several of one thread follow one another.
     for thread_update in &changes.thread_updates {

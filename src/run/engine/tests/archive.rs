@@ -18,6 +18,7 @@ use crate::run::ports::{
     Save, Start, Started, Store, ThreadChange, Topic,
 };
 use crate::run::record::{RunRecord, State, ThreadRecord};
+use crate::run::spending::{Spenders, Spending};
 use crate::run::step::Step;
 
 /// Events that are given at once: few, so that readers have to come back.
@@ -449,6 +450,10 @@ impl Store for Archive {
     }
 
     async fn restore(&self, _: &Restore) -> Result<Restored, Error> {
+        unreachable!("the engine does not ask")
+    }
+
+    async fn spendings(&self, _: &Spenders, _: Page) -> Result<Listed<Spending>, Error> {
         unreachable!("the engine does not ask")
     }
 
