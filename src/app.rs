@@ -309,6 +309,10 @@ impl Core {
             .map_err(StartError::Store)?;
         let settings = engine_settings(config)?;
         let (model, simulator) = build_model(&config.model).await?;
+        let summary_model = config.run.summary_model.as_ref();
+        if let Some(refusal) = summary_model.and_then(|name| model.refusal(name)) {
+            return Err(StartError::Configuration(format!("run.summary_model: {refusal}")));
+        }
         let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
         let metrics = config
             .api
@@ -765,6 +769,7 @@ fn truncation(config: &config::TruncationSection) -> Truncation {
         strategy: match config.strategy {
             config::TruncationStrategy::Disabled => Strategy::Disabled,
             config::TruncationStrategy::Auto => Strategy::Auto,
+            config::TruncationStrategy::Summarize => Strategy::Summarize,
         },
         last_turns: config.last_turns,
         max_tokens: config.max_tokens,
@@ -829,6 +834,7 @@ fn engine_settings(config: &Config) -> Result<Settings, StartError> {
             max_cost: limits.max_cost,
         },
         truncation: truncation(&config.run.truncation),
+        summary_model: config.run.summary_model.clone(),
         execution_limit: config.run.execution_limit,
         waiting_limit: config.run.waiting_limit,
         lease: config.run.lease,

@@ -290,6 +290,7 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
             max_cost: settings.get(&table::RUN_MAX_COST),
         },
         truncation: truncation(settings)?,
+        summary_model: settings.get(&table::RUN_SUMMARY_MODEL),
         execution_limit: settings.require(&table::RUN_EXECUTION_LIMIT)?,
         waiting_limit: settings.require(&table::RUN_WAITING_LIMIT)?,
         lease: settings.require(&table::RUN_LEASE)?,

@@ -29,4 +29,5 @@ mod rules;
 pub mod spending;
 pub mod state;
 pub mod step;
+mod summary;
 pub mod truncation;

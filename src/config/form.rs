@@ -181,10 +181,11 @@ pub const MODEL_STATE: Form<ModelState> = Form {
 
 /// What happens to the oldest part of a conversation that is too long.
 pub const TRUNCATION: Form<TruncationStrategy> = Form {
-    shape: open("STRATEGY", "disabled or auto"),
+    shape: open("STRATEGY", "disabled, auto or summarize"),
     parse: |raw| match raw.text()? {
         "disabled" => Some(TruncationStrategy::Disabled),
         "auto" => Some(TruncationStrategy::Auto),
+        "summarize" => Some(TruncationStrategy::Summarize),
         _ => None,
     },
 };

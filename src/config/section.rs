@@ -248,6 +248,8 @@ pub struct RunSection {
     pub limits: RunLimits,
     /// What becomes of a conversation that is too long.
     pub truncation: TruncationSection,
+    /// The model that sums up; none for the run's own.
+    pub summary_model: Option<String>,
     /// The longest that a run may take before it expires.
     pub execution_limit: Duration,
     /// The longest that a run may wait for people before it expires.
@@ -299,6 +301,8 @@ pub enum TruncationStrategy {
     Disabled,
     /// It is left out.
     Auto,
+    /// It is summed up, and left out.
+    Summarize,
 }
 
 /// What is logged, and how.

@@ -58,6 +58,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &RUN_MAX_DURATION,
     &RUN_MAX_COST,
     &RUN_TRUNCATION,
+    &RUN_SUMMARY_MODEL,
     &RUN_LAST_TURNS,
     &RUN_MAX_CONTEXT_TOKENS,
     &RUN_EXECUTION_LIMIT,
@@ -667,9 +668,21 @@ pub static RUN_TRUNCATION: Key<TruncationStrategy> = Key {
         env: "ASSISTD_RUN_TRUNCATION",
         flag: None,
         default: Fallback::Value("disabled"),
-        help: "What happens to the oldest part of a conversation that is longer than the model takes: `disabled` fails the run, `auto` leaves it out",
+        help: "What happens to the oldest part of a conversation that is longer than the model takes: `disabled` fails the run, `auto` leaves it out, `summarize` gives the model a summary in its place",
     },
     form: form::TRUNCATION,
+};
+
+/// What sums up.
+pub static RUN_SUMMARY_MODEL: Key<String> = Key {
+    about: About {
+        name: "run.summary_model",
+        env: "ASSISTD_RUN_SUMMARY_MODEL",
+        flag: None,
+        default: Fallback::Unset("the run's own"),
+        help: "The model that sums up what a model is not given any more, where `summarize` says so",
+    },
+    form: form::NAME,
 };
 
 /// How many turns a model is given.

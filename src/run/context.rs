@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::catalogue::Catalogue;
 use super::error::{Error, Reason};
 use super::id::RunId;
-use super::message::{Content, MediaSource, Message, Part, ResourceBody, Role, Usage};
+use super::message::{Content, MediaSource, Message, Part, ResourceBody, Role, Summarized, Usage};
 use super::ports::Tokenizer;
+use super::summary;
 use super::truncation::{ContextUse, Reach, Strategy, Truncation};
 
 /// Tokens around a message: its role and its ends.
@@ -23,6 +24,10 @@ const TOKENS_OF_MEDIA: u64 = 1_024;
 /// Room for an answer when nobody has said how long it may be: a part of the context, and no more than this.
 const ANSWER_PART: u64 = 8;
 const ANSWER_LIMIT: u64 = 4_096;
+
+/// Tokens of a summary: a part of what the conversation may have, and no more than this.
+const SUMMARY_PART: u64 = 8;
+const SUMMARY_LIMIT: u64 = 2_048;
 
 /// What bounds a conversation that a model is given.
 #[derive(Clone, Debug)]
@@ -70,6 +75,36 @@ struct Given {
     end: usize,
 }
 
+/// What is to become of a conversation before the model is asked.
+#[derive(Debug, PartialEq)]
+pub(super) enum Choice {
+    /// The model is given this.
+    Give(Selected),
+    /// This is to be summed up first.
+    SumUp(Gap),
+}
+
+/// A part of a conversation that the model is not given any more, and that no summary tells of.
+#[derive(Debug, PartialEq)]
+pub(super) struct Gap {
+    /// What the summary is going to tell of, an earlier summary's part included.
+    pub(super) summarized: Summarized,
+    /// The earlier summary.
+    pub(super) earlier: Option<Arc<Message>>,
+    /// What it does not tell of, oldest first.
+    pub(super) messages: Vec<Arc<Message>>,
+    /// How many tokens the summary may have.
+    pub(super) max_tokens: u64,
+}
+
+/// The newest summary in a history.
+struct Summary<'a> {
+    message: &'a Arc<Message>,
+    summarized: &'a Summarized,
+    /// The first message in the history that it does not tell of.
+    end: usize,
+}
+
 /// What a model is given.
 #[derive(Debug, PartialEq)]
 pub(super) struct Selected {
@@ -89,40 +124,73 @@ pub(super) struct Asked<'a> {
     /// Tokens that the model may write.
     pub(super) max_output_tokens: Option<u64>,
     pub(super) truncation: Truncation,
+    /// Whether what is left out may be summed up now, where the strategy says so.
+    pub(super) may_sum_up: bool,
     pub(super) bounds: &'a Bounds,
 }
 
 impl Context {
-    /// What the model is given of the conversation.
+    /// What the model is given of the conversation, or what is to be summed up before that can be.
     ///
     /// # Errors
     /// `CONTEXT_LENGTH_EXCEEDED` when it is too long, and nothing of it may be left out, or nothing more.
-    pub(super) fn select(&mut self, asked: &Asked<'_>) -> Result<Selected, Error> {
+    pub(super) fn choose(&mut self, asked: &Asked<'_>) -> Result<Choice, Error> {
         let history = asked.history;
         let kept_from = asked.kept_from.min(history.len());
-        let mut start = 0;
+        let sums_up = asked.truncation.strategy == Strategy::Summarize;
+        let summary = sums_up.then(|| newest_summary(history)).flatten();
+        let mut start = summary.as_ref().map_or(0, |summary| summary.end.min(kept_from));
+        let covered = start;
         if let (Some(turns), true) = (
             asked.truncation.last_turns,
             asked.truncation.strategy != Strategy::Disabled,
         ) {
-            start = newest_turns(history, turns).min(kept_from);
+            start = newest_turns(history, turns).min(kept_from).max(start);
         }
-        if let Some(allowed) = allowed(asked) {
+        let allowed = allowed(asked);
+        let around = Around::of(asked, summary.as_ref());
+        if let Some(allowed) = allowed {
             // What was left out once stays out: the conversation only grows.
             let given = self.given.map_or(0, |given| given.start);
-            start = self.fit(asked, start.max(given.min(kept_from)), kept_from, allowed)?;
+            start = self.fit(
+                asked,
+                &around,
+                start.max(given.min(kept_from)),
+                kept_from,
+                allowed,
+            )?;
+        }
+        if sums_up && asked.may_sum_up && history[covered..start].iter().any(is_left_out) {
+            // More than must go goes at once, so that the summary is good for some turns.
+            let mut end = start;
+            if let Some(turns) = asked.truncation.last_turns {
+                end = end.max(newest_turns(history, turns.div_ceil(2)).min(kept_from));
+            }
+            if let Some(allowed) = allowed {
+                end = self
+                    .fit(asked, &around, end, kept_from, allowed / 2)
+                    .unwrap_or(kept_from);
+            }
+            if let Some(gap) = gap(history, covered..end, summary.as_ref(), allowed) {
+                return Ok(Choice::SumUp(gap));
+            }
         }
         self.given = Some(Given {
             start,
             end: history.len(),
         });
-        if start == 0 {
-            return Ok(selected(history.to_vec(), history.len(), asked.unread));
-        }
         let (oldest, newest) = history.split_at(start);
-        let kept = oldest.iter().filter(|message| message.role == Role::System);
-        let messages = kept.chain(newest).cloned().collect();
-        Ok(selected(messages, history.len(), asked.unread))
+        let kept = oldest.iter().filter(|message| is_pinned(message)).cloned();
+        let summary = summary.map(|summary| {
+            Arc::new(Message {
+                content: vec![Part::Text(summary::framed(summary.message))],
+                ..(**summary.message).clone()
+            })
+        });
+        let newest = newest.iter().filter(|message| message.summarized().is_none());
+        let omitted = oldest.iter().filter(|message| is_left_out(message)).count();
+        let messages: Vec<_> = kept.chain(summary).chain(newest.cloned()).collect();
+        Ok(Choice::Give(selected(messages, omitted, asked.unread)))
     }
 
     /// Takes the provider's count of the conversation that was given last, with the answer that it got: the next
@@ -143,17 +211,14 @@ impl Context {
     fn fit(
         &mut self,
         asked: &Asked<'_>,
+        around: &Around,
         start: usize,
         kept_from: usize,
         allowed: u64,
     ) -> Result<usize, Error> {
         let history = asked.history;
         let known = self.sizes.len();
-        self.sizes.extend(history.iter().skip(known).map(|message| Size {
-            bytes: bytes(message),
-            tokens: None,
-        }));
-        let around = Around::of(asked);
+        self.sizes.extend(history.iter().skip(known).map(Size::of));
         let bytes: u64 = self.sizes.iter().map(|size| size.bytes).sum();
         if bytes + around.bytes <= allowed {
             return Ok(start);
@@ -166,7 +231,7 @@ impl Context {
             }
         }
         // From the newest back, and no further than it fits, so that a long conversation is not read to its beginning.
-        let system = (0..kept_from).filter(|&place| history[place].role == Role::System);
+        let system = (0..kept_from).filter(|&place| is_pinned(&history[place]));
         let mut total = system.fold(around.tokens(asked), |total, place| {
             total.saturating_add(self.tokens(history, place..place + 1, tokenizer))
         });
@@ -178,13 +243,13 @@ impl Context {
         let begins: Vec<usize> = turns(history).filter(|&begin| begin < kept_from).collect();
         for begin in begins.into_iter().rev().chain([start]) {
             let begin = begin.max(start);
-            let turn = (begin..place).filter(|&place| history[place].role != Role::System);
+            let turn = (begin..place).filter(|&place| is_left_out(&history[place]));
             total = turn.fold(total, |total, place| {
                 total.saturating_add(self.tokens(history, place..place + 1, tokenizer))
             });
             match (total <= allowed, asked.truncation.strategy) {
                 (true, _) => place = begin,
-                (false, Strategy::Auto) => break,
+                (false, Strategy::Auto | Strategy::Summarize) => break,
                 (false, Strategy::Disabled) => return Err(too_long(total, allowed)),
             }
             if place == start {
@@ -212,11 +277,26 @@ impl Context {
     }
 }
 
-fn selected(messages: Vec<Arc<Message>>, read: usize, unread: u64) -> Selected {
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+impl Size {
+    /// Summaries have none: the one that a model is given stands around the conversation.
+    fn of(message: &Arc<Message>) -> Self {
+        match message.summarized() {
+            Some(_) => Self {
+                bytes: 0,
+                tokens: Some(0),
+            },
+            None => Self {
+                bytes: bytes(message),
+                tokens: None,
+            },
+        }
+    }
+}
+
+fn selected(messages: Vec<Arc<Message>>, omitted: usize, unread: u64) -> Selected {
     let used = ContextUse {
-        messages: count(messages.len()),
-        omitted: count(read - messages.len()).saturating_add(u32::try_from(unread).unwrap_or(u32::MAX)),
+        messages: small(messages.len()),
+        omitted: small(omitted).saturating_add(u32::try_from(unread).unwrap_or(u32::MAX)),
     };
     Selected { messages, used }
 }
@@ -232,8 +312,8 @@ pub(super) fn reach(truncation: Truncation, bounds: &Bounds) -> Reach {
             .min()
     };
     match truncation.strategy {
-        // It is an error that some of it does not fit.
-        Strategy::Disabled => Reach::All,
+        // It is an error that some of it does not fit; a summary tells of all that is left out.
+        Strategy::Disabled | Strategy::Summarize => Reach::All,
         Strategy::Auto => match (truncation.last_turns, tokens()) {
             (Some(turns), _) => Reach::Turns(turns),
             // So many messages have more tokens, whatever they say.
@@ -241,6 +321,61 @@ pub(super) fn reach(truncation: Truncation, bounds: &Bounds) -> Reach {
             (None, None) => Reach::All,
         },
     }
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Whether the message is given to the model whatever is left out.
+fn is_pinned(message: &Arc<Message>) -> bool {
+    message.role == Role::System && message.summarized().is_none()
+}
+
+/// Whether it is left out where it is old.
+fn is_left_out(message: &Arc<Message>) -> bool {
+    message.role != Role::System
+}
+
+fn newest_summary(history: &[Arc<Message>]) -> Option<Summary<'_>> {
+    history.iter().rev().find_map(|message| {
+        let summarized = message.summarized()?;
+        let last = history.iter().position(|message| message.id == summarized.last)?;
+        Some(Summary {
+            message,
+            summarized,
+            end: last + 1,
+        })
+    })
+}
+
+/// What a summary is to tell of that reaches beyond the one that there is; none when that is nothing.
+fn gap(
+    history: &[Arc<Message>],
+    places: std::ops::Range<usize>,
+    summary: Option<&Summary<'_>>,
+    allowed: Option<u64>,
+) -> Option<Gap> {
+    let last = history[..places.end].last()?.id.clone();
+    let messages: Vec<_> = history[places]
+        .iter()
+        .filter(|message| is_left_out(message))
+        .cloned()
+        .collect();
+    let first = messages.first()?.id.clone();
+    let earlier = summary.map(|summary| summary.summarized);
+    Some(Gap {
+        summarized: Summarized {
+            first: earlier.map_or(first, |earlier| earlier.first.clone()),
+            last,
+            messages: small(messages.len()).saturating_add(earlier.map_or(0, |earlier| earlier.messages)),
+        },
+        earlier: summary.map(|summary| Arc::clone(summary.message)),
+        messages,
+        max_tokens: allowed.map_or(SUMMARY_LIMIT, |allowed| {
+            (allowed / SUMMARY_PART).clamp(1, SUMMARY_LIMIT)
+        }),
+    })
 }
 
 /// How many tokens a conversation may have, if anything bounds it.
@@ -251,7 +386,7 @@ fn allowed(asked: &Asked<'_>) -> Option<u64> {
         let room = match asked.truncation.strategy {
             // What is not asked for is no reason to refuse.
             Strategy::Disabled => asked.max_output_tokens.unwrap_or(0),
-            Strategy::Auto => {
+            Strategy::Auto | Strategy::Summarize => {
                 let known = bounds.max_output_tokens.unwrap_or(usual);
                 asked.max_output_tokens.map_or(known, |asked| asked.min(known))
             }
@@ -310,20 +445,31 @@ struct Around {
     bytes: u64,
     /// Those of its tools.
     tools: u64,
+    /// The summary of what is left out; empty for none.
+    summary: String,
 }
 
 impl Around {
-    fn of(asked: &Asked<'_>) -> Self {
+    fn of(asked: &Asked<'_>, summary: Option<&Summary<'_>>) -> Self {
         let tools = asked.tools.map_or(0, Catalogue::size_bytes);
+        let summary = summary
+            .map(|summary| summary::framed(summary.message))
+            .unwrap_or_default();
         Self {
-            bytes: TOKENS_AROUND + length(asked.instructions) + tools,
+            bytes: TOKENS_AROUND + length(asked.instructions) + length(&summary) + tools,
             tools,
+            summary,
         }
     }
 
     /// The estimate. Schemas are not read for it: they are JSON, which has some four bytes a token.
     fn tokens(&self, asked: &Asked<'_>) -> u64 {
-        TOKENS_AROUND + asked.bounds.tokenizer.count(asked.instructions) + self.tools / 4
+        let tokenizer = &asked.bounds.tokenizer;
+        let summary = match self.summary.as_str() {
+            "" => 0,
+            summary => TOKENS_AROUND + tokenizer.count(summary),
+        };
+        TOKENS_AROUND + tokenizer.count(asked.instructions) + summary + self.tools / 4
     }
 }
 
@@ -390,7 +536,7 @@ fn pieces<'a>(message: &'a Message, mut give: impl FnMut(Piece<'a>)) {
             }
             // What is encrypted beside it is not read again beyond the run, and then in the provider's own count.
             Part::Reasoning(reasoning) => give(Piece::Text(&reasoning.summary)),
-            Part::Annotations(_) | Part::Continuation(_) => {}
+            Part::Annotations(_) | Part::Continuation(_) | Part::Summarized(_) => {}
             Part::ToolOutput(output) => {
                 give(Piece::Text(output.call.as_str()));
                 for content in &output.output.content {

@@ -43,7 +43,7 @@ use super::ports::{
     Toolbox,
 };
 use super::record::{Limits, LimitsPatch, Outcome, RunRecord, Snapshot, State};
-use super::state::{Run, Terms, not_pending};
+use super::state::{Run, SummaryModel, Terms, not_pending};
 use super::step::Step;
 use super::truncation::{Reach, Truncation};
 
@@ -109,6 +109,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What becomes of a conversation that is too long, where neither the run nor its assistant says.
     pub truncation: Truncation,
+    /// The model that sums up what the model of a run is not given any more; none for the run's own.
+    pub summary_model: Option<String>,
     /// How long a run may take, whatever its own bounds are; then it is EXPIRED.
     pub execution_limit: Duration,
     /// How long a run may wait for an answer from outside; then it is EXPIRED.
@@ -551,8 +553,13 @@ impl Engine {
             let description = format!("has no meaning for the model {model:?}, which has no prices");
             return Err(Error::invalid("limits.max_cost_micros", description));
         }
-        let fallback_prices = models.fallbacks(&model).into_iter();
-        let fallback_prices = fallback_prices.filter_map(|card| Some((card.name.clone(), card.prices?)));
+        let mut others = models.fallbacks(&model);
+        if let Some(summary_model) = &settings.summary_model {
+            others.extend(models.card(summary_model));
+            others.extend(models.fallbacks(summary_model));
+        }
+        let other_prices = others.into_iter();
+        let other_prices = other_prices.filter_map(|card| Some((card.name.clone(), card.prices?)));
         let record = RunRecord {
             id: RunId::new(&mut mint),
             thread: new.thread.unwrap_or_else(|| ThreadId::new(&mut mint)),
@@ -565,7 +572,7 @@ impl Engine {
                     .or(profile.truncation)
                     .unwrap_or(settings.truncation),
                 prices,
-                fallback_prices: Arc::new(fallback_prices.collect()),
+                other_prices: Arc::new(other_prices.collect()),
                 caller: new.caller,
                 options: Arc::new(
                     new.options
@@ -696,6 +703,16 @@ impl Shared {
         }
     }
 
+    /// What sums up conversations, if the operator says so, by its name and no alias.
+    fn summary_model(&self) -> Option<SummaryModel> {
+        let name = self.settings.summary_model.as_ref()?;
+        let card = self.ports.model.card(name);
+        Some(SummaryModel {
+            name: card.as_ref().map_or(name, |card| &card.name).clone(),
+            context_tokens: card.and_then(|card| card.context_tokens),
+        })
+    }
+
     /// What a run that was started with this may use.
     fn terms(&self, snapshot: &Snapshot) -> Terms {
         let settings = &self.settings;
@@ -717,6 +734,7 @@ impl Shared {
                 max_output_tokens: card.as_ref().and_then(|card| card.max_output_tokens),
                 tokenizer: Arc::clone(&self.ports.tokenizer),
             },
+            summary_model: self.summary_model(),
         }
     }
 

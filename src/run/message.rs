@@ -74,6 +74,19 @@ pub enum Part {
     Annotations(Vec<Annotation>),
     /// How the provider goes on behind the message.
     Continuation(Continuation),
+    /// The message sums up others.
+    Summarized(Summarized),
+}
+
+/// What a message sums up: everything in its thread up to a message, but for what the operator says there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summarized {
+    /// The first message.
+    pub first: MessageId,
+    /// The last one.
+    pub last: MessageId,
+    /// How many.
+    pub messages: u32,
 }
 
 /// An image or a file, by address or by value.
@@ -306,6 +319,14 @@ impl Message {
         self.content.iter().flat_map(|part| match part {
             Part::Annotations(annotations) => annotations.as_slice(),
             _ => &[],
+        })
+    }
+
+    /// What it sums up, if it is a summary.
+    pub fn summarized(&self) -> Option<&Summarized> {
+        self.content.iter().find_map(|part| match part {
+            Part::Summarized(summarized) => Some(summarized),
+            _ => None,
         })
     }
 

@@ -107,9 +107,9 @@ pub struct Snapshot {
     /// Who asked for it, as a proxy in front of the service says; empty when nobody said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub caller: String,
-    /// What those cost that answer in its place, as far as that was known, by their names.
+    /// What the other models cost that may be asked in it, as far as that was known, by their names.
     #[serde(default, skip_serializing_if = "is_empty")]
-    pub fallback_prices: Arc<BTreeMap<String, Prices>>,
+    pub other_prices: Arc<BTreeMap<String, Prices>>,
     /// The caller's own notes.
     pub metadata: BTreeMap<String, String>,
 }

@@ -6,8 +6,10 @@
 //! holds is a conversation that a model can be asked to go on with; the bounds of the run are kept.
 
 mod answer;
+mod bill;
 mod calls;
 mod journal;
+mod summing;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -19,11 +21,12 @@ use serde_json::{Map, Value};
 
 use self::calls::{Calls, Change, are_used_up};
 use self::journal::{Entry, Journal};
+use self::summing::Summing;
 use self::turn::Turn;
 use super::action::{Question, Reply, Resolution, Submission};
 use super::answer::AnswerCheck;
 use super::catalogue::{Catalogue, Tool};
-use super::context::{self, Asked, Bounds, Context};
+use super::context::{self, Asked, Bounds, Choice, Context};
 use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
@@ -54,6 +57,8 @@ pub struct Run {
     terms: Terms,
     /// The limit that ran out: the last turn, without tools, goes on or is over.
     landing: Option<IncompleteReason>,
+    /// A summary was tried and failed: what is left out is left out without one.
+    forgoes_summaries: bool,
     phase: Phase,
     mint: Mint,
 }
@@ -91,6 +96,17 @@ pub struct Terms {
     pub waiting_limit: Duration,
     /// How long a conversation may be.
     pub bounds: Bounds,
+    /// What sums up what the model is not given any more; none for the run's own model.
+    pub summary_model: Option<SummaryModel>,
+}
+
+/// A model that sums up conversations.
+#[derive(Clone, Debug)]
+pub struct SummaryModel {
+    /// Its name.
+    pub name: String,
+    /// Tokens that it takes at most; none when that is not known.
+    pub context_tokens: Option<u64>,
 }
 
 /// Something that happened.
@@ -187,6 +203,8 @@ pub enum Effect {
 
 #[derive(Debug)]
 enum Phase {
+    /// What the model is not given any more is summed up, before it is asked.
+    Summing(Box<Summing>),
     Asking(Box<Turn>),
     Calling(Calls),
     Over,
@@ -389,6 +407,7 @@ impl Run {
             context: Context::default(),
             terms: beginning.terms,
             landing: None,
+            forgoes_summaries: false,
             phase: Phase::Over,
             mint,
         }
@@ -401,6 +420,9 @@ impl Run {
         }
         match input {
             Input::Model(event) => self.on_model(event, now, out),
+            Input::ModelFailed(error) if matches!(self.phase, Phase::Summing(_)) => {
+                self.give_up_summary(error, now, out);
+            }
             Input::ModelFailed(error) | Input::Fail(error) => {
                 self.stop(Outcome::Failed(error), Entry::default(), now, out);
             }
@@ -512,16 +534,24 @@ impl Run {
     }
 
     fn on_model(&mut self, event: ModelEvent, now: SystemTime, out: &mut Vec<Effect>) {
-        let Phase::Asking(turn) = &mut self.phase else {
-            return;
+        let bill = match (&mut self.phase, event) {
+            (Phase::Summing(_), ModelEvent::Finished(finish)) => {
+                return self.finish_summary(finish, now, out);
+            }
+            (Phase::Summing(summing), event) => summing.hear(event),
+            (Phase::Asking(_), ModelEvent::Finished(finish)) => return self.finish_turn(finish, now, out),
+            (Phase::Asking(turn), ModelEvent::Attempt(attempt)) => return turn.bill.attempted(attempt),
+            (Phase::Asking(turn), ModelEvent::Usage(usage)) => {
+                turn.bill.report(usage);
+                &turn.bill
+            }
+            (Phase::Asking(turn), event) => {
+                turn.say(event, &mut self.journal, &mut self.mint, now, out);
+                &turn.bill
+            }
+            (Phase::Calling(_) | Phase::Over, _) => return,
         };
-        match event {
-            ModelEvent::Attempt(attempt) => return turn.attempted(attempt),
-            ModelEvent::Usage(usage) => turn.report(usage),
-            ModelEvent::Finished(finish) => return self.finish_turn(finish, now, out),
-            event => turn.say(event, &mut self.journal, &mut self.mint, now, out),
-        }
-        if let Some(reason) = self.journal.limit_passed(turn.tokens()) {
+        if let Some(reason) = self.journal.limit_passed(bill.tokens()) {
             self.stop(Outcome::Incomplete(reason), Entry::default(), now, out);
         }
     }
@@ -587,10 +617,15 @@ impl Run {
 
     /// Sends the conversation to the model: with tools, unless a limit has run out.
     fn ask(&mut self, now: SystemTime, out: &mut Vec<Effect>) {
+        self.ask_or_sum_up(!self.forgoes_summaries, now, out);
+    }
+
+    /// The same; if it may, it has what the model is not given any more summed up before.
+    fn ask_or_sum_up(&mut self, may_sum_up: bool, now: SystemTime, out: &mut Vec<Effect>) {
         let record = self.journal.record();
         let offers_tools = self.landing.is_none() && !self.terms.catalogue.tools().is_empty();
         let max_output_tokens = self.journal.output_tokens_left();
-        let selected = self.context.select(&Asked {
+        let chosen = self.context.choose(&Asked {
             history: &self.history,
             unread: self.unread,
             kept_from: context::kept_from(&self.history, &record.id),
@@ -598,17 +633,19 @@ impl Run {
             tools: offers_tools.then_some(&*self.terms.catalogue),
             max_output_tokens,
             truncation: record.snapshot.truncation,
+            may_sum_up,
             bounds: &self.terms.bounds,
         });
-        let selected = match selected {
-            Ok(selected) => selected,
+        let selected = match chosen {
+            Ok(Choice::Give(selected)) => selected,
+            Ok(Choice::SumUp(gap)) => return self.sum_up(gap, now, out),
             Err(error) => return self.end(Outcome::Failed(error), Entry::default(), now, out),
         };
         self.journal.count(1, 0);
         let record = self.journal.record();
         let mut turn = Turn::new(record, selected.used, &mut self.mint, now);
         if record.snapshot.limits.max_cost.is_some() {
-            turn.expect_to_read(context::bytes_of(&selected.messages));
+            turn.bill.expect_to_read(context::bytes_of(&selected.messages));
         }
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
@@ -668,8 +705,9 @@ impl Run {
         let Phase::Asking(turn) = &self.phase else {
             return Entry::default();
         };
-        self.context.count(&turn.usage);
-        self.journal.add_usage(turn.usage, &mut bodies);
+        let usage = turn.bill.usage();
+        self.context.count(&usage);
+        self.journal.add_usage(usage, &mut bodies);
         let step = turn.step(&mut self.journal, &mut self.mint, message.as_ref(), state, now);
         Entry {
             messages: message.into_iter().collect(),
@@ -790,6 +828,11 @@ impl Run {
             _ => StepState::Cancelled,
         };
         match &mut self.phase {
+            Phase::Summing(_) => {
+                let closing = self.summary_entry(None, state, now);
+                entry.steps.extend(closing.steps);
+                entry.bodies.extend(closing.bodies);
+            }
             Phase::Asking(turn) => {
                 let (message, bodies) = turn.close(false, why, now);
                 let closing = self.turn_entry(message, bodies, state, now);

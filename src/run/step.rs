@@ -52,6 +52,19 @@ pub enum Work {
         #[serde(default)]
         attempts: Vec<Attempt>,
     },
+    /// A summary of what the model is not given any more.
+    Summary {
+        /// The name of the model that wrote it, as the provider knows it.
+        model: String,
+        /// The message that it is; none when there is none.
+        message: Option<MessageId>,
+        /// How many messages it was to sum up, those of an earlier summary included.
+        messages: u32,
+        /// What it used.
+        usage: Usage,
+        /// The requests that it took, in order.
+        attempts: Vec<Attempt>,
+    },
     /// One tool call.
     ToolCall {
         /// The call as the model wrote it.
@@ -126,7 +139,7 @@ impl Step {
                 action.as_ref().map(|action| (action, answer.as_ref())),
                 questions.as_slice(),
             ),
-            Work::ModelTurn { .. } => (None, [].as_slice()),
+            Work::ModelTurn { .. } | Work::Summary { .. } => (None, [].as_slice()),
         };
         let questions = asked.1.iter();
         asked

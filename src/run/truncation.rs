@@ -24,6 +24,8 @@ pub enum Strategy {
     Disabled,
     /// It is left out.
     Auto,
+    /// It is summed up by a model, and left out.
+    Summarize,
 }
 
 /// How much of a thread a run wants to read: nothing before that can be given to a model, except what the operator

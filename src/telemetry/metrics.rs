@@ -426,7 +426,7 @@ impl Metrics {
             self.cost.get_or_create(&labels).inc_by(cost.micros);
         }
         let labels = OfTurn {
-            gen_ai_operation_name: "chat",
+            gen_ai_operation_name: if turn.is_summary { "summarize" } else { "chat" },
             gen_ai_request_model: asked.gen_ai_request_model,
             error_type: Name::new(turn.failure.unwrap_or_default()),
         };
@@ -715,6 +715,7 @@ mod tests {
             ..Usage::default()
         };
         metrics.observe(&Happening::Turn(Turn {
+            is_summary: false,
             model: "one",
             attempts: &attempts,
             usage: &usage,
@@ -745,6 +746,7 @@ mod tests {
         metrics.called("made.Up/Name", "UNIMPLEMENTED", Duration::ZERO);
         let usage = Usage::default();
         metrics.observe(&Happening::Turn(Turn {
+            is_summary: false,
             model: "made-up",
             attempts: &[attempt("made-up", AttemptResult::Answered)],
             usage: &usage,

@@ -379,7 +379,7 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             reasoning: Some(3),
         }),
         caller: "Zoë".to_owned(),
-        fallback_prices: Arc::new(
+        other_prices: Arc::new(
             [(
                 "other".to_owned(),
                 Prices {

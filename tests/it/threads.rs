@@ -344,6 +344,7 @@ async fn a_run_goes_on_by_itself_and_can_be_watched_from_anywhere() {
                 let call = call.tool_call.as_ref().unwrap();
                 format!("calls {}", call.tool)
             }
+            pb::run_step::Details::Summary(_) => "summary".to_owned(),
         })
         .collect();
     assert_eq!(kinds, ["turn 1", "calls echo", "turn 2"]);
@@ -655,7 +656,7 @@ async fn a_long_output_is_cut_for_the_model_and_whole_in_the_step() {
         .into_iter()
         .filter_map(|step| match step.details? {
             pb::run_step::Details::ToolCall(call) => Some(shown(call.output?)),
-            pb::run_step::Details::ModelTurn(_) => None,
+            pb::run_step::Details::ModelTurn(_) | pb::run_step::Details::Summary(_) => None,
         })
         .collect();
     assert_eq!(kept, [("Echo: ".len() + long.len(), false)]);

@@ -165,6 +165,7 @@ fn config(base_url: &str) -> Config {
                 last_turns: None,
                 max_tokens: None,
             },
+            summary_model: None,
             execution_limit: PATIENCE,
             waiting_limit: PATIENCE,
             lease: PATIENCE,

@@ -31,6 +31,11 @@ pub fn to_pb(thread: &ThreadId, message: &Message, is_whole: bool) -> pb::Messag
         create_time: Some(timestamp(message.create_time)),
         metadata: message.metadata.clone(),
         annotations: annotations_to_pb(message),
+        summary: message.summarized().map(|summarized| pb::MessageSummary {
+            first_message: name::message(thread, &summarized.first),
+            last_message: name::message(thread, &summarized.last),
+            messages: i32::try_from(summarized.messages).unwrap_or(i32::MAX),
+        }),
     }
 }
 
@@ -329,7 +334,9 @@ fn part_to_pb(part: &Part) -> Option<pb::ContentPart> {
         Part::Reasoning(reasoning) if !reasoning.summary.is_empty() => {
             Pb::ReasoningSummary(reasoning.summary.clone())
         }
-        Part::Reasoning(_) | Part::Annotations(_) | Part::Continuation(_) => return None,
+        Part::Reasoning(_) | Part::Annotations(_) | Part::Continuation(_) | Part::Summarized(_) => {
+            return None;
+        }
     };
     Some(pb::ContentPart { part: Some(part) })
 }

@@ -34,6 +34,23 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             omitted_messages: i32::try_from(context.omitted).unwrap_or(i32::MAX),
             attempts: attempts.iter().map(attempt_to_pb).collect(),
         }),
+        Work::Summary {
+            model,
+            message,
+            messages,
+            usage: used,
+            attempts,
+        } => Details::Summary(pb::SummaryStep {
+            turn,
+            model: model.clone(),
+            message: message
+                .as_ref()
+                .map(|message| name::message(thread, message))
+                .unwrap_or_default(),
+            summarized_messages: i32::try_from(*messages).unwrap_or(i32::MAX),
+            usage: (*used != Usage::default()).then(|| usage(*used)),
+            attempts: attempts.iter().map(attempt_to_pb).collect(),
+        }),
         Work::ToolCall {
             call,
             server,

@@ -10,6 +10,7 @@ pub fn to_pb(truncation: &Truncation) -> pb::Truncation {
     let strategy = match truncation.strategy {
         Strategy::Disabled => pb::TruncationStrategy::Disabled,
         Strategy::Auto => pb::TruncationStrategy::Auto,
+        Strategy::Summarize => pb::TruncationStrategy::Summarize,
     };
     pb::Truncation {
         strategy: strategy.into(),
@@ -39,6 +40,7 @@ pub fn from_pb(field: &str, truncation: Option<&pb::Truncation>) -> Result<Optio
     let strategy = match Pb::try_from(truncation.strategy) {
         Ok(Pb::Unspecified | Pb::Auto) => Some(Strategy::Auto),
         Ok(Pb::Disabled) => Some(Strategy::Disabled),
+        Ok(Pb::Summarize) => Some(Strategy::Summarize),
         Err(_) => {
             report("strategy", "is not a known strategy");
             None
@@ -76,10 +78,11 @@ mod tests {
     fn what_does_not_fit_is_named() {
         use pb::TruncationStrategy as Pb;
         type Case = (Pb, Option<i32>, Option<i64>, &'static [&'static str]);
-        let cases: [Case; 5] = [
+        let cases: [Case; 6] = [
             (Pb::Unspecified, None, None, &[]),
             (Pb::Auto, Some(1), Some(1), &[]),
             (Pb::Disabled, None, Some(10), &[]),
+            (Pb::Summarize, Some(2), Some(10), &[]),
             (Pb::Disabled, Some(3), None, &["t.last_turns"]),
             (Pb::Auto, Some(0), Some(-1), &["t.last_turns", "t.max_tokens"]),
         ];

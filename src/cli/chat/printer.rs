@@ -158,6 +158,10 @@ impl<O: Write, N: Write> Printer<O, N> {
         if message.role() != pb::Role::System {
             return Ok(());
         }
+        if let Some(summary) = &message.summary {
+            let count = summary.messages;
+            return self.note(&format!("{count} earlier messages are summed up"));
+        }
         for part in &message.content {
             if let Some(Part::Text(text)) = &part.part {
                 self.note(&format!("asked again: {}", brief(text, NOTE_CHARS)))?;
@@ -305,9 +309,25 @@ mod tests {
                 ..Default::default()
             }),
         });
-        let (answer, notes, _) = printed(false, [delta("7"), note, refusal, completed()]);
+        let summary = Payload::MessageCreated(pb::MessageCreated {
+            message: Some(pb::Message {
+                role: pb::Role::System.into(),
+                content: vec![pb::ContentPart {
+                    part: Some(Part::Text("they met".into())),
+                }],
+                summary: Some(pb::MessageSummary {
+                    messages: 4,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+        });
+        let (answer, notes, _) = printed(false, [summary, delta("7"), note, refusal, completed()]);
         assert_eq!(answer, "7\nI will not.\n");
-        assert_eq!(notes, "asked again: This answer does not fit\n");
+        assert_eq!(
+            notes,
+            "4 earlier messages are summed up\nasked again: This answer does not fit\n"
+        );
     }
 
     #[test]

@@ -73,7 +73,18 @@ fn asked<'a>(history: &'a [Arc<Message>], truncation: Truncation, bounds: &'a Bo
         tools: None,
         max_output_tokens: None,
         truncation,
+        may_sum_up: true,
         bounds,
+    }
+}
+
+impl Context {
+    /// What a model is given where nothing is summed up.
+    fn select(&mut self, asked: &Asked<'_>) -> Result<Selected, Error> {
+        self.choose(asked).map(|choice| match choice {
+            Choice::Give(selected) => selected,
+            Choice::SumUp(gap) => panic!("nothing is to be summed up: {gap:?}"),
+        })
     }
 }
 
@@ -232,6 +243,101 @@ fn no_more_is_read_than_can_matter() {
         .select(&asked(&long, auto(None, Some(1_000)), &bounds))
         .unwrap();
     assert_eq!(read(), 0, "and but once");
+}
+
+/// A summary of everything up to that place.
+fn summary(history: &[Arc<Message>], end: usize, text: &str) -> Arc<Message> {
+    let summarized = Summarized {
+        first: history[0].id.clone(),
+        last: history[end - 1].id.clone(),
+        messages: small(end),
+    };
+    Arc::new(Message {
+        id: MessageId::new(&mut Mint::System),
+        role: Role::System,
+        content: vec![Part::Text(text.to_owned()), Part::Summarized(summarized)],
+        ..(*history[0]).clone()
+    })
+}
+
+/// What is to be summed up, by the places of its ends and how many messages an earlier summary tells of; or the places of
+/// what is given, with `S` for a summary.
+fn chosen(history: &[Arc<Message>], truncation: Truncation, may_sum_up: bool) -> String {
+    let bounds = bounds(None);
+    let asked = Asked {
+        may_sum_up,
+        ..asked(history, truncation, &bounds)
+    };
+    let place = |id: &MessageId| history.iter().position(|message| message.id == *id).unwrap();
+    match Context::default().choose(&asked).unwrap() {
+        Choice::SumUp(gap) => {
+            let earlier = gap.earlier.iter().filter_map(|earlier| earlier.summarized());
+            let earlier: u32 = earlier.map(|summarized| summarized.messages).sum();
+            assert_eq!(gap.summarized.messages, earlier + small(gap.messages.len()));
+            let (first, last) = (gap.messages.first().unwrap(), gap.messages.last().unwrap());
+            format!(
+                "sum up {}..={} behind {earlier}",
+                place(&first.id),
+                place(&last.id)
+            )
+        }
+        Choice::Give(selected) => {
+            let places =
+                selected
+                    .messages
+                    .iter()
+                    .map(|message| match message.text().starts_with("Summary of") {
+                        true => "S".to_owned(),
+                        false => place(&message.id).to_string(),
+                    });
+            places.collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_is_summed_up_and_a_summary_lasts_for_some_turns() {
+    let summing = |last_turns, max_tokens| Truncation {
+        strategy: Strategy::Summarize,
+        last_turns,
+        max_tokens,
+    };
+    let run = run();
+    // Each message has 33 tokens, and there are 8 around.
+    let plain = history("uauaua!u", 100, &run);
+    for (truncation, may_sum_up, expected) in [
+        (summing(None, None), true, "0 1 2 3 4 5 6"),
+        (summing(None, Some(239)), true, "0 1 2 3 4 5 6"),
+        // Half of it holds the question and one turn.
+        (summing(None, Some(230)), true, "sum up 0..=3 behind 0"),
+        (summing(None, Some(230)), false, "2 3 4 5 6"),
+        // Half of it does not even hold the question.
+        (summing(None, Some(60)), true, "sum up 0..=5 behind 0"),
+        (summing(Some(3), None), true, "sum up 0..=3 behind 0"),
+        (summing(Some(3), None), false, "2 3 4 5 6"),
+        (summing(Some(1), None), true, "sum up 0..=5 behind 0"),
+    ] {
+        assert_eq!(chosen(&plain, truncation, may_sum_up), expected, "{truncation:?}");
+    }
+    // It is the operator's, and its size counts.
+    let mut told = history("uauaua!u", 100, &run);
+    told.insert(4, summary(&told, 4, &"y".repeat(100)));
+    for (truncation, expected) in [
+        (summing(None, None), "S 5 6 7"),
+        (summing(None, Some(190)), "S 5 6 7"),
+        (summing(None, Some(150)), "sum up 5..=6 behind 4"),
+        // Who does not ask for summaries does not get them.
+        (auto(None, None), "0 1 2 3 5 6 7"),
+    ] {
+        assert_eq!(chosen(&told, truncation, true), expected, "{truncation:?}");
+    }
+    // A call stays with its output, and what the operator says stays.
+    let calls = history("uscaua!uc", 100, &run);
+    assert_eq!(
+        chosen(&calls, summing(Some(1), None), true),
+        "sum up 0..=6 behind 0"
+    );
+    assert_eq!(chosen(&calls, summing(Some(1), None), false), "1 7 8 9");
 }
 
 proptest! {

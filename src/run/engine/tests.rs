@@ -208,6 +208,7 @@ fn settings() -> Settings {
         instructions: String::new(),
         limits: Limits::default(),
         truncation: Truncation::default(),
+        summary_model: None,
         execution_limit: Duration::from_secs(600),
         waiting_limit: Duration::from_secs(86_400),
         call_timeout: Duration::from_secs(60),

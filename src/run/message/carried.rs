@@ -37,7 +37,7 @@ impl Part {
     pub fn is_said(&self) -> bool {
         !matches!(
             self,
-            Part::Reasoning(_) | Part::Annotations(_) | Part::Continuation(_)
+            Part::Reasoning(_) | Part::Annotations(_) | Part::Continuation(_) | Part::Summarized(_)
         )
     }
 }

@@ -30,6 +30,8 @@ pub enum Happening<'a> {
 /// A turn of a model that is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Turn<'a> {
+    /// Whether it summed up a conversation, and was no answer.
+    pub is_summary: bool,
     /// The model that was asked for, as the request or the assistant names it.
     pub model: &'a str,
     /// The requests that it took, in order.
@@ -88,13 +90,20 @@ impl<'a> Happening<'a> {
             StepState::Completed | StepState::Cancelled => None,
         };
         Some(match &step.work {
-            Work::ModelTurn { usage, attempts, .. } => Happening::Turn(Turn {
-                model,
-                attempts,
-                usage,
-                failure,
-                duration: between(step.start_time, step.end_time),
-            }),
+            Work::ModelTurn { usage, attempts, .. } | Work::Summary { usage, attempts, .. } => {
+                Happening::Turn(Turn {
+                    is_summary: matches!(step.work, Work::Summary { .. }),
+                    // A summary may be another model's, which its requests name.
+                    model: match attempts.first() {
+                        Some(first) if matches!(step.work, Work::Summary { .. }) => &first.model,
+                        _ => model,
+                    },
+                    attempts,
+                    usage,
+                    failure,
+                    duration: between(step.start_time, step.end_time),
+                })
+            }
             Work::ToolCall {
                 call,
                 server,

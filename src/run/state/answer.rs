@@ -64,8 +64,9 @@ impl Run {
             usage,
             ..
         } = self.journal.record();
-        let is_note =
-            |message: &&Arc<Message>| message.role == Role::System && message.run.as_ref() == Some(id);
+        let is_note = |message: &&Arc<Message>| {
+            message.role == Role::System && message.run.as_ref() == Some(id) && message.summarized().is_none()
+        };
         let notes = self.history.iter().filter(is_note).count();
         let allowed = self.terms.answer.as_ref().map_or(0, |check| check.corrections());
         notes < usize::try_from(allowed).unwrap_or(usize::MAX)

@@ -408,7 +408,7 @@ impl Slot {
     fn of(call: &ToolCall, step: &Step) -> Self {
         let output = match &step.work {
             Work::ToolCall { output, .. } => output.clone(),
-            Work::ModelTurn { .. } => None,
+            Work::ModelTurn { .. } | Work::Summary { .. } => None,
         };
         Self {
             call: call.clone(),
@@ -593,7 +593,7 @@ impl Slot {
     fn server(&self) -> &str {
         match &self.step.work {
             Work::ToolCall { server, .. } => server,
-            Work::ModelTurn { .. } => "",
+            Work::ModelTurn { .. } | Work::Summary { .. } => "",
         }
     }
 

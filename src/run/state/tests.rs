@@ -12,13 +12,14 @@ use crate::run::action::{Action, Answer, Question, Reply};
 use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
-use crate::run::message::{Annotation, Cited, Continuation, Part, Reasoning, Usage};
+use crate::run::message::{Annotation, CallOutput, Cited, Continuation, Part, Reasoning, ToolCall, Usage};
 use crate::run::model::{Attempt, AttemptResult};
 use crate::run::money::Prices;
 use crate::run::options::{ModelOptions, OutputFormat, OutputSchema, ToolChoice};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
 use crate::run::step::Work;
+use crate::run::truncation::Truncation;
 
 const NOW: SystemTime = UNIX_EPOCH;
 
@@ -50,7 +51,22 @@ impl Stage {
     }
 
     fn with(limits: Limits, options: ModelOptions) -> Self {
-        let mut mint = Mint::Sequential(0);
+        Self::behind(Vec::new(), Truncation::default(), limits, options)
+    }
+
+    /// A run behind a conversation that is too long, where that is summed up.
+    fn long(limits: Limits, options: ModelOptions) -> Self {
+        Self::behind(conversation(), summing(), limits, options)
+    }
+
+    /// A run that answers behind this.
+    fn behind(
+        earlier: Vec<Arc<Message>>,
+        truncation: Truncation,
+        limits: Limits,
+        options: ModelOptions,
+    ) -> Self {
+        let mut mint = Mint::Sequential((earlier.len() as u128) << 32);
         let mut record = RunRecord {
             id: RunId::new(&mut mint),
             thread: ThreadId::new(&mut mint),
@@ -58,6 +74,7 @@ impl Stage {
                 limits,
                 prices: limits.max_cost.map(|_| prices()),
                 options: Arc::new(options),
+                truncation,
                 ..Snapshot::default()
             },
             state: State::Running,
@@ -84,10 +101,11 @@ impl Stage {
         });
         let events = opening_events(&mut record, Some(&message), NOW);
         let mut effects = Vec::new();
+        let history: Vec<_> = earlier.into_iter().chain([message]).collect();
         let beginning = Beginning {
             unread: 0,
             record: record.clone(),
-            history: vec![Arc::clone(&message)],
+            history: history.clone(),
             steps: Vec::new(),
             terms: terms_of(&record),
         };
@@ -97,7 +115,7 @@ impl Stage {
             effects,
             events,
             record,
-            saved: vec![message],
+            saved: history,
             steps: BTreeMap::new(),
             requests: Vec::new(),
             open: VecDeque::new(),
@@ -259,6 +277,64 @@ fn word(body: &Body) -> String {
     }
 }
 
+/// Ten questions with their answers, the last with a call.
+fn conversation() -> Vec<Arc<Message>> {
+    let mut mint = Mint::Sequential(1 << 96);
+    let run = RunId::new(&mut mint);
+    let mut messages = Vec::new();
+    for turn in 0..10 {
+        let mut say = |role, content| {
+            messages.push(Arc::new(Message {
+                id: MessageId::new(&mut mint),
+                role,
+                content,
+                run: Some(run.clone()),
+                incomplete: false,
+                create_time: NOW,
+                metadata: BTreeMap::new(),
+            }));
+        };
+        say(
+            Role::User,
+            vec![Part::Text(format!("question {turn} {}", "x".repeat(100)))],
+        );
+        if turn == 9 {
+            let call = CallId::new(&mut Mint::Sequential(1 << 97));
+            let asked = ToolCall {
+                id: call.clone(),
+                tool: "echo".into(),
+                arguments: "{}".into(),
+            };
+            say(Role::Assistant, vec![Part::ToolCall(asked)]);
+            let output = CallOutput {
+                call,
+                tool: "echo".into(),
+                output: says("x"),
+                truncated: false,
+            };
+            say(Role::Tool, vec![Part::ToolOutput(output)]);
+        }
+        say(
+            Role::Assistant,
+            vec![Part::Text(format!("answer {turn} {}", "x".repeat(100)))],
+        );
+    }
+    messages
+}
+
+fn summing() -> Truncation {
+    Truncation {
+        strategy: crate::run::truncation::Strategy::Summarize,
+        last_turns: None,
+        max_tokens: Some(400),
+    }
+}
+
+/// Whether a model is asked to sum up.
+fn is_of_summary(request: &ModelRequest) -> bool {
+    request.instructions == crate::run::summary::INSTRUCTIONS
+}
+
 /// What a run that was started so may use.
 fn terms_of(record: &RunRecord) -> Terms {
     let format = record.snapshot.options.output_format.as_ref();
@@ -295,6 +371,7 @@ fn terms() -> Terms {
             max_output_tokens: None,
             tokenizer: Arc::new(rules::Quarters),
         },
+        summary_model: None,
     }
 }
 
@@ -508,7 +585,7 @@ fn the_model_reads_the_beginning_of_a_long_output_and_the_step_keeps_the_whole()
         assert_eq!(told.collect::<Vec<_>>(), [(cut, true), ("short".into(), false)]);
         let kept = stage.steps.values().filter_map(|step| match &step.work {
             Work::ToolCall { output, .. } => output.as_ref().map(|output| output.text()),
-            Work::ModelTurn { .. } => None,
+            Work::ModelTurn { .. } | Work::Summary { .. } => None,
         });
         assert_eq!(kept.collect::<Vec<_>>(), [whole, "short".into()]);
     }
@@ -1227,6 +1304,155 @@ fn output_text(part: &Part) -> String {
     }
 }
 
+#[test]
+fn what_a_model_is_not_given_is_summed_up_once_and_for_later_runs_too() {
+    let mut stage = Stage::long(Limits::default(), ModelOptions::default());
+    let asked = &stage.requests[0];
+    assert!(is_of_summary(asked) && asked.tools.is_none());
+    assert_eq!(asked.max_output_tokens, Some(50), "an eighth of what is allowed");
+    let told = asked.messages[0].text();
+    assert!(
+        told.starts_with("User: question 0 ") && told.contains("Assistant: answer 1 "),
+        "{told}"
+    );
+    stage.say([
+        ModelEvent::Attempt(attempt(AttemptResult::Answered)),
+        text(" they met "),
+        ModelEvent::Usage(usage(7)),
+        STOP,
+    ]);
+    assert_eq!(stage.transcript(), "running +user 7tok +system");
+    let summary = stage.saved.last().unwrap().clone();
+    let summarized = summary.summarized().unwrap();
+    assert_eq!(summary.text(), "they met");
+    let Work::Summary {
+        message,
+        messages,
+        usage: used,
+        attempts,
+        ..
+    } = &stage.steps[&0].work
+    else {
+        panic!("{:?}", stage.steps[&0]);
+    };
+    assert_eq!(
+        (message.as_ref(), *messages),
+        (Some(&summary.id), summarized.messages)
+    );
+    assert_eq!(
+        (used.total_tokens(), attempts.len(), stage.steps[&0].turn),
+        (7, 1, 1)
+    );
+    // The model is given it in place of what it tells of.
+    let given = stage.requests[1].messages.clone();
+    assert!(given[0].text().ends_with("\n\nthey met"), "{}", given[0].text());
+    let left_out = stage
+        .saved
+        .iter()
+        .position(|message| message.id == summarized.last)
+        .unwrap()
+        + 1;
+    assert_eq!(left_out, summarized.messages as usize);
+    assert_eq!(given[1..], stage.saved[left_out..stage.saved.len() - 1]);
+    stage.say([text("b"), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+    assert_eq!(stage.response(), "b");
+    let used = stage.run.record().usage;
+    assert_eq!((used.total_tokens(), used.turns), (7, 1), "it is no turn");
+
+    let later = Stage::behind(stage.saved, summing(), Limits::default(), ModelOptions::default());
+    let asked = &later.requests[0];
+    assert!(!is_of_summary(asked), "there is room for one more turn");
+    assert!(asked.messages[0].text().ends_with("\n\nthey met"));
+    assert!(
+        asked.messages[1..]
+            .iter()
+            .all(|message| message.summarized().is_none())
+    );
+}
+
+#[test]
+fn a_summary_that_fails_leaves_a_note_and_the_run_goes_on_without() {
+    for failure in [
+        Input::ModelFailed(Error::new(Reason::RateLimited, "slow down")),
+        Input::Model(STOP),
+        Input::Model(ModelEvent::Finished(Finish::ContentFilter)),
+    ] {
+        let mut stage = Stage::long(Limits::default(), ModelOptions::default());
+        stage.feed(failure);
+        assert!(
+            matches!(stage.steps[&0].state, StepState::Failed { .. }),
+            "{:?}",
+            stage.steps[&0]
+        );
+        assert_eq!(
+            stage
+                .saved
+                .iter()
+                .filter(|message| message.summarized().is_some())
+                .count(),
+            0
+        );
+        stage.say(call(0, "look", r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        stage.answer("x");
+        stage.say([text("b"), STOP]);
+        assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+        let summaries = stage
+            .requests
+            .iter()
+            .filter(|request| is_of_summary(request))
+            .count();
+        assert_eq!(summaries, 1, "it is not tried again in the run");
+    }
+}
+
+#[test]
+fn a_summary_begins_again_where_the_process_died() {
+    let mut stage = Stage::long(Limits::default(), ModelOptions::default());
+    stage.say([text("they")]);
+    stage.crash();
+    assert_eq!(
+        stage
+            .requests
+            .iter()
+            .filter(|request| is_of_summary(request))
+            .count(),
+        2
+    );
+    stage.say([text("they met"), STOP]);
+    // And a second time behind the summary.
+    stage.crash();
+    assert!(!is_of_summary(stage.requests.last().unwrap()), "it is there");
+    stage.say([text("b"), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+    assert_eq!(
+        stage
+            .saved
+            .iter()
+            .filter(|message| message.summarized().is_some())
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_summary_is_paid_from_the_runs_budget_at_the_price_of_its_model() {
+    let limits = Limits {
+        max_cost: Some(1_000),
+        ..Limits::default()
+    };
+    let mut stage = Stage::long(limits, ModelOptions::default());
+    stage.say([ModelEvent::Usage(usage(1_001))]);
+    let outcome = Outcome::Incomplete(IncompleteReason::Budget);
+    assert_eq!(stage.outcome(), Some(&outcome));
+    let Work::Summary { usage: used, .. } = &stage.steps[&0].work else {
+        panic!("{:?}", stage.steps[&0]);
+    };
+    assert_eq!(used.cost.map(|cost| cost.micros), Some(1_001));
+    assert_eq!(stage.run.record().usage.cost, used.cost);
+}
+
 /// What the world may do to a run.
 #[derive(Clone, Debug)]
 enum Move {
@@ -1384,15 +1610,27 @@ fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
     rules::check_events(&stage.events, &stage.saved)?;
     check_history(stage)?;
     let crashes = stage.crashes as usize;
+    let (summaries, turns): (Vec<_>, Vec<_>) =
+        stage.requests.iter().partition(|request| is_of_summary(request));
     prop_assert!(
-        stage.requests.len() <= limits.max_turns as usize + 1 + crashes,
+        turns.len() <= limits.max_turns as usize + 1 + crashes,
         "the turn limit is kept"
     );
-    let landings = stage
-        .requests
-        .iter()
-        .filter(|request| request.tools.is_none())
-        .count();
+    prop_assert!(
+        summaries.len() <= turns.len() + 1 + crashes,
+        "a turn waits for one summary at most"
+    );
+    for message in &stage.saved {
+        let Some(summarized) = message.summarized() else {
+            continue;
+        };
+        let place = |id: &MessageId| stage.saved.iter().position(|message| message.id == *id).unwrap();
+        let (first, last) = (place(&summarized.first), place(&summarized.last));
+        prop_assert_eq!(first, 0, "from the beginning");
+        prop_assert!(last < stage.saved.iter().position(|saved| saved == message).unwrap());
+        rules::check_answered(&stage.saved[..=last])?;
+    }
+    let landings = turns.iter().filter(|request| request.tools.is_none()).count();
     prop_assert!(landings <= 1 + crashes, "there is one turn without tools");
     for request in &stage.requests {
         rules::check_answered(&request.messages)?;
@@ -1451,6 +1689,7 @@ proptest! {
         max_total_tokens in prop::option::of(0..20u64),
         max_output_tokens in prop::option::of(1..9u64),
         options in prop::option::of((0..3u32).prop_map(a_number)),
+        is_long in any::<bool>(),
     ) {
         let limits = Limits {
             max_turns,
@@ -1459,7 +1698,8 @@ proptest! {
             max_output_tokens,
             ..Limits::default()
         };
-        let mut stage = Stage::with(limits, options.unwrap_or_default());
+        let begin = if is_long { Stage::long } else { Stage::with };
+        let mut stage = begin(limits, options.unwrap_or_default());
         for step in moves {
             play(&mut stage, step);
         }

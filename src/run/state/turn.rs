@@ -1,26 +1,18 @@
 //! One turn: the model's message while it is being said.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Effect;
+use super::bill::Bill;
 use super::journal::Journal;
 use crate::run::event::Body;
 use crate::run::id::{CallId, MessageId, Mint, RunId, StepId};
-use crate::run::message::{
-    Annotation, Continuation, Message, Part, Reasoning, Role, ToolCall, ToolOutput, Usage,
-};
-use crate::run::model::{Attempt, AttemptResult};
-use crate::run::money::Prices;
+use crate::run::message::{Annotation, Continuation, Message, Part, Reasoning, Role, ToolCall, ToolOutput};
 use crate::run::ports::ModelEvent;
 use crate::run::record::RunRecord;
 use crate::run::step::{Step, StepState, Work};
 use crate::run::truncation::ContextUse;
-
-/// How many bytes of text, reasoning or arguments count as one token until the provider has counted them. More than
-/// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
-const BYTES_OF_A_TOKEN: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Turn {
@@ -32,17 +24,9 @@ pub(super) struct Turn {
     calls: Vec<(usize, usize)>,
     annotations: Vec<Annotation>,
     continuation: Option<Continuation>,
-    /// The tokens that the provider has reported for this turn.
-    pub(super) usage: Usage,
-    /// Bytes written since that report.
-    unreported: u64,
-    /// Tokens read, as long as the provider has not counted them.
-    expected_input: u64,
-    /// What the model costs that answers: the one that was asked, as long as none has begun to.
-    prices: Option<Prices>,
-    fallback_prices: Arc<BTreeMap<String, Prices>>,
+    /// What it uses and costs.
+    pub(super) bill: Bill,
     context: ContextUse,
-    attempts: Vec<Attempt>,
     started: SystemTime,
 }
 
@@ -57,13 +41,8 @@ impl Turn {
             calls: Vec::new(),
             annotations: Vec::new(),
             continuation: None,
-            usage: Usage::default(),
-            unreported: 0,
-            expected_input: 0,
-            prices: record.snapshot.prices,
-            fallback_prices: Arc::clone(&record.snapshot.fallback_prices),
+            bill: Bill::new(&record.snapshot),
             context,
-            attempts: Vec::new(),
             started: now,
         }
     }
@@ -82,11 +61,11 @@ impl Turn {
             id: StepId::new(mint),
             turn: record.usage.turns,
             work: Work::ModelTurn {
-                model: self.answerer().unwrap_or(&record.snapshot.model).clone(),
+                model: self.bill.answerer().unwrap_or(&record.snapshot.model).clone(),
                 message: message.map(|message| message.id.clone()),
-                usage: self.usage,
+                usage: self.bill.usage(),
                 context: self.context,
-                attempts: self.attempts.clone(),
+                attempts: self.bill.attempts().to_vec(),
             },
             place: journal.place(),
             state,
@@ -94,22 +73,6 @@ impl Turn {
             start_time: Some(self.started),
             end_time: Some(now),
         }
-    }
-
-    /// Keeps what became of a request.
-    pub(super) fn attempted(&mut self, attempt: Attempt) {
-        let asked = self.attempts.first().map_or(&attempt.model, |first| &first.model);
-        if attempt.result == AttemptResult::Answered && *asked != attempt.model {
-            self.prices = self.fallback_prices.get(&attempt.model).copied();
-        }
-        self.attempts.push(attempt);
-    }
-
-    /// What the provider calls the model that answers.
-    fn answerer(&self) -> Option<&String> {
-        let mut answered = self.attempts.iter().rev();
-        let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
-        Some(&answered.provider_model)
     }
 
     /// All that has been said, refusals apart.
@@ -130,47 +93,6 @@ impl Turn {
         !self.calls.is_empty()
     }
 
-    /// Takes the provider's count, which stands in place of every estimate and earlier count.
-    pub(super) fn report(&mut self, usage: Usage) {
-        self.usage = self.priced(usage);
-        self.unreported = 0;
-        self.expected_input = 0;
-    }
-
-    /// The tokens of the turn so far: those that the provider has reported, and an estimate of what was written
-    /// since, because most providers report only at the end.
-    pub(super) fn tokens(&self) -> Usage {
-        let written = Usage {
-            output_tokens: self.unreported / BYTES_OF_A_TOKEN,
-            ..Usage::default()
-        };
-        let so_far = self.usage.plus(written);
-        match self.prices {
-            None => so_far,
-            // Only money is counted before the provider has: what is read is most of what a turn costs.
-            Some(prices) => Usage {
-                cost: Some(prices.cost(&Usage {
-                    input_tokens: so_far.input_tokens + self.expected_input,
-                    ..so_far
-                })),
-                ..so_far
-            },
-        }
-    }
-
-    /// Counts this many bytes as read until the provider has counted.
-    pub(super) fn expect_to_read(&mut self, bytes: u64) {
-        self.expected_input = bytes / BYTES_OF_A_TOKEN;
-    }
-
-    /// What these tokens of the turn cost, beside them.
-    fn priced(&self, usage: Usage) -> Usage {
-        Usage {
-            cost: self.prices.map(|prices| prices.cost(&usage)),
-            ..usage
-        }
-    }
-
     /// Adds a piece of the message and tells the watchers.
     pub(super) fn say(
         &mut self,
@@ -180,7 +102,7 @@ impl Turn {
         now: SystemTime,
         out: &mut Vec<Effect>,
     ) {
-        self.unreported += written(&event);
+        self.bill.wrote(written(&event));
         let body = match event {
             ModelEvent::TextDelta(text) if !text.is_empty() => self.add_text(text),
             ModelEvent::RefusalDelta(text) if !text.is_empty() => self.add_refusal(text),
@@ -376,12 +298,12 @@ impl Turn {
 }
 
 /// The bytes that the model has written with this.
-fn written(event: &ModelEvent) -> u64 {
+pub(super) fn written(event: &ModelEvent) -> usize {
     match event {
         ModelEvent::TextDelta(text)
         | ModelEvent::RefusalDelta(text)
         | ModelEvent::ReasoningDelta(text)
-        | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len() as u64,
+        | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len(),
         ModelEvent::Attempt(_)
         | ModelEvent::Reasoning(_)
         | ModelEvent::Annotation(_)

@@ -1,6 +1,6 @@
 //! What runs cost, what they may, and how much of a long conversation the model is given.
 
-use assistd::config::{Config, ModelEndpoint, ModelPrices, NamedModel};
+use assistd::config::{Config, ModelEndpoint, ModelPrices, NamedModel, TruncationStrategy};
 use assistd::simulator::{Script, Turn};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -14,6 +14,7 @@ over_every_door! {
     a_budget_needs_prices,
     a_turn_of_a_fallback_costs_what_the_fallback_does,
     a_long_conversation_is_shortened_or_refused,
+    a_long_conversation_is_summed_up,
 }
 
 /// A dollar for a million tokens read, two for a million written.
@@ -225,4 +226,75 @@ async fn a_long_conversation_is_shortened_or_refused(form: Form) {
         run["truncation"],
         json!({"strategy": "TRUNCATION_STRATEGY_AUTO", "lastTurns": 1})
     );
+}
+
+/// The third question does not fit beside the first two; what is left out is summed up for it and the fourth.
+async fn a_long_conversation_is_summed_up(form: Form) {
+    let script = Script::turns([
+        Turn::text("answer 0"),
+        Turn::text("answer 1"),
+        Turn::text("they spoke of words"),
+        Turn::text("answer 2"),
+        Turn::text("answer 3"),
+    ]);
+    let world = World::with(script, |config| {
+        config.model.context_tokens = Some(1_000);
+        config.run.truncation.strategy = TruncationStrategy::Summarize;
+        priced(config);
+    })
+    .await;
+    let door = Door::to(&world, form);
+    let mut thread = json!("");
+    let long = "word ".repeat(300);
+    for _ in 0..2 {
+        let asked = json!({"message": long, "thread": thread});
+        thread = door.call("AssistantService.Chat", asked).await.unwrap()["thread"].clone();
+    }
+    let asked = json!({"message": long, "thread": thread});
+    let third = door.call("AssistantService.Chat", asked).await.unwrap();
+    assert_eq!(third["response"], "answer 2");
+    let steps = door
+        .call("RunService.ListRunSteps", json!({"parent": third["run"]}))
+        .await
+        .unwrap();
+    let (summary, turn) = (&steps["steps"][0]["summary"], &steps["steps"][1]["modelTurn"]);
+    assert_eq!(summary["summarizedMessages"], 4, "{steps}");
+    assert_eq!(
+        (&turn["contextMessages"], &turn["omittedMessages"]),
+        (&json!(2), &json!(4)),
+        "{steps}"
+    );
+    // It is paid for by the run, and is no turn of it.
+    assert_eq!(
+        cost(&third["usage"]),
+        cost(&summary["usage"]) + cost(&turn["usage"])
+    );
+    assert_eq!(third["usage"]["turns"], 1);
+    // It is a message of the thread, marked as what it is, and watchers see it.
+    let asked = json!({"name": summary["message"]});
+    let message = door.call("ThreadService.GetMessage", asked).await.unwrap();
+    assert_eq!(message["role"], "ROLE_SYSTEM");
+    assert_eq!(message["content"][0]["text"], "they spoke of words");
+    assert_eq!(message["summary"]["messages"], 4, "{message}");
+    let mut events = door
+        .open("RunService.WatchRun", json!({"name": third["run"]}))
+        .await;
+    let mut shown = Vec::new();
+    while let Some(event) = events.next().await {
+        shown.push(event.unwrap());
+    }
+    let is_shown = |event: &&Value| event["messageCreated"]["message"]["name"] == summary["message"];
+    assert_eq!(shown.iter().filter(is_shown).count(), 1, "{shown:?}");
+    // Used again as long as it is good enough.
+    let asked = json!({"message": "short", "thread": thread});
+    let fourth = door.call("AssistantService.Chat", asked).await.unwrap();
+    assert_eq!(fourth["response"], "answer 3");
+    let sent = world.simulator.requests();
+    let said = |index: usize| sent[index].body.to_string();
+    assert!(said(2).contains("answer 0") && said(2).contains("answer 1"));
+    for index in [3, 4] {
+        assert!(said(index).contains("they spoke of words"), "{}", said(index));
+        assert!(!said(index).contains("answer 1"), "{}", said(index));
+    }
+    assert_eq!(sent.len(), 5);
 }

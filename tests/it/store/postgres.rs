@@ -370,7 +370,9 @@ async fn a_database_of_the_first_version_opens_with_what_it_holds() {
                   67bc02d831599b407a780f4d7f0cf9c4d2355004788cf736";
     let third = "76ff28bb84e22be5f717b812f28af487a6a03788537b772f\
                  cff3b4abc025bbc16d1f3faac004f9bfe95e96aec56fd055";
-    assert_eq!(checksums, [released, second, third]);
+    let fourth = "f449b49536f759c84a227726c0d2aef5de8a569bc6809f0e\
+                  c8900062fc2eba56fe5a206a210d57bd00968551d74a4bb5";
+    assert_eq!(checksums, [released, second, third, fourth]);
     let written = include_str!("../../fixtures/store/postgres_1.sql");
     stranger.execute(written).await.unwrap();
     let store = place.store().await;

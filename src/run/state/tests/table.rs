@@ -4,8 +4,8 @@ mod rows;
 
 use self::rows::{
     ASKED_BY_SERVER, BROKE, CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP,
-    NOT_ASKED, NOT_ASKING, NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, WAITING, WANTING,
-    WRONG_AGAIN_STOP, WRONG_STOP,
+    NOT_ASKED, NOT_ASKING, NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, SUMMED_STOP, SUMMING,
+    SUMMING_STOP, WAITING, WANTING, WRONG_AGAIN_STOP, WRONG_STOP,
 };
 use super::*;
 
@@ -23,6 +23,7 @@ macro_rules! names {
 }
 
 names!(PHASES, phase_name, Phase, {
+    Phase::Summing(_) => "summing",
     Phase::Asking(_) => "asking",
     Phase::Calling(_) => "calling",
     Phase::Over => "over",
@@ -85,6 +86,7 @@ struct Place {
     name: &'static str,
     limits: fn() -> Limits,
     options: fn() -> ModelOptions,
+    begin: fn(Limits, ModelOptions) -> Stage,
     reach: fn(&mut Stage),
     phase: &'static str,
     state: &'static str,
@@ -133,12 +135,17 @@ fn ask_for(stage: &mut Stage, tools: &[&str]) {
 
 #[rustfmt::skip]
 fn places() -> Vec<Place> {
-    let asking = |name, limits, reach, rows| Place { name, limits, options: ModelOptions::default, reach, phase: "asking", state: "running", rows };
-    let calling = |name, limits, reach, state, rows| Place { name, limits, options: ModelOptions::default, reach, phase: "calling", state, rows };
+    let asking = |name, limits, reach, rows| Place { name, limits, options: ModelOptions::default, begin: Stage::with, reach, phase: "asking", state: "running", rows };
+    let calling = |name, limits, reach, state, rows| Place { name, limits, options: ModelOptions::default, begin: Stage::with, reach, phase: "calling", state, rows };
     let over = |name, reach, state| Place {
-        name, limits: Limits::default, options: ModelOptions::default, reach, phase: "over", state, rows: ENDED,
+        name, limits: Limits::default, options: ModelOptions::default, begin: Stage::with, reach, phase: "over", state, rows: ENDED,
+    };
+    let summing = |name, reach, rows| Place {
+        name, limits: Limits::default, options: ModelOptions::default, begin: Stage::long, reach, phase: "summing", state: "running", rows,
     };
     vec![
+        summing("summing up", |_| {}, &[SUMMING, SUMMING_STOP, NOT_CALLING, NOT_ASKED]),
+        summing("having summed up", |stage: &mut Stage| stage.say([text("a")]), &[SUMMED_STOP, SUMMING, NOT_CALLING, NOT_ASKED]),
         asking("silent", Limits::default, |_| {}, &[SILENT, SILENT_STOP, NOT_CALLING, NOT_ASKED]),
         asking("speaking", Limits::default, |stage| stage.say([text("a")]), &[SPEAKING, NOT_CALLING, NOT_ASKED]),
         asking("wanting", Limits::default, |stage| ask_for(stage, &["echo"]), &[WANTING, NOT_CALLING, NOT_ASKED]),
@@ -334,7 +341,7 @@ fn everything_that_can_happen_does_what_the_table_says() {
             if !seen.insert(name) {
                 continue;
             }
-            let mut stage = Stage::with((place.limits)(), (place.options)());
+            let mut stage = (place.begin)((place.limits)(), (place.options)());
             (place.reach)(&mut stage);
             let what = format!("{name} while {}", place.name);
             assert_eq!(phase_name(&stage.run.phase), place.phase, "{what}");
@@ -362,7 +369,7 @@ fn the_table_has_a_row_for_everything() {
         states.extend(rows.map(|(.., after)| *after).filter(|after| !after.is_empty()));
         // What is passed on the way.
         for name in &everything {
-            let mut stage = Stage::with((place.limits)(), (place.options)());
+            let mut stage = (place.begin)((place.limits)(), (place.options)());
             (place.reach)(&mut stage);
             states.extend(happen(&mut stage, name).1);
         }

@@ -37,6 +37,41 @@ pub(super) const NOT_ASKING: &[Row] = &[
     ("filter", "", ""),
 ];
 
+/// What is left out is summed up: everything but how that stops. Nothing is shown before it is whole.
+pub(super) const SUMMING: &[Row] = &[
+    ("text", "", ""),
+    ("refusal", "", ""),
+    ("reasoning", "", ""),
+    ("reasoned", "", ""),
+    ("annotation", "", ""),
+    ("continuation", "", ""),
+    ("call", "", ""),
+    ("arguments", "", ""),
+    ("attempt", "", ""),
+    ("usage", "", ""),
+    ("filter", "save() ask", ""),
+    ("model failed", "save() ask", ""),
+    ("cancel", "abort save(cancelling =cancelled)", "cancelled"),
+    ("deadline", "abort save(=incomplete)", "incomplete:deadline"),
+    ("expire", "abort save(=expired)", "expired"),
+    ("fail", "abort save(=failed)", "failed"),
+    ("save failed", "abort save(=failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling =cancelled)",
+        "cancelled",
+    ),
+];
+
+/// There is nothing to sum up with.
+pub(super) const SUMMING_STOP: &[Row] = &[("stop", "save() ask", ""), ("length", "save() ask", "")];
+
+/// There is a summary, whole or cut short.
+pub(super) const SUMMED_STOP: &[Row] = &[
+    ("stop", "save(+system) ask", ""),
+    ("length", "save(+system) ask", ""),
+];
+
 /// The model has said nothing yet: everything but how it stops.
 pub(super) const SILENT: &[Row] = &[
     ("text", "+assistant 'b'", ""),

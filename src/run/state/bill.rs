@@ -1,0 +1,117 @@
+//! What one request to a model uses and costs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::run::message::Usage;
+use crate::run::model::{Attempt, AttemptResult};
+use crate::run::money::Prices;
+use crate::run::record::Snapshot;
+
+/// How many bytes of text, reasoning or arguments count as one token until the provider has counted them. More than
+/// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
+const BYTES_OF_A_TOKEN: u64 = 8;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Bill {
+    /// The tokens that the provider has reported.
+    usage: Usage,
+    /// Bytes written since that report.
+    unreported: u64,
+    /// Tokens read, as long as the provider has not counted them.
+    expected_input: u64,
+    /// What the model costs that answers: the one that was asked, as long as none has begun to.
+    prices: Option<Prices>,
+    other_prices: Arc<BTreeMap<String, Prices>>,
+    attempts: Vec<Attempt>,
+}
+
+impl Bill {
+    /// Of a request to the run's model.
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
+        Self {
+            usage: Usage::default(),
+            unreported: 0,
+            expected_input: 0,
+            prices: snapshot.prices,
+            other_prices: Arc::clone(&snapshot.other_prices),
+            attempts: Vec::new(),
+        }
+    }
+
+    /// Of a request to another model.
+    pub(super) fn of_other(model: &str, snapshot: &Snapshot) -> Self {
+        Self {
+            prices: snapshot.other_prices.get(model).copied(),
+            ..Self::new(snapshot)
+        }
+    }
+
+    /// Keeps what became of a request.
+    pub(super) fn attempted(&mut self, attempt: Attempt) {
+        let asked = self.attempts.first().map_or(&attempt.model, |first| &first.model);
+        if attempt.result == AttemptResult::Answered && *asked != attempt.model {
+            self.prices = self.other_prices.get(&attempt.model).copied();
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// The requests that it took, in order.
+    pub(super) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// What the provider calls the model that answers.
+    pub(super) fn answerer(&self) -> Option<&String> {
+        let mut answered = self.attempts.iter().rev();
+        let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
+        Some(&answered.provider_model)
+    }
+
+    /// Takes the provider's count, which stands in place of every estimate and earlier count.
+    pub(super) fn report(&mut self, usage: Usage) {
+        self.usage = Usage {
+            cost: self.prices.map(|prices| prices.cost(&usage)),
+            ..usage
+        };
+        self.unreported = 0;
+        self.expected_input = 0;
+    }
+
+    /// The model has written so many bytes more.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.unreported += bytes as u64;
+    }
+
+    /// Counts this many bytes as read until the provider has counted.
+    pub(super) fn expect_to_read(&mut self, bytes: u64) {
+        self.expected_input = bytes / BYTES_OF_A_TOKEN;
+    }
+
+    /// What the provider has reported.
+    pub(super) fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// The tokens so far: those that the provider has reported, and an estimate of what was written since, because
+    /// most providers report only at the end.
+    pub(super) fn tokens(&self) -> Usage {
+        let written = Usage {
+            output_tokens: self.unreported / BYTES_OF_A_TOKEN,
+            ..Usage::default()
+        };
+        let so_far = self.usage.plus(written);
+        match self.prices {
+            None => so_far,
+            // Only money is counted before the provider has: what is read is most of what a turn costs.
+            Some(prices) => Usage {
+                cost: Some(prices.cost(&Usage {
+                    input_tokens: so_far.input_tokens + self.expected_input,
+                    ..so_far
+                })),
+                ..so_far
+            },
+        }
+    }
+}

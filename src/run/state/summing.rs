@@ -1,0 +1,191 @@
+//! A summary of what the model is not given any more, while it is written. Nothing of it is shown before it is whole.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::bill::Bill;
+use super::journal::Entry;
+use super::turn::written;
+use super::{Effect, Phase, Run};
+use crate::run::context::{Gap, bytes_of};
+use crate::run::error::{Error, Reason};
+use crate::run::event::Body;
+use crate::run::id::{MessageId, StepId};
+use crate::run::message::{Message, Part, Role, Summarized};
+use crate::run::options::ModelOptions;
+use crate::run::ports::{Finish, ModelEvent, ModelRequest};
+use crate::run::record::Outcome;
+use crate::run::step::{Step, StepState, Work};
+use crate::run::summary;
+
+/// How many bytes of text a token has at least, of texts that are longer than a model takes.
+const BYTES_OF_A_TOKEN: u64 = 3;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Summing {
+    text: String,
+    model: String,
+    summarized: Summarized,
+    bill: Bill,
+    started: SystemTime,
+}
+
+impl Summing {
+    /// Takes what the model says; what is not text is of no use here.
+    pub(super) fn hear(&mut self, event: ModelEvent) -> &Bill {
+        self.bill.wrote(written(&event));
+        match event {
+            ModelEvent::Attempt(attempt) => self.bill.attempted(attempt),
+            ModelEvent::Usage(usage) => self.bill.report(usage),
+            ModelEvent::TextDelta(text) => self.text.push_str(&text),
+            _ => {}
+        }
+        &self.bill
+    }
+}
+
+impl Run {
+    /// Asks for the summary.
+    pub(super) fn sum_up(&mut self, gap: Gap, now: SystemTime, out: &mut Vec<Effect>) {
+        let record = self.journal.record();
+        let snapshot = &record.snapshot;
+        let (model, context_tokens, mut bill) = match &self.terms.summary_model {
+            Some(other) => (
+                other.name.clone(),
+                other.context_tokens,
+                Bill::of_other(&other.name, snapshot),
+            ),
+            None => (
+                snapshot.model.clone(),
+                self.terms.bounds.context_tokens,
+                Bill::new(snapshot),
+            ),
+        };
+        let left = self.journal.output_tokens_left().unwrap_or(u64::MAX);
+        let max_output_tokens = gap.max_tokens.min(left);
+        let room = context_tokens.map(|tokens| tokens.saturating_sub(2 * max_output_tokens));
+        let room = room.map_or(usize::MAX, |tokens| {
+            usize::try_from(tokens.saturating_mul(BYTES_OF_A_TOKEN)).unwrap_or(usize::MAX)
+        });
+        let messages = gap.messages.iter().map(|message| &**message);
+        let question = Message {
+            id: MessageId::new(&mut self.mint),
+            role: Role::User,
+            content: vec![Part::Text(summary::transcript(
+                gap.earlier.as_deref(),
+                messages,
+                room,
+            ))],
+            run: Some(record.id.clone()),
+            incomplete: false,
+            create_time: now,
+            metadata: Default::default(),
+        };
+        let messages = vec![Arc::new(question)];
+        if snapshot.limits.max_cost.is_some() {
+            bill.expect_to_read(bytes_of(&messages));
+        }
+        out.push(Effect::CallModel(ModelRequest {
+            run: record.id.clone(),
+            model: model.clone(),
+            instructions: summary::INSTRUCTIONS.to_owned(),
+            messages,
+            tools: None,
+            max_output_tokens: Some(max_output_tokens),
+            deadline: self.alarm().map(|(time, _)| time),
+            options: Arc::new(ModelOptions::default()),
+        }));
+        self.phase = Phase::Summing(Box::new(Summing {
+            text: String::new(),
+            model,
+            summarized: gap.summarized,
+            bill,
+            started: now,
+        }));
+    }
+
+    /// The model has stopped: what it has written is the summary, also when it would have written more.
+    pub(super) fn finish_summary(&mut self, finish: Finish, now: SystemTime, out: &mut Vec<Effect>) {
+        let Phase::Summing(summing) = &mut self.phase else {
+            return;
+        };
+        let text = summing.text.trim();
+        if text.is_empty() || finish == Finish::ContentFilter {
+            let error = Error::new(Reason::ModelUnavailable, "the model wrote no summary");
+            return self.give_up_summary(error, now, out);
+        }
+        let message = Arc::new(Message {
+            id: MessageId::new(&mut self.mint),
+            role: Role::System,
+            content: vec![
+                Part::Text(text.to_owned()),
+                Part::Summarized(summing.summarized.clone()),
+            ],
+            run: Some(self.journal.record().id.clone()),
+            incomplete: false,
+            create_time: now,
+            metadata: Default::default(),
+        });
+        let entry = self.summary_entry(Some(&message), StepState::Completed, now);
+        self.history.push(message);
+        self.go_on_without_summing(entry, now, out);
+    }
+
+    /// There is no summary: its step says why, and the model is asked without one, from here on.
+    pub(super) fn give_up_summary(&mut self, error: Error, now: SystemTime, out: &mut Vec<Effect>) {
+        self.forgoes_summaries = true;
+        let state = StepState::Failed {
+            reason: error.reason().as_str().to_owned(),
+            message: error.message().to_owned(),
+        };
+        let entry = self.summary_entry(None, state, now);
+        self.go_on_without_summing(entry, now, out);
+    }
+
+    fn go_on_without_summing(&mut self, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {
+        if let Some(reason) = self.journal.limit_met() {
+            return self.end(Outcome::Incomplete(reason), entry, now, out);
+        }
+        self.journal.commit(entry, now, out);
+        self.ask_or_sum_up(false, now, out);
+    }
+
+    /// What the end of a summary brings: its message, its step, and what tells of them.
+    pub(super) fn summary_entry(
+        &mut self,
+        message: Option<&Arc<Message>>,
+        state: StepState,
+        now: SystemTime,
+    ) -> Entry {
+        let Phase::Summing(summing) = &self.phase else {
+            return Entry::default();
+        };
+        let mut bodies = Vec::new();
+        let usage = summing.bill.usage();
+        self.journal.add_usage(usage, &mut bodies);
+        bodies.extend(message.cloned().map(Body::MessageCreated));
+        let step = Step {
+            id: StepId::new(&mut self.mint),
+            // It belongs to the turn that it makes room for.
+            turn: self.journal.record().usage.turns + 1,
+            work: Work::Summary {
+                model: summing.bill.answerer().unwrap_or(&summing.model).clone(),
+                message: message.map(|message| message.id.clone()),
+                messages: summing.summarized.messages,
+                usage,
+                attempts: summing.bill.attempts().to_vec(),
+            },
+            place: self.journal.place(),
+            state,
+            create_time: summing.started,
+            start_time: Some(summing.started),
+            end_time: Some(now),
+        };
+        Entry {
+            messages: message.cloned().into_iter().collect(),
+            steps: vec![step],
+            bodies,
+        }
+    }
+}
