@@ -157,6 +157,12 @@ impl Legacy {
         };
         let answer = self.handlers.chat(request, caller).await;
         let answer = answer.map_err(|error| Refusal::of_chat(&error))?;
+        if answer.state() == pb::RunState::Cancelled {
+            return Err(Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Assistant run failed",
+            ));
+        }
         if !answer.pending_actions.is_empty() {
             // Nothing on these paths can answer it: the contract's own can.
             let detail = format!("the run {} waits for an answer to a pending action", answer.run);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::catalogue::{Annotations, violation};
+use super::catalogue::{Annotations, Tool, violation};
 use super::id::{ActionId, Mint};
 use super::message::{ToolCall, ToolOutput};
 
@@ -132,30 +132,43 @@ impl Action {
         create_time: SystemTime,
         expire_time: SystemTime,
     ) -> Self {
-        let schema = schema.map(Value::to_string).unwrap_or_default();
-        let mut digest = Sha256::new();
-        for piece in [
-            server,
-            call.tool.as_str(),
-            call.arguments.as_str(),
-            schema.as_str(),
-        ] {
-            digest.update(piece.len().to_be_bytes());
-            digest.update(piece);
-        }
         Self {
             id: ActionId::new(mint),
             call: call.clone(),
             request,
-            digest: digest
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            digest: digest(server, call, schema),
             create_time,
             expire_time,
         }
     }
+
+    /// Whether the tool takes other arguments than when the action was made. A tool that was gone then had no schema:
+    /// nothing was shown that could have changed.
+    pub fn schema_is_another(&self, tool: &Tool) -> bool {
+        let server = &tool.description().server;
+        let of_now = digest(server, &self.call, Some(&tool.description().input_schema));
+        self.digest != of_now && self.digest != digest(server, &self.call, None)
+    }
+}
+
+/// What an action is about, in one number that clients can compare.
+fn digest(server: &str, call: &ToolCall, schema: Option<&Value>) -> String {
+    let schema = schema.map(Value::to_string).unwrap_or_default();
+    let mut digest = Sha256::new();
+    for piece in [
+        server,
+        call.tool.as_str(),
+        call.arguments.as_str(),
+        schema.as_str(),
+    ] {
+        digest.update(piece.len().to_be_bytes());
+        digest.update(piece);
+    }
+    digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 impl Question {

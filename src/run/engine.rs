@@ -15,7 +15,7 @@ mod tests;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -236,6 +236,8 @@ struct LiveRun {
     /// Another process has taken it over.
     lost: CancellationToken,
     cancel: CancellationToken,
+    /// Nobody who goes away calls it off.
+    outlives_its_caller: AtomicBool,
     standing: tokio::sync::watch::Sender<Standing>,
     commands: Mutex<Option<mpsc::Receiver<Command>>>,
     answers: mpsc::Sender<Command>,
@@ -320,7 +322,7 @@ impl Engine {
         }
         let on_busy = new.on_busy;
         let opening = self.opening(new)?;
-        let live = Arc::new(LiveRun::new(&opening.record, 0));
+        let live = Arc::new(LiveRun::new(&opening.record, 0, on_disconnect));
         let cancels = (on_disconnect == OnDisconnect::Cancel).then(|| live.cancel.clone().drop_guard());
         let (opened, is_open) = oneshot::channel();
         let (shared, run) = (Arc::clone(&self.shared), Arc::clone(&live));
@@ -780,6 +782,7 @@ impl RunHandle {
         if let Some(cancels) = self.cancels {
             cancels.disarm();
         }
+        self.live.outlives_its_caller.store(true, Ordering::Relaxed);
     }
 
     /// Every event of the run, from the first on.
@@ -813,7 +816,7 @@ impl RunHandle {
 
 impl LiveRun {
     /// A run that begins, or goes on, behind this sequence.
-    fn new(record: &RunRecord, before: u64) -> Self {
+    fn new(record: &RunRecord, before: u64, on_disconnect: OnDisconnect) -> Self {
         let (answers, commands) = mpsc::channel(ANSWERS_QUEUE);
         Self {
             id: record.id.clone(),
@@ -823,6 +826,7 @@ impl LiveRun {
             fence: record.fence,
             lost: CancellationToken::new(),
             cancel: CancellationToken::new(),
+            outlives_its_caller: AtomicBool::new(on_disconnect == OnDisconnect::GoOn),
             standing: tokio::sync::watch::Sender::new(match record.state {
                 State::Queued => Standing::Queued,
                 _ => Standing::AtWork,
@@ -830,6 +834,11 @@ impl LiveRun {
             commands: Mutex::new(Some(commands)),
             answers,
         }
+    }
+
+    /// Whether the run goes on without the caller that began it.
+    fn outlives_its_caller(&self) -> bool {
+        self.outlives_its_caller.load(Ordering::Relaxed)
     }
 
     /// The end at which answers arrive; for the run's task, which takes it once.

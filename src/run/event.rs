@@ -83,6 +83,9 @@ pub enum Body {
         call: CallId,
         /// The tool's name.
         tool: String,
+        /// The whole arguments as the model wrote them: JSON, or what was meant to be. Empty for a call that was not
+        /// asked for to the end.
+        arguments: String,
         /// The output.
         output: Arc<ToolOutput>,
         /// How long the tool took; zero when it was not called.

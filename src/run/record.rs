@@ -53,6 +53,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Whether it only waits for answers from outside: no call is at work beside that.
+    pub fn is_idle(&self) -> bool {
+        self.waits_since.is_some()
+    }
+
     /// The fencing token of the process that opens a run.
     pub const FIRST_FENCE: u64 = 1;
 }

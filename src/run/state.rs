@@ -497,11 +497,25 @@ impl Run {
         Ok(())
     }
 
+    /// Whether it waits for an answer about a tool that it did not find when it went on.
+    pub fn misses_a_tool(&self) -> bool {
+        match &self.phase {
+            Phase::Calling(calls) => calls.misses_a_tool(&self.terms.catalogue),
+            _ => false,
+        }
+    }
+
+    /// Takes the tools that there are now. Answers are bound to the schema that was shown, so that none is about
+    /// another tool of the same name.
+    pub fn renew(&mut self, catalogue: Arc<Catalogue>) {
+        self.terms.catalogue = catalogue;
+    }
+
     /// What ends the run if nothing else does, and when.
     pub fn alarm(&self) -> Option<(SystemTime, Alarm)> {
         let record = self.journal.record();
         let expiry = record.expire_time.map(|time| (time, Alarm::Expiry));
-        if record.state == State::RequiresAction {
+        if record.is_idle() {
             return expiry;
         }
         let deadline = record
@@ -559,7 +573,7 @@ impl Run {
     /// The end of a run that has worked, or waited for people, for too long.
     fn expired(&self) -> Outcome {
         let record = self.journal.record();
-        if record.state != State::RequiresAction {
+        if !record.is_idle() {
             return Outcome::Expired("the run worked for longer than the service allows".to_owned());
         }
         let pending = record.pending.iter();
@@ -644,9 +658,7 @@ impl Run {
         self.journal.count(1, 0);
         let record = self.journal.record();
         let mut turn = Turn::new(record, selected.used, &mut self.mint, now);
-        if record.snapshot.limits.max_cost.is_some() {
-            turn.bill.expect_to_read(context::bytes_of(&selected.messages));
-        }
+        turn.bill.expect_to_read(context::bytes_of(&selected.messages));
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
             model: record.snapshot.model.clone(),
@@ -705,7 +717,7 @@ impl Run {
         let Phase::Asking(turn) = &self.phase else {
             return Entry::default();
         };
-        let usage = turn.bill.usage();
+        let usage = turn.bill.total(&state);
         self.context.count(&usage);
         self.journal.add_usage(usage, &mut bodies);
         let step = turn.step(&mut self.journal, &mut self.mint, message.as_ref(), state, now);

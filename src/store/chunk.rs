@@ -14,7 +14,7 @@ use crate::run::action::{Action, Resolution};
 use crate::run::error::Error;
 use crate::run::event::{Body, Event, Progress};
 use crate::run::id::{ActionId, CallId, MessageId, RunId};
-use crate::run::message::{Message, ToolOutput, Usage};
+use crate::run::message::{Message, ToolCall, ToolOutput, Usage};
 use crate::run::record::{RunRecord, State};
 use crate::run::step::{Step, Work};
 
@@ -61,7 +61,7 @@ pub(super) struct Elsewhere {
     run: RunId,
     record: Option<Arc<RunRecord>>,
     messages: HashMap<MessageId, Arc<Message>>,
-    outputs: HashMap<CallId, (String, Arc<ToolOutput>, Duration)>,
+    outputs: HashMap<CallId, (ToolCall, Arc<ToolOutput>, Duration)>,
 }
 
 impl Elsewhere {
@@ -84,10 +84,7 @@ impl Elsewhere {
                 output: Some(output),
                 duration,
                 ..
-            } => Some((
-                call.id.clone(),
-                (call.tool.clone(), Arc::clone(output), *duration),
-            )),
+            } => Some((call.id.clone(), (call.clone(), Arc::clone(output), *duration))),
             _ => None,
         });
         Self {
@@ -175,10 +172,11 @@ impl Elsewhere {
                 },
             },
             StoredBody::Output(call) => {
-                let (tool, output, duration) = self.outputs.get(&call)?.clone();
+                let (ToolCall { tool, arguments, .. }, output, duration) = self.outputs.get(&call)?.clone();
                 Body::ToolCallCompleted {
                     call,
                     tool,
+                    arguments,
                     output,
                     duration,
                 }
@@ -186,6 +184,7 @@ impl Elsewhere {
             StoredBody::Note(call, tool, output) => Body::ToolCallCompleted {
                 call,
                 tool,
+                arguments: String::new(),
                 output: Arc::new(output),
                 duration: Duration::ZERO,
             },

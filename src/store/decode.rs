@@ -21,8 +21,10 @@ use super::row;
 /// The columns that [`run`] reads, of the tables `r` (runs) and `t` (threads).
 macro_rules! run_columns {
     () => {
-        "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.usage, r.last_sequence, \
-         r.reserved_sequence, r.fence, r.create_time, r.start_time, r.expire_time, r.end_time, \
+        "r.id, t.id AS thread_id, r.state, r.detail, r.message, r.snapshot, r.usage, \
+         CASE WHEN r.active THEN coalesce((SELECT e.last_sequence FROM events e WHERE e.run = r.number \
+         AND e.last_sequence > r.last_sequence ORDER BY e.last_sequence DESC LIMIT 1), r.last_sequence) \
+         ELSE r.last_sequence END AS last_sequence, r.reserved_sequence, r.fence, r.create_time, r.start_time, r.expire_time, r.end_time, \
          r.pending, r.waited, r.waits_since"
     };
 }

@@ -383,7 +383,8 @@ impl<R: Readers> Queries<R> {
             Reason::EventsExpired,
             "the events after that sequence are not kept any more",
         );
-        Err(expired.with("oldest_sequence", last_sequence.to_string()))
+        // All of them are: the first that could be is the one after the last.
+        Err(expired.with("oldest_sequence", (last_sequence + 1).to_string()))
     }
 
     /// What is known of a request that came with this id.

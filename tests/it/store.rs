@@ -1201,6 +1201,7 @@ fn all_events(opening: &Opening) -> (Vec<Body>, Save) {
     let completed = |call: &ToolCall, output: &Arc<ToolOutput>, duration| Body::ToolCallCompleted {
         call: call.id.clone(),
         tool: call.tool.clone(),
+        arguments: call.arguments.clone(),
         output: Arc::clone(output),
         duration,
     };

@@ -171,7 +171,14 @@ fn submission(field: &str, answer: pb::ActionAnswer) -> Result<Submission, Error
         }
         Some(action_answer::Answer::Reject(reject)) => Answer::Reject(reject.reason),
         Some(action_answer::Answer::Output(output)) => {
-            Answer::Output(output_from_pb(&format!("{field}.output"), output)?)
+            let field = format!("{field}.output");
+            let output = output_from_pb(&field, output)?;
+            if output.content.is_empty() && output.structured.is_none() && !output.is_error {
+                let what =
+                    "must have `content` or `structured_content`: what the call is taken to have given";
+                return Err(Error::invalid(field, what));
+            }
+            Answer::Output(output)
         }
         Some(action_answer::Answer::Elicitation(answer)) => {
             Answer::Reply(reply(&format!("{field}.elicitation"), answer)?)

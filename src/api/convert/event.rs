@@ -1,12 +1,11 @@
 //! Events.
 
-use std::time::Duration;
-
-use super::message::{self, output_to_pb};
+use super::message::{self, call_to_pb, output_to_pb};
 use super::{action, count, name, run, timestamp};
 use crate::api::pb::{self, run_event::Payload};
 use crate::run::event::{Body, Event};
 use crate::run::id::{RunId, ThreadId};
+use crate::run::message::ToolCall;
 use crate::run::record::{Outcome, RunRecord, State};
 
 /// An event as the contract has it.
@@ -66,9 +65,17 @@ fn payload(thread: &ThreadId, run_id: &RunId, body: &Body) -> Payload {
         Body::ToolCallCompleted {
             call,
             tool,
+            arguments,
             output,
             duration,
-        } => completed_call(call.as_str(), tool, output, *duration),
+        } => Payload::ToolCallCompleted(pb::ToolCallCompleted {
+            tool_call: Some(call_to_pb(&ToolCall {
+                id: call.clone(),
+                tool: tool.clone(),
+                arguments: arguments.clone(),
+            })),
+            output: Some(output_to_pb(call.as_str(), tool, output, *duration)),
+        }),
         Body::TurnRestarted { first_void } => Payload::TurnRestarted(pb::TurnRestarted {
             first_void_sequence: count(*first_void),
         }),
@@ -84,18 +91,6 @@ fn payload(thread: &ThreadId, run_id: &RunId, body: &Body) -> Payload {
         }),
         Body::Ended(record) => ended(record),
     }
-}
-
-fn completed_call(
-    call: &str,
-    tool: &str,
-    output: &crate::run::message::ToolOutput,
-    took: Duration,
-) -> Payload {
-    Payload::ToolCallCompleted(pb::ToolCallCompleted {
-        tool_call: Some(tool_call(call, tool)),
-        output: Some(output_to_pb(call, tool, output, took)),
-    })
 }
 
 fn tool_call(call: &str, tool: &str) -> pb::ToolCall {

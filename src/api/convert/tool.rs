@@ -86,6 +86,11 @@ pub fn client_from_pb(
         };
         if let Err(error) = check_schema(&input_schema) {
             report("input_schema", format!("is no JSON Schema: {error}"));
+        } else if input_schema.get("type").is_some_and(|kind| kind != "object") {
+            report(
+                "input_schema",
+                "must be of type object: arguments have names".to_owned(),
+            );
         }
         read.push(ClientTool {
             name: tool.name,

@@ -7,7 +7,7 @@ use super::events::{self, Events};
 use crate::api::convert::{self, name};
 use crate::api::pb;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
-use crate::run::error::{Error, Reason};
+use crate::run::error::Error;
 use crate::run::message::Part;
 use crate::run::options::OutputFormat;
 use crate::run::ports::RequestKey;
@@ -17,8 +17,8 @@ impl Handlers {
     /// One message in, the finished answer out. The caller may be nobody: empty.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED`, those of [`Engine::begin`](crate::run::engine::Engine::begin), and why a run FAILED,
-    /// was CANCELLED or EXPIRED, with metadata `run`.
+    /// `VALIDATION_FAILED`, those of [`Engine::begin`](crate::run::engine::Engine::begin), and why a run FAILED or
+    /// EXPIRED, with metadata `run`.
     pub async fn chat(&self, request: pb::ChatRequest, caller: String) -> Result<pb::ChatResponse, Error> {
         let finished = match self.begin(request, caller).await? {
             Begun::Live(handle) => {
@@ -131,7 +131,8 @@ fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
     let Finished { record, answer } = finished;
     let run = name::run(&record.thread, &record.id);
     let error = match &record.state {
-        State::Ended(Outcome::Completed | Outcome::Incomplete(_)) | State::RequiresAction => {
+        State::Ended(Outcome::Completed | Outcome::Incomplete(_) | Outcome::Cancelled)
+        | State::RequiresAction => {
             return Ok(pb::ChatResponse {
                 structured: structured(&record, &response),
                 response,
@@ -152,7 +153,6 @@ fn answer(finished: Finished) -> Result<pb::ChatResponse, Error> {
             });
         }
         State::Ended(Outcome::Failed(error)) => error.clone(),
-        State::Ended(Outcome::Cancelled) => Error::new(Reason::RunCancelled, "the run was cancelled"),
         State::Ended(Outcome::Expired(text)) => convert::run::expired(text),
         State::Queued | State::Running | State::Cancelling => {
             Error::internal("an answered run that is at work")

@@ -8,21 +8,29 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::Queued;
-use super::{Command, Engine, LiveRun, Shared, performance};
+use super::{Command, Engine, LiveRun, OnDisconnect, Shared, performance};
 use crate::run::error::{Error, Reason};
 use crate::run::id::RunId;
-use crate::run::ports::{Letter, Topic};
+use crate::run::ports::{Connection, Letter, ServerStatus, Topic};
 use crate::run::record::{RunRecord, State};
 use crate::run::state::Beginning;
 
-/// How many times a lease is renewed before it is over.
-const RENEWALS: u32 = 3;
+/// How often a lease is renewed within its time. What a process is given lasts one part less, so that who looks as
+/// often takes over within the time.
+const RENEWALS: u32 = 4;
 
 /// Runs that are taken over at once.
 const CLAIM_LIMIT: u32 = 32;
 
 /// How often to look for letters of which no news came, as a store's news are but hints.
 const LETTERS_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long runs that go on wait for MCP servers that have not answered yet: without their tools, a call that can be made
+/// again would not be, and a model would be told that there are none.
+const TOOLS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often they look.
+const TOOLS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long to wait before what a run needs to go on is read again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -43,7 +51,7 @@ impl Engine {
     /// `STORE_UNAVAILABLE`.
     pub async fn recover(&self) -> Result<usize, Error> {
         let ownership = &self.shared.ports.ownership;
-        ownership.renew(self.shared.settings.lease).await?;
+        ownership.renew(self.shared.lease()).await?;
         self.take_over().await
     }
 
@@ -73,13 +81,7 @@ impl Engine {
     }
 
     async fn renew(&self) {
-        if let Err(error) = self
-            .shared
-            .ports
-            .ownership
-            .renew(self.shared.settings.lease)
-            .await
-        {
+        if let Err(error) = self.shared.ports.ownership.renew(self.shared.lease()).await {
             tracing::warn!(%error, "the lease could not be renewed: other processes may take runs over");
             return;
         }
@@ -127,6 +129,11 @@ impl Engine {
 }
 
 impl Shared {
+    /// How long this process counts as alive after it has said so.
+    fn lease(&self) -> Duration {
+        self.settings.lease / RENEWALS * (RENEWALS - 1)
+    }
+
     /// Goes on with a run, in a task of its own.
     fn inherit(self: &Arc<Self>, record: RunRecord) {
         tracing::warn!(run = %record.id, thread = %record.thread, "going on with a run that another process left");
@@ -139,7 +146,7 @@ impl Shared {
             State::Queued => record.last_sequence,
             _ => record.reserved_sequence,
         };
-        let live = Arc::new(LiveRun::new(&record, before));
+        let live = Arc::new(LiveRun::new(&record, before, OnDisconnect::GoOn));
         self.enter(&live);
         let task = performance::inherit_and_perform(Arc::clone(self), live, record);
         self.tasks.spawn(task);
@@ -147,8 +154,26 @@ impl Shared {
 
     /// What the run needs to go on; waits for the store as long as it takes. None when this process goes down
     /// meanwhile.
-    pub(super) async fn inheritance(&self, record: &RunRecord) -> Option<Result<Inheritance, Error>> {
+    pub(super) async fn inheritance(
+        &self,
+        live: &LiveRun,
+        record: &RunRecord,
+    ) -> Option<Result<Inheritance, Error>> {
+        let tools = tokio::time::timeout(TOOLS_PATIENCE, self.tools_are_there());
+        tokio::select! {
+            _ = tools => {}
+            () = live.cancel.cancelled() => {}
+            () = self.draining.cancelled() => return None,
+        }
         self.once_read(&record.id, || self.read_inheritance(record)).await
+    }
+
+    /// Waits until every MCP server has been connected, or could not be.
+    async fn tools_are_there(&self) {
+        let is_on_its_way = |server: &ServerStatus| server.connection == Connection::Connecting;
+        while self.ports.toolbox.servers().iter().any(is_on_its_way) {
+            tokio::time::sleep(TOOLS_INTERVAL).await;
+        }
     }
 
     /// What was written last of a run of this process; waits for the store as [`inheritance`](Self::inheritance)
@@ -181,11 +206,13 @@ impl Shared {
     async fn read_inheritance(&self, record: &RunRecord) -> Result<Inheritance, Error> {
         let store = &self.ports.store;
         let terms = self.terms(&record.snapshot);
+        let mut record = record.clone();
+        record.snapshot.catalogue_version = terms.catalogue.version();
         Ok(if record.state == State::Queued {
             Inheritance::Queued(Queued {
                 message: store.queued_message(&record.id).await?,
                 terms,
-                record: record.clone(),
+                record,
             })
         } else {
             Inheritance::Begun(Beginning {
@@ -193,7 +220,7 @@ impl Shared {
                 unread: 0,
                 steps: self.all_steps(&record.id).await?,
                 terms,
-                record: record.clone(),
+                record,
             })
         })
     }

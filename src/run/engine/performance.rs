@@ -22,7 +22,7 @@ use crate::run::clock;
 use crate::run::context;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
-use crate::run::id::{CallId, Mint, RunId, ThreadId};
+use crate::run::id::{CallId, Mint, RunId};
 use crate::run::page::{Order, Page};
 use crate::run::ports::{Append, Happening, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
@@ -39,9 +39,6 @@ const FIRST_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Between two rounds of trying to write the end of a run.
 const END_RETRY_DELAY: Duration = Duration::from_secs(1);
-
-/// Queued runs that are called off at once.
-const QUEUE_PAGE: u32 = 100;
 
 /// How often a thread that is busy again is tried again.
 const BUSY_ATTEMPTS: usize = 128;
@@ -129,7 +126,7 @@ impl Shared {
             };
             match on_busy {
                 OnBusy::Reject => return Err(busy),
-                OnBusy::Interrupt => self.interrupt(&opening.record.thread, busy).await?,
+                OnBusy::Interrupt => self.interrupt(&mut opening, busy).await?,
                 OnBusy::Enqueue => self.queue(&mut opening),
             }
         }
@@ -149,40 +146,38 @@ impl Shared {
         opening.events = opening_events(record, None, now);
     }
 
-    /// Calls off the run that keeps a thread busy and those that wait for the thread, these first, and waits until
-    /// they are over.
-    async fn interrupt(&self, thread: &ThreadId, busy: Error) -> Result<(), Error> {
-        let waiting = Page {
+    /// Calls off the run that is active on the thread, and waits until it is over. Those that wait for the thread were
+    /// there before, and the new one waits behind them: nobody's question is lost.
+    async fn interrupt(&self, opening: &mut Opening, busy: Error) -> Result<(), Error> {
+        let one = Page {
             after: None,
-            limit: QUEUE_PAGE,
+            limit: 1,
             order: Order::NewestFirst,
         };
-        let queued = self
-            .ports
-            .store
-            .runs(thread, &[State::Queued.name()], waiting)
-            .await?;
-        for record in queued.items {
-            self.call_off(&record.id).await?;
-        }
+        let (thread, queued) = (&opening.record.thread, [State::Queued.name()]);
+        let waiting = self.ports.store.runs(thread, &queued, one).await?;
+        let is_behind_others = !waiting.items.is_empty();
         let run = busy.metadata().iter().find(|(key, _)| *key == "run");
         let run = match run {
             Some((_, run)) => RunId::parse(run).map_err(Error::internal)?,
             None => return Err(busy),
         };
+        if is_behind_others {
+            self.queue(opening);
+        }
         self.call_off(&run).await
     }
 
-    /// Calls a run off wherever it goes on, and waits until it is over.
+    /// Calls an active run off wherever it goes on, and waits until it is over.
     async fn call_off(&self, run: &RunId) -> Result<(), Error> {
-        if let Some(live) = self.live(run) {
-            live.cancel.cancel();
-            return live.finished().await.map(drop);
-        }
         match self.ports.store.run(run).await {
             // It has ended meanwhile.
             Err(error) if error.reason() == Reason::RunNotFound => Ok(()),
-            Ok(record) if record.state.outcome().is_some() => Ok(()),
+            Ok(record) if record.state.outcome().is_some() || record.state == State::Queued => Ok(()),
+            Ok(_) if let Some(live) = self.live(run) => {
+                live.cancel.cancel();
+                live.finished().await.map(drop)
+            }
             Ok(record) => self.call_off_elsewhere(&record).await.map(drop),
             Err(error) => Err(error),
         }
@@ -192,7 +187,7 @@ impl Shared {
 /// The task of a run that another process left.
 pub(super) async fn inherit_and_perform(shared: Arc<Shared>, live: Arc<LiveRun>, record: RunRecord) {
     let performance = async {
-        match shared.inheritance(&record).await? {
+        match shared.inheritance(&live, &record).await? {
             Ok(Inheritance::Begun(beginning)) => perform(&shared, &live, beginning, Run::resume).await,
             Ok(Inheritance::Queued(queued)) => queue::wait_and_perform(&shared, &live, queued).await,
             Err(error) => fail(&shared, &live, record.clone(), error).await,
@@ -279,13 +274,18 @@ pub(super) async fn perform(
             alarm = run.alarm();
             timer.as_mut().reset(moment(alarm));
         }
-        let is_waiting = run.record().state == State::RequiresAction;
+        let (is_idle, is_waiting) = (
+            run.record().is_idle(),
+            run.record().state == State::RequiresAction,
+        );
         let input = tokio::select! {
             biased;
             () = live.lost.cancelled() => return None,
             () = live.cancel.cancelled() => Input::Cancel,
             // A run that waits needs no process: the next one finds it in the store.
-            () = shared.draining.cancelled(), if is_waiting => return None,
+            () = shared.draining.cancelled(), if is_idle => return None,
+            // Nor does one whose caller is not there: what is at work breaks off as if the process had died.
+            () = shared.stopping.cancelled(), if is_waiting || live.outlives_its_caller() => return None,
             () = shared.stopping.cancelled() => {
                 Input::Fail(Error::new(Reason::ShuttingDown, "the service is going down"))
             }
@@ -294,6 +294,9 @@ pub(super) async fn perform(
                 _ => Input::Expire,
             },
             Some(command) = commands.recv() => {
+                if run.misses_a_tool() {
+                    run.renew(shared.terms(&run.record().snapshot).catalogue);
+                }
                 match run.submit(command.submissions, clock::now(), &mut effects) {
                     Ok(()) => replies.push(command.reply),
                     Err(error) => drop(command.reply.send(Err(error))),

@@ -7,6 +7,7 @@ use crate::run::message::Usage;
 use crate::run::model::{Attempt, AttemptResult};
 use crate::run::money::Prices;
 use crate::run::record::Snapshot;
+use crate::run::step::StepState;
 
 /// How many bytes of text, reasoning or arguments count as one token until the provider has counted them. More than
 /// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
@@ -89,9 +90,21 @@ impl Bill {
         self.expected_input = bytes / BYTES_OF_A_TOKEN;
     }
 
-    /// What the provider has reported.
-    pub(super) fn usage(&self) -> Usage {
-        self.usage
+    /// What the request has used, now that it is over: what the provider has reported. One that was cut off before that
+    /// has used something all the same, if it had begun to answer: then this is an estimate.
+    pub(super) fn total(&self, state: &StepState) -> Usage {
+        if self.unreported == 0 || *state == StepState::Completed {
+            return self.usage;
+        }
+        let estimate = Usage {
+            input_tokens: self.expected_input,
+            output_tokens: self.unreported / BYTES_OF_A_TOKEN,
+            ..Usage::default()
+        };
+        self.usage.plus(Usage {
+            cost: self.prices.map(|prices| prices.cost(&estimate)),
+            ..estimate
+        })
     }
 
     /// The tokens so far: those that the provider has reported, and an estimate of what was written since, because

@@ -149,6 +149,15 @@ impl Calls {
         pending.cloned().collect()
     }
 
+    /// Whether a call waits for somebody whose tool is not in this catalogue: its server was not there when the run went
+    /// on.
+    pub(super) fn misses_a_tool(&self, catalogue: &Catalogue) -> bool {
+        self.slots.iter().any(|slot| {
+            let asked = slot.step.pending();
+            asked.is_some_and(|action| catalogue.get(&action.call.tool).is_none())
+        })
+    }
+
     /// Whether any call is being made that does not itself wait for somebody.
     pub(super) fn is_at_work(&self) -> bool {
         self.slots
@@ -681,6 +690,7 @@ impl Slot {
         Body::ToolCallCompleted {
             call: self.call.id.clone(),
             tool: self.call.tool.clone(),
+            arguments: self.call.arguments.clone(),
             output,
             duration: took,
         }
@@ -742,6 +752,13 @@ fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) 
                 let description = format!("there is no tool named {} now", action.call.tool);
                 Error::invalid(field("approve"), description)
             })?;
+            if action.schema_is_another(tool) {
+                let description = format!(
+                    "{} takes other arguments now than when it was asked for",
+                    tool.name()
+                );
+                return Err(Error::invalid(field("approve"), description));
+            }
             let arguments = match edited {
                 Some(edited) => tool.check_arguments(edited.clone()),
                 None => tool.read_arguments(&action.call.arguments),

@@ -67,7 +67,7 @@ impl Journal {
     /// Says what the run waits for now, and changes its state if it begins to wait, or waits no more; the body
     /// tells of that.
     ///
-    /// While it waits, only the wait is bounded: the time in which it works stands still.
+    /// While nothing is at work, only the wait is bounded: the time in which it works stands still.
     pub(super) fn wait_for(
         &mut self,
         pending: Vec<Arc<Action>>,
@@ -77,23 +77,17 @@ impl Journal {
     ) -> Option<Body> {
         self.record.pending = pending;
         let expires = self.record.pending.iter().map(|action| action.expire_time).min();
+        if let Some(expires) = expires.filter(|_| !is_at_work) {
+            self.record.waits_since.get_or_insert(now);
+            self.record.expire_time = Some(expires);
+        } else if let Some(since) = self.record.waits_since.take() {
+            self.record.waited += now.duration_since(since).unwrap_or_default();
+            let started = self.record.start_time.unwrap_or(now);
+            self.record.expire_time = started.checked_add(execution_limit + self.record.waited);
+        }
         match (&self.record.state, expires) {
-            (State::Running, Some(expires)) if !is_at_work => {
-                self.record.waits_since = Some(now);
-                self.record.expire_time = Some(expires);
-                Some(self.change_state(State::RequiresAction))
-            }
-            (State::RequiresAction, Some(expires)) => {
-                self.record.expire_time = Some(expires);
-                None
-            }
-            (State::RequiresAction, None) => {
-                let since = self.record.waits_since.take().unwrap_or(now);
-                self.record.waited += now.duration_since(since).unwrap_or_default();
-                let started = self.record.start_time.unwrap_or(now);
-                self.record.expire_time = started.checked_add(execution_limit + self.record.waited);
-                Some(self.change_state(State::Running))
-            }
+            (State::Running, Some(_)) if !is_at_work => Some(self.change_state(State::RequiresAction)),
+            (State::RequiresAction, None) => Some(self.change_state(State::Running)),
             _ => None,
         }
     }

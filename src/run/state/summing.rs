@@ -83,9 +83,7 @@ impl Run {
             metadata: Default::default(),
         };
         let messages = vec![Arc::new(question)];
-        if snapshot.limits.max_cost.is_some() {
-            bill.expect_to_read(bytes_of(&messages));
-        }
+        bill.expect_to_read(bytes_of(&messages));
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
             model: model.clone(),
@@ -162,7 +160,7 @@ impl Run {
             return Entry::default();
         };
         let mut bodies = Vec::new();
-        let usage = summing.bill.usage();
+        let usage = summing.bill.total(&state);
         self.journal.add_usage(usage, &mut bodies);
         bodies.extend(message.cloned().map(Body::MessageCreated));
         let step = Step {

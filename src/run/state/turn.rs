@@ -63,7 +63,7 @@ impl Turn {
             work: Work::ModelTurn {
                 model: self.bill.answerer().unwrap_or(&record.snapshot.model).clone(),
                 message: message.map(|message| message.id.clone()),
-                usage: self.bill.usage(),
+                usage: self.bill.total(&state),
                 context: self.context,
                 attempts: self.bill.attempts().to_vec(),
             },
@@ -256,6 +256,7 @@ impl Turn {
                 Part::ToolCall(call) => bodies.push(Body::ToolCallCompleted {
                     call: call.id,
                     tool: call.tool,
+                    arguments: String::new(),
                     output: Arc::new(ToolOutput::failure(format!("not called: {why}"))),
                     duration: Duration::ZERO,
                 }),

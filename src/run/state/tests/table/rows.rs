@@ -70,6 +70,23 @@ pub(super) const SUMMING_STOP: &[Row] = &[("stop", "save() ask", ""), ("length",
 pub(super) const SUMMED_STOP: &[Row] = &[
     ("stop", "save(+system) ask", ""),
     ("length", "save(+system) ask", ""),
+    // What was asked and said of it until then is estimated.
+    ("filter", "save(272tok) ask", ""),
+    ("model failed", "save(272tok) ask", ""),
+    ("cancel", "abort save(cancelling 272tok =cancelled)", "cancelled"),
+    (
+        "deadline",
+        "abort save(272tok =incomplete)",
+        "incomplete:deadline",
+    ),
+    ("expire", "abort save(272tok =expired)", "expired"),
+    ("fail", "abort save(272tok =failed)", "failed"),
+    ("save failed", "abort save(272tok =failed)", "failed"),
+    (
+        "save failed, called off",
+        "abort save(cancelling 272tok =cancelled)",
+        "cancelled",
+    ),
 ];
 
 /// The model has said nothing yet: everything but how it stops.
