@@ -112,7 +112,7 @@ fn settings() -> Settings {
         options: ModelOptions::default(),
         limits: Limits::default(),
         truncation: Truncation::default(),
-        prices: None,
+        summary_model: None,
         execution_limit: LONG,
         waiting_limit: LONG,
         call_timeout: LONG,

@@ -20,6 +20,7 @@ const fn subcommands(scope: Scope) -> &'static [&'static str] {
             "resources",
             "prompts",
             "models",
+            "usage",
             "health",
             "config",
         ],

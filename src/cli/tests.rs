@@ -19,7 +19,7 @@ fn the_grammar_holds_together() {
 
 #[test]
 fn flags_are_keys_wherever_they_stand() {
-    let cases: [(&str, &[(&str, &str)]); 9] = [
+    let cases: [(&str, &[(&str, &str)]); 10] = [
         ("", &[]),
         ("export --data-dir d", &[("data_dir", "d")]),
         ("--data-dir d import f", &[("data_dir", "d")]),
@@ -34,6 +34,7 @@ fn flags_are_keys_wherever_they_stand() {
             &[("server", "http://a"), ("log.filter", "debug")],
         ),
         ("--log-format json tools", &[("log.format", "json")]),
+        ("usage --days 3 --server http://a", &[("server", "http://a")]),
         (
             "config --model m --server http://a",
             &[("server", "http://a"), ("model.name", "m")],

@@ -148,17 +148,21 @@ impl Context {
             start = newest_turns(history, turns).min(kept_from).max(start);
         }
         let allowed = allowed(asked);
-        let around = Around::of(asked, summary.as_ref());
+        let mut around = Around::of(asked, summary.as_ref());
+        let mut shown = summary.as_ref();
         if let Some(allowed) = allowed {
             // What was left out once stays out: the conversation only grows.
             let given = self.given.map_or(0, |given| given.start);
-            start = self.fit(
-                asked,
-                &around,
-                start.max(given.min(kept_from)),
-                kept_from,
-                allowed,
-            )?;
+            let earliest = start.max(given.min(kept_from));
+            start = match self.fit(asked, &around, earliest, kept_from, allowed) {
+                // What must be given leaves no room for the summary.
+                Err(_) if shown.is_some() => {
+                    shown = None;
+                    around = Around::of(asked, None);
+                    self.fit(asked, &around, earliest, kept_from, allowed)?
+                }
+                fitted => fitted?,
+            };
         }
         if sums_up && asked.may_sum_up && history[covered..start].iter().any(is_left_out) {
             // More than must go goes at once, so that the summary is good for some turns.
@@ -181,7 +185,7 @@ impl Context {
         });
         let (oldest, newest) = history.split_at(start);
         let kept = oldest.iter().filter(|message| is_pinned(message)).cloned();
-        let summary = summary.map(|summary| {
+        let summary = shown.map(|summary| {
             Arc::new(Message {
                 content: vec![Part::Text(summary::framed(summary.message))],
                 ..(**summary.message).clone()

@@ -434,12 +434,13 @@ fn used(tokens: u64, cost: Option<Cost>) -> Usage {
 
 async fn callers_have_used_what_their_runs_have_day_by_day(store: Arc<dyn Store>) {
     let of = |caller: &str, day: u64, usage: Usage| (caller.to_owned(), day, usage);
+    let most = i64::MAX.unsigned_abs();
     let runs = [
         of("ann", 1, used(10, Some(cost("USD", 5)))),
         of("ann", 1, used(1, Some(cost("USD", 7)))),
         of("ann", 1, used(2, Some(cost("EUR", 11)))),
-        of("ann", 2, used(u64::MAX, None)),
-        of("ann", 2, used(u64::MAX, None)),
+        of("ann", 2, used(most, None)),
+        of("ann", 2, used(most, None)),
         of("", 2, used(3, None)),
         of("bob, ø", 3, used(4, None)),
     ];
@@ -489,7 +490,6 @@ async fn callers_have_used_what_their_runs_have_day_by_day(store: Arc<dyn Store>
             }
         }
     };
-    let most = i64::MAX.unsigned_abs();
     let cost = |text: &str| Some(text.to_owned());
     let expected = [
         (1, "ann".to_owned(), 2, 11, cost("12 USD")),

@@ -20,8 +20,8 @@ import traceback
 from service import ROOT
 
 MODULES = [
-    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "conformance", "processes", "crashes", "together", "disks",
-    "watchers", "web", "browser", "tls_provider", "mock_provider", "real_model", "metrics",
+    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "conformance", "processes", "crashes", "summaries", "together",
+    "disks", "watchers", "metrics", "web", "browser", "tls_provider", "mock_provider", "real_model",
 ]
 PATIENCE_SECONDS = 300
 

@@ -331,6 +331,8 @@ fn what_is_left_out_is_summed_up_and_a_summary_lasts_for_some_turns() {
     ] {
         assert_eq!(chosen(&told, truncation, true), expected, "{truncation:?}");
     }
+    // What must be given leaves no room for it.
+    assert_eq!(chosen(&told, summing(None, Some(60)), false), "7");
     // A call stays with its output, and what the operator says stays.
     let calls = history("uscaua!uc", 100, &run);
     assert_eq!(

@@ -13,7 +13,7 @@ use crate::run::event::Body;
 use crate::run::id::{MessageId, StepId};
 use crate::run::message::{Message, Part, Role, Summarized};
 use crate::run::options::ModelOptions;
-use crate::run::ports::{Finish, ModelEvent, ModelRequest};
+use crate::run::ports::{Finish, ModelEvent, ModelRequest, Tokenizer};
 use crate::run::record::Outcome;
 use crate::run::step::{Step, StepState, Work};
 use crate::run::summary;
@@ -27,6 +27,8 @@ pub(super) struct Summing {
     text: String,
     model: String,
     summarized: Summarized,
+    /// How long it may be; not every provider keeps to that.
+    max_tokens: u64,
     bill: Bill,
     started: SystemTime,
 }
@@ -42,6 +44,19 @@ impl Summing {
             _ => {}
         }
         &self.bill
+    }
+}
+
+/// As much of the text, from its beginning, as has no more than so many tokens.
+fn shortened<'a>(mut text: &'a str, max_tokens: u64, tokenizer: &dyn Tokenizer) -> &'a str {
+    loop {
+        let tokens = tokenizer.count(text);
+        if tokens <= max_tokens {
+            return text;
+        }
+        let bytes = u128::from(max_tokens) * text.len() as u128 / u128::from(tokens);
+        let bytes = usize::try_from(bytes).unwrap_or(text.len());
+        text = text[..text.floor_char_boundary(bytes)].trim_end();
     }
 }
 
@@ -98,6 +113,7 @@ impl Run {
             text: String::new(),
             model,
             summarized: gap.summarized,
+            max_tokens: gap.max_tokens,
             bill,
             started: now,
         }));
@@ -108,7 +124,8 @@ impl Run {
         let Phase::Summing(summing) = &mut self.phase else {
             return;
         };
-        let text = summing.text.trim();
+        let tokenizer = &*self.terms.bounds.tokenizer;
+        let text = shortened(summing.text.trim(), summing.max_tokens, tokenizer);
         if text.is_empty() || finish == Finish::ContentFilter {
             let error = Error::new(Reason::ModelUnavailable, "the model wrote no summary");
             return self.give_up_summary(error, now, out);

@@ -1372,6 +1372,18 @@ fn what_a_model_is_not_given_is_summed_up_once_and_for_later_runs_too() {
 }
 
 #[test]
+fn a_summary_is_cut_where_its_model_has_not_kept_to_its_length() {
+    let mut stage = Stage::long(Limits::default(), ModelOptions::default());
+    stage.say([text(&"ä".repeat(1_000)), STOP]);
+    let summary = stage.saved.last().unwrap();
+    assert!(summary.summarized().is_some());
+    // Fifty tokens of four bytes.
+    assert_eq!(summary.text(), "ä".repeat(100));
+    stage.say([text("b"), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+}
+
+#[test]
 fn a_summary_that_fails_leaves_a_note_and_the_run_goes_on_without() {
     for failure in [
         Input::ModelFailed(Error::new(Reason::RateLimited, "slow down")),

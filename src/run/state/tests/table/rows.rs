@@ -129,21 +129,33 @@ pub(super) const SPEAKING: &[Row] = &[
     ("attempt", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
-    ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
-    ("filter", "save(partial =incomplete)", "incomplete:content_filter"),
-    ("model failed", "abort save(partial =failed)", "failed"),
-    ("cancel", "abort save(cancelling partial =cancelled)", "cancelled"),
+    (
+        "length",
+        "save(partial 1tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "filter",
+        "save(partial 1tok =incomplete)",
+        "incomplete:content_filter",
+    ),
+    ("model failed", "abort save(partial 1tok =failed)", "failed"),
+    (
+        "cancel",
+        "abort save(cancelling partial 1tok =cancelled)",
+        "cancelled",
+    ),
     (
         "deadline",
-        "abort save(partial =incomplete)",
+        "abort save(partial 1tok =incomplete)",
         "incomplete:deadline",
     ),
-    ("expire", "abort save(partial =expired)", "expired"),
-    ("fail", "abort save(partial =failed)", "failed"),
-    ("save failed", "abort save(partial =failed)", "failed"),
+    ("expire", "abort save(partial 1tok =expired)", "expired"),
+    ("fail", "abort save(partial 1tok =failed)", "failed"),
+    ("save failed", "abort save(partial 1tok =failed)", "failed"),
     (
         "save failed, called off",
-        "abort save(cancelling partial =cancelled)",
+        "abort save(cancelling partial 1tok =cancelled)",
         "cancelled",
     ),
 ];
@@ -169,47 +181,47 @@ pub(super) const WANTING: &[Row] = &[
     ("stop", "save(message) call:echo", "running"),
     (
         "length",
-        "save([not called: no calls are left] partial =incomplete)",
+        "save([not called: no calls are left] partial 2tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial =incomplete)",
+        "save([not called: no calls are left] partial 2tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
         "model failed",
-        "abort save([not called: the run failed] partial =failed)",
+        "abort save([not called: the run failed] partial 2tok =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not called: the run was cancelled] partial =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 2tok =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not called: the run ran out of time] partial =incomplete)",
+        "abort save([not called: the run ran out of time] partial 2tok =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not called: the run ran out of time] partial =expired)",
+        "abort save([not called: the run ran out of time] partial 2tok =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not called: the run failed] partial =failed)",
+        "abort save([not called: the run failed] partial 2tok =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not called: the run failed] partial =failed)",
+        "abort save([not called: the run failed] partial 2tok =failed)",
         "failed",
     ),
     (
         "save failed, called off",
-        "abort save(cancelling [not called: the run was cancelled] partial =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 2tok =cancelled)",
         "cancelled",
     ),
 ];
@@ -218,17 +230,17 @@ pub(super) const WANTING: &[Row] = &[
 pub(super) const SPENT: &[Row] = &[
     (
         "text",
-        "'b' abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "'b' abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "refusal",
-        "refuses abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "reasoning",
-        "thinks abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "thinks abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
         "incomplete:max_tokens",
     ),
     ("reasoned", "", ""),
@@ -237,7 +249,7 @@ pub(super) const SPENT: &[Row] = &[
     ("call", "calls:look", ""),
     (
         "arguments",
-        "{} abort save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "{} abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
         "incomplete:max_tokens",
     ),
     ("attempt", "", ""),
@@ -298,17 +310,17 @@ pub(super) const SPENT: &[Row] = &[
 pub(super) const BROKE: &[Row] = &[
     (
         "text",
-        "'b' abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "'b' abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
         "incomplete:budget",
     ),
     (
         "refusal",
-        "refuses abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "refuses abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
         "incomplete:budget",
     ),
     (
         "reasoning",
-        "thinks abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "thinks abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
         "incomplete:budget",
     ),
     ("reasoned", "", ""),
@@ -317,7 +329,7 @@ pub(super) const BROKE: &[Row] = &[
     ("call", "calls:look", ""),
     (
         "arguments",
-        "{} abort save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "{} abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
         "incomplete:budget",
     ),
     ("attempt", "", ""),
