@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::archive::fault::{Fault, of_id};
 use crate::archive::note::Notes;
 use crate::run::catalogue::Selection;
 use crate::run::error::{Error, Reason};
 use crate::run::id::{AssistantId, RunId, ThreadId};
 use crate::run::message;
-use crate::run::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
+use crate::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State};
+use crate::run::truncation::{Strategy, Truncation};
 
 use super::assistant::functions;
 use super::label::{Labels, optional_time, time};
 use super::options::options;
-use super::shape::{Details, LastError, Run, Usage};
+use super::shape::{Details, LastError, Run, Settings, Usage};
 
 /// How long a run could go on before OpenAI's API gave it up.
 const EXPIRY: Duration = Duration::from_mins(10);
@@ -57,7 +60,15 @@ pub(super) fn run(run: Run, thread: &ThreadId, notes: &mut Notes) -> Result<RunR
     if !run.tools.is_empty() {
         labels.keep_tools(&run.tools, notes);
     }
-    let (options, carried) = options(&run.settings);
+    let (options, mut carried) = options(&run.settings);
+    let truncation = truncation(&run.settings);
+    carried.extend(truncation.map(|_| "truncation_strategy"));
+    let max_output_tokens = run
+        .settings
+        .max_completion_tokens
+        .as_ref()
+        .and_then(Value::as_u64);
+    carried.extend(max_output_tokens.map(|_| "max_completion_tokens"));
     labels.keep_settings(&run.settings, &carried, notes);
     Ok(RunRecord {
         id,
@@ -71,6 +82,11 @@ pub(super) fn run(run: Run, thread: &ThreadId, notes: &mut Notes) -> Result<RunR
                 ..Selection::default()
             },
             options: Arc::new(options),
+            truncation: truncation.unwrap_or_default(),
+            limits: Limits {
+                max_output_tokens,
+                ..Limits::default()
+            },
             metadata: labels.into_map(),
             ..Snapshot::default()
         },
@@ -87,6 +103,24 @@ pub(super) fn run(run: Run, thread: &ThreadId, notes: &mut Notes) -> Result<RunR
         waited: Duration::ZERO,
         waits_since: None,
         end_time: end_time.or(start_time).or(Some(create_time)),
+    })
+}
+
+/// What became of a long conversation, where there is a word for it here. The newest of it is counted in messages
+/// there and in turns here, which is the same for one alone.
+fn truncation(settings: &Settings) -> Option<Truncation> {
+    let strategy = settings.truncation_strategy.as_ref()?;
+    let kind = strategy.get("type").and_then(Value::as_str)?;
+    let messages = strategy.get("last_messages").and_then(Value::as_u64);
+    let last_turns = match (kind, messages) {
+        ("auto", None) => None,
+        ("last_messages", Some(1)) => Some(1),
+        _ => return None,
+    };
+    Some(Truncation {
+        strategy: Strategy::Auto,
+        last_turns,
+        max_tokens: None,
     })
 }
 

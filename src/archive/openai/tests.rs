@@ -4,6 +4,7 @@ use super::*;
 use crate::run::message::{Media, MediaSource, Part};
 use crate::run::ports::WholeThread;
 use crate::run::record::{IncompleteReason, Outcome, State};
+use crate::run::truncation::{Strategy, Truncation};
 
 fn thread(text: &str) -> WholeThread {
     let (mut items, _) = read(text).unwrap();
@@ -182,6 +183,62 @@ fn labels_of_the_user_are_never_replaced_and_what_does_not_fit_is_noted() {
             .any(|note| note.contains("settings of the model: have no effect")),
         "{notes:?}"
     );
+}
+
+#[test]
+fn how_long_conversations_and_answers_were_bounded_is_carried_over_where_there_is_a_word_for_it() {
+    let disabled = Truncation::default();
+    let auto = |last_turns| Truncation {
+        strategy: Strategy::Auto,
+        last_turns,
+        max_tokens: None,
+    };
+    let table = [
+        (json!({}), disabled, None, ""),
+        (
+            json!({"truncation_strategy": {"type": "auto", "last_messages": null}}),
+            auto(None),
+            None,
+            "",
+        ),
+        (
+            json!({"truncation_strategy": {"type": "last_messages", "last_messages": 1}}),
+            auto(Some(1)),
+            None,
+            "",
+        ),
+        (
+            json!({"truncation_strategy": {"type": "last_messages", "last_messages": 5}}),
+            disabled,
+            None,
+            r#"{"truncation_strategy":{"type":"last_messages","last_messages":5}}"#,
+        ),
+        (json!({"max_completion_tokens": 7}), disabled, Some(7), ""),
+        (
+            json!({"max_prompt_tokens": 7}),
+            disabled,
+            None,
+            r#"{"max_prompt_tokens":7}"#,
+        ),
+    ];
+    for (settings, truncation, max_output_tokens, kept) in table {
+        let mut run = json!({
+            "id": "run_1", "object": "thread.run", "created_at": 1, "thread_id": "thread_1", "assistant_id": "asst_1",
+            "status": "completed", "model": "m", "instructions": "", "tools": [], "metadata": {},
+        });
+        for (name, value) in settings.as_object().unwrap() {
+            run[name] = value.clone();
+        }
+        let whole = thread(&format!("{}\n{run}", message("a", 1)));
+        let snapshot = &whole.runs[0].record.snapshot;
+        assert_eq!(snapshot.truncation, truncation, "{settings}");
+        assert_eq!(snapshot.limits.max_output_tokens, max_output_tokens, "{settings}");
+        let label = snapshot
+            .metadata
+            .get("openai_settings")
+            .map_or("", String::as_str);
+        assert_eq!(label, kept, "{settings}");
+    }
 }
 
 #[test]
