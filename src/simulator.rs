@@ -46,7 +46,7 @@ pub use record::Recorded;
 pub use script::{Said, Script};
 pub use storm::{Span, Storm};
 pub use tape::{Player, Recorder, RecorderError, Timing};
-pub use turn::{Answer, Call, Finish, Item, Pieces, RawAnswer, Speech, Turn, When};
+pub use turn::{Answer, Call, Cited, Finish, Item, Pieces, RawAnswer, Speech, Turn, When};
 
 /// A running simulator. Dropping it closes its port and every connection at once.
 #[derive(Debug)]

@@ -124,6 +124,19 @@ impl Exchange {
                         })?;
                     }
                 }
+                Item::Cited(cited) => {
+                    for piece in cited.text.deltas() {
+                        writer.delta(Delta {
+                            content: Some(piece),
+                            ..Delta::default()
+                        })?;
+                    }
+                    let delta = Delta {
+                        annotations: wire::annotations(&cited.annotations),
+                        ..Delta::default()
+                    };
+                    writer.chunk(delta, None)?;
+                }
                 Item::Reasoning(pieces) => {
                     for piece in pieces.deltas() {
                         writer.delta(Delta {
@@ -195,6 +208,11 @@ fn message<'a>(speech: &'a Speech, stamp: &Stamp) -> Message<'a> {
     for (index, item) in speech.items.iter().enumerate() {
         match item {
             Item::Text(pieces) => message.content.get_or_insert_default().push_str(&pieces.text()),
+            Item::Cited(cited) => {
+                let text = cited.text.text();
+                message.content.get_or_insert_default().push_str(&text);
+                message.annotations.extend(wire::annotations(&cited.annotations));
+            }
             Item::Refusal(pieces) => message.refusal.get_or_insert_default().push_str(&pieces.text()),
             Item::Reasoning(pieces) => {
                 message

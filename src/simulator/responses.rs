@@ -5,6 +5,7 @@ mod kept;
 mod wire;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::ask::{Ask, Offer, size_of};
@@ -34,6 +35,7 @@ struct Request<'a> {
     text: Option<&'a RawValue>,
     #[serde(borrow)]
     reasoning: Option<&'a RawValue>,
+    include: Option<Vec<String>>,
     stream: Option<bool>,
     parallel_tool_calls: Option<bool>,
     temperature: Option<f64>,
@@ -85,7 +87,7 @@ impl<'a> Exchange<'a> {
         if self.request.store == Some(false) {
             return Ok(());
         }
-        let ids = Ids::new(speech, stamp);
+        let ids = self.ids(speech, stamp);
         let body = self.whole(ask, speech, stamp)?;
         let mut conversation = self.input.clone();
         for call in ids.calls.into_iter().filter(|id| !id.is_empty()) {
@@ -97,14 +99,14 @@ impl<'a> Exchange<'a> {
 
     /// The whole answer.
     pub fn whole(&self, ask: &Ask, speech: &Speech, stamp: &Stamp) -> serde_json::Result<Vec<u8>> {
-        let ids = Ids::new(speech, stamp);
+        let ids = self.ids(speech, stamp);
         let resource = self.end(ask, speech, &ids, stamp);
         serde_json::to_vec(&resource)
     }
 
     /// The stream of the answer.
     pub fn stream(&self, ask: &Ask, speech: &Speech, stamp: &Stamp) -> serde_json::Result<Events> {
-        let ids = Ids::new(speech, stamp);
+        let ids = self.ids(speech, stamp);
         let mut writer = Writer {
             events: Events::new(),
             sequence_number: 0,
@@ -125,7 +127,11 @@ impl<'a> Exchange<'a> {
             match item {
                 Item::Call(call) => writer.call(index, &ids, call, status)?,
                 Item::Reasoning(pieces) => writer.reasoning(index, &ids, pieces, status)?,
-                Item::Text(pieces) => writer.message(index, &ids, Spoken::Text(pieces), status)?,
+                Item::Text(pieces) => writer.message(index, &ids, Spoken::Text(pieces, &[]), status)?,
+                Item::Cited(cited) => {
+                    let spoken = Spoken::Text(&cited.text, &cited.annotations);
+                    writer.message(index, &ids, spoken, status)?;
+                }
                 Item::Refusal(pieces) => writer.message(index, &ids, Spoken::Refusal(pieces), status)?,
             }
         }
@@ -141,6 +147,14 @@ impl<'a> Exchange<'a> {
             ..Event::default()
         })?;
         Ok(writer.events)
+    }
+
+    fn ids(&self, speech: &Speech, stamp: &Stamp) -> Ids {
+        let include = self.request.include.iter().flatten();
+        let encrypts = include
+            .into_iter()
+            .any(|name| name == "reasoning.encrypted_content");
+        Ids::new(speech, stamp, encrypts)
     }
 
     /// The response as it begins.
@@ -224,13 +238,15 @@ struct Ids {
     response: String,
     items: Vec<String>,
     calls: Vec<String>,
+    /// What stands for the encrypted reasoning of each item, where that is asked for.
+    encrypted: Vec<Option<String>>,
 }
 
 impl Ids {
-    fn new(speech: &Speech, stamp: &Stamp) -> Self {
+    fn new(speech: &Speech, stamp: &Stamp, encrypts: bool) -> Self {
         let items = speech.items.iter().enumerate().map(|(index, item)| {
             let prefix = match item {
-                Item::Text(_) | Item::Refusal(_) => "msg_",
+                Item::Text(_) | Item::Cited(_) | Item::Refusal(_) => "msg_",
                 Item::Reasoning(_) => "rs_",
                 Item::Call(_) => "fc_",
             };
@@ -240,7 +256,12 @@ impl Ids {
             Item::Call(call) => call.id.clone().unwrap_or_else(|| stamp.id("call_", index)),
             _ => String::new(),
         });
+        let encrypted = speech.items.iter().enumerate().map(|(index, item)| {
+            let is_encrypted = encrypts && matches!(item, Item::Reasoning(_));
+            is_encrypted.then(|| stamp.id(input::ENCRYPTED, index))
+        });
         Ids {
+            encrypted: encrypted.collect(),
             response: stamp.id("resp_", 0),
             items: items.collect(),
             calls: calls.collect(),
@@ -250,9 +271,16 @@ impl Ids {
     fn item<'r>(&'r self, index: usize, item: &'r Item, status: &'static str) -> OutputItem<'r> {
         let id = &self.items[index];
         match item {
-            Item::Text(pieces) => OutputItem::message(id, status, vec![Part::text(pieces.text())]),
+            Item::Text(pieces) => OutputItem::message(id, status, vec![Part::text(pieces.text(), &[])]),
+            Item::Cited(cited) => {
+                let part = Part::text(cited.text.text(), &cited.annotations);
+                OutputItem::message(id, status, vec![part])
+            }
             Item::Refusal(pieces) => OutputItem::message(id, status, vec![Part::refusal(pieces.text())]),
-            Item::Reasoning(pieces) => OutputItem::reasoning(id, status, vec![Part::summary(pieces.text())]),
+            Item::Reasoning(pieces) => {
+                let encrypted = self.encrypted[index].as_deref();
+                OutputItem::reasoning(id, status, vec![Part::summary(pieces.text())], encrypted)
+            }
             Item::Call(call) => {
                 OutputItem::call(id, status, &self.calls[index], &call.name, call.arguments.text())
             }
@@ -263,20 +291,28 @@ impl Ids {
 /// What a message item says.
 #[derive(Clone, Copy)]
 enum Spoken<'a> {
-    Text(&'a Pieces),
+    Text(&'a Pieces, &'a [Value]),
     Refusal(&'a Pieces),
 }
 
 impl<'a> Spoken<'a> {
     fn pieces(self) -> &'a Pieces {
         match self {
-            Spoken::Text(pieces) | Spoken::Refusal(pieces) => pieces,
+            Spoken::Text(pieces, _) | Spoken::Refusal(pieces) => pieces,
         }
     }
 
-    fn part(self, text: std::borrow::Cow<'a, str>) -> Part<'a> {
+    fn annotations(self) -> &'a [Value] {
         match self {
-            Spoken::Text(_) => Part::text(text),
+            Spoken::Text(_, annotations) => annotations,
+            Spoken::Refusal(_) => &[],
+        }
+    }
+
+    /// The part, with this much of it said.
+    fn part(self, text: std::borrow::Cow<'a, str>, annotations: &'a [Value]) -> Part<'a> {
+        match self {
+            Spoken::Text(..) => Part::text(text, annotations),
             Spoken::Refusal(_) => Part::refusal(text),
         }
     }
@@ -331,7 +367,7 @@ impl Writer {
             ..Event::default()
         };
         let (delta, done, logprobs) = match spoken {
-            Spoken::Text(_) => (
+            Spoken::Text(..) => (
                 "response.output_text.delta",
                 "response.output_text.done",
                 Some([]),
@@ -343,7 +379,7 @@ impl Writer {
             index,
             OutputItem::message(id, "in_progress", Vec::new()),
         )?;
-        let part = Some(spoken.part("".into()));
+        let part = Some(spoken.part("".into(), &[]));
         self.event(Event {
             kind: "response.content_part.added",
             part,
@@ -357,9 +393,17 @@ impl Writer {
                 ..at()
             })?;
         }
+        for (annotation_index, annotation) in spoken.annotations().iter().enumerate() {
+            self.event(Event {
+                kind: "response.output_text.annotation.added",
+                annotation_index: Some(annotation_index),
+                annotation: Some(annotation),
+                ..at()
+            })?;
+        }
         let whole = spoken.pieces().text();
         let (text, refusal) = match spoken {
-            Spoken::Text(_) => (Some(&*whole), None),
+            Spoken::Text(..) => (Some(&*whole), None),
             Spoken::Refusal(_) => (None, Some(&*whole)),
         };
         self.event(Event {
@@ -369,13 +413,14 @@ impl Writer {
             logprobs,
             ..at()
         })?;
-        let part = Some(spoken.part(whole.clone()));
+        let part = Some(spoken.part(whole.clone(), spoken.annotations()));
         self.event(Event {
             kind: "response.content_part.done",
             part,
             ..at()
         })?;
-        let item = OutputItem::message(id, status, vec![spoken.part(whole.clone())]);
+        let part = spoken.part(whole.clone(), spoken.annotations());
+        let item = OutputItem::message(id, status, vec![part]);
         self.item_event("response.output_item.done", index, item)
     }
 
@@ -396,7 +441,7 @@ impl Writer {
         self.item_event(
             "response.output_item.added",
             index,
-            OutputItem::reasoning(id, "in_progress", Vec::new()),
+            OutputItem::reasoning(id, "in_progress", Vec::new(), None),
         )?;
         let part = Some(Part::summary("".into()));
         self.event(Event {
@@ -425,7 +470,8 @@ impl Writer {
             part,
             ..at()
         })?;
-        let item = OutputItem::reasoning(id, status, vec![Part::summary(whole.clone())]);
+        let encrypted = ids.encrypted[index].as_deref();
+        let item = OutputItem::reasoning(id, status, vec![Part::summary(whole.clone())], encrypted);
         self.item_event("response.output_item.done", index, item)
     }
 

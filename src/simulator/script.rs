@@ -55,6 +55,7 @@ pub struct Script {
     pace: Pace,
     storms: Vec<Storm>,
     legacy_markers: bool,
+    never_streams: bool,
     #[serde(skip)]
     recording: bool,
     #[serde(skip)]
@@ -106,6 +107,17 @@ impl Script {
     pub fn legacy_markers(mut self) -> Self {
         self.legacy_markers = true;
         self
+    }
+
+    /// Answers in whole, also where a stream is asked for, as servers do that do not know of streams.
+    #[must_use]
+    pub fn never_streaming(mut self) -> Self {
+        self.never_streams = true;
+        self
+    }
+
+    pub(super) fn streams(&self) -> bool {
+        !self.never_streams
     }
 
     /// Keeps the last requests for [`Simulator::requests`](super::Simulator::requests).

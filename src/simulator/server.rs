@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::ask::Ask;
 use super::assistants::{self, Assistants, Reply};
 use super::pace::Waits;
 use super::playback::{LONGEST_HANG, Playback};
@@ -100,6 +101,11 @@ impl Desk {
 
     pub fn record(&self) -> Arc<Record> {
         Arc::clone(&self.record)
+    }
+
+    /// Whether the answer to this comes as a stream.
+    fn streams(&self, ask: &Ask) -> bool {
+        ask.stream && self.prompter.script().streams()
     }
 
     fn stamp(&self) -> Stamp {
@@ -253,7 +259,7 @@ async fn respond(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>,
     if let Err(error) = exchange.keep(&ask, &speech, &stamp, &desk.responses) {
         return Ok(refused(&cannot_write(&error)));
     }
-    if ask.stream {
+    if desk.streams(&ask) {
         return Ok(review.stream(exchange.stream(&ask, &speech, &stamp), &speech, waits));
     }
     wait_for_tokens(&speech, waits).await;
@@ -273,7 +279,7 @@ async fn complete(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>
     };
     let stamp = desk.stamp();
     let waits = pace.waits(stamp.serial);
-    if ask.stream {
+    if desk.streams(&ask) {
         return Ok(review.stream(exchange.stream(&ask, &speech, &stamp), &speech, waits));
     }
     wait_for_tokens(&speech, waits).await;
@@ -313,7 +319,7 @@ async fn assist(
         false => pace.waits(stamp.serial).total(speech.deltas()),
     };
     let queued = desk.assistants.begin(*exchange, &told, duration);
-    if ask.stream {
+    if desk.streams(&ask) {
         return Ok(review.stream(Ok(told.events), &speech, waits));
     }
     Ok(review.written(serde_json::to_vec(&queued), &speech))

@@ -67,12 +67,24 @@ pub struct Speech {
 pub enum Item {
     /// Text for the user.
     Text(Pieces),
+    /// Text for the user that refers to something.
+    Cited(Cited),
     /// A summary of its reasoning (`reasoning_content` in Chat Completions).
     Reasoning(Pieces),
     /// A refusal.
     Refusal(Pieces),
     /// A call of a tool.
     Call(Call),
+}
+
+/// A text and what it refers to. In the Assistants API it is told without that.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cited {
+    /// The text.
+    pub text: Pieces,
+    /// Annotations as the Responses API has them: `{"type": "url_citation", "url": …}`.
+    pub annotations: Vec<Value>,
 }
 
 /// A call of a tool. The arguments are sent as given, also when they are not JSON.
@@ -236,6 +248,7 @@ impl Speech {
     pub(super) fn deltas(&self) -> usize {
         let pieces = self.items.iter().map(|item| match item {
             Item::Text(pieces) | Item::Reasoning(pieces) | Item::Refusal(pieces) => pieces,
+            Item::Cited(cited) => &cited.text,
             Item::Call(call) => &call.arguments,
         });
         pieces.map(|pieces| pieces.deltas().count()).sum()
@@ -265,6 +278,7 @@ impl Tokens {
         for item in &speech.items {
             match item {
                 Item::Text(pieces) | Item::Refusal(pieces) => said += pieces.bytes(),
+                Item::Cited(cited) => said += cited.text.bytes(),
                 Item::Reasoning(pieces) => reasoning += pieces.bytes(),
                 Item::Call(call) => said += call.name.len() + call.arguments.bytes(),
             }

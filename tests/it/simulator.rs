@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::description::{Description, assert_valid, description};
-use assistd::simulator::{At, Fault, Finish, Item, Script, Simulator, Turn};
+use assistd::simulator::{At, Cited, Fault, Finish, Item, Script, Simulator, Turn};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -66,7 +66,7 @@ impl Dialect {
         let tools = json!([tool("echo"), tool("server__calculate")]);
         match self {
             Dialect::Responses => json!({"model": "m", "input": message, "stream": stream, "tools": tools,
-                "instructions": "be brief", "store": false, "metadata": {"k": "v"}, "temperature": 0.5}),
+                "include": ["reasoning.encrypted_content"], "instructions": "be brief", "store": false, "metadata": {"k": "v"}, "temperature": 0.5}),
             Dialect::Chat if stream => json!({"model": "m", "stream": true, "tools": tools,
                 "stream_options": {"include_usage": true}, "messages": [{"role": "user", "content": message}]}),
             Dialect::Chat => json!({"model": "m", "tools": tools,
@@ -124,6 +124,7 @@ fn own_schema(event: &Value) -> &'static str {
         "response.content_part.done" => "ResponseContentPartDoneEvent",
         "response.output_text.delta" => "ResponseTextDeltaEvent",
         "response.output_text.done" => "ResponseTextDoneEvent",
+        "response.output_text.annotation.added" => "ResponseOutputTextAnnotationAddedEvent",
         "response.refusal.delta" => "ResponseRefusalDeltaEvent",
         "response.refusal.done" => "ResponseRefusalDoneEvent",
         "response.function_call_arguments.delta" => "ResponseFunctionCallArgumentsDeltaEvent",
@@ -145,6 +146,12 @@ fn loquacious() -> Script {
         Turn::say([
             Item::Reasoning("thinking it over".into()),
             Item::text("some words"),
+            Item::Cited(Cited {
+                text: "as they say".into(),
+                annotations: vec![json!({
+                    "type": "url_citation", "url": "https://a.example/", "title": "A", "start_index": 0, "end_index": 11,
+                })],
+            }),
             Item::call("echo", r#"{"text":"a rather long text, sent in pieces"}"#),
             Item::call("server__calculate", "{malformed"),
             Item::Refusal("no".into()),
@@ -285,6 +292,14 @@ async fn models_and_errors_validate() {
             ),
             400,
             "No tool call",
+        ),
+        (
+            post(
+                "/responses",
+                r#"{"model":"m","input":[{"type":"reasoning","id":"rs","summary":[],"encrypted_content":"other"}]}"#,
+            ),
+            400,
+            "could not be verified",
         ),
         (
             post("/responses", r#"{"model":"m","input":"x","tool_choice":"maybe"}"#),

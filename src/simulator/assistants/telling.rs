@@ -66,6 +66,7 @@ impl<'a> Teller<'a> {
             let is_broken_off = index == last && self.speech.finish != Finish::Stop;
             match item {
                 Item::Text(pieces) => self.message(Kind::Text, pieces, is_broken_off)?,
+                Item::Cited(cited) => self.message(Kind::Text, &cited.text, is_broken_off)?,
                 Item::Refusal(pieces) => self.message(Kind::Refusal, pieces, is_broken_off)?,
                 // Calls come together, at the end; reasoning has no form in this API.
                 Item::Call(_) | Item::Reasoning(_) => {}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::simulator::ask::Ask;
 use crate::simulator::turn::{Speech, Tokens};
@@ -36,6 +37,8 @@ pub(super) struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall<'a>>,
 }
 
@@ -60,6 +63,20 @@ impl<'a> ToolCall<'a> {
             function: Function { name, arguments },
         }
     }
+}
+
+/// Annotations as this API has them: what the Responses API says flatly stands one level deeper.
+pub(super) fn annotations(flat: &[Value]) -> Vec<Value> {
+    let nested = |annotation: &Value| {
+        let mut fields = annotation.clone();
+        let kind = fields
+            .as_object_mut()
+            .and_then(|fields| fields.shift_remove("type"));
+        let kind = kind.unwrap_or_default();
+        let name = kind.as_str().unwrap_or_default();
+        json!({"type": name, name: fields})
+    };
+    flat.iter().map(nested).collect()
 }
 
 /// One event of a stream.
@@ -92,6 +109,8 @@ pub(super) struct Delta<'a> {
     pub reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<[ToolCallDelta<'a>; 1]>,
 }

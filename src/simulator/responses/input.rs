@@ -11,6 +11,9 @@ use super::wire::{Absent, Repeated};
 use crate::simulator::ask::text_of;
 use crate::simulator::refusal::Refusal;
 
+/// What encrypted reasoning of ours begins with.
+pub(super) const ENCRYPTED: &str = "gAAAA";
+
 /// A conversation so far: what it ends with, and the calls in it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Input {
@@ -37,6 +40,7 @@ struct InputItem<'a> {
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     call_id: Option<String>,
+    encrypted_content: Option<String>,
 }
 
 fn message_type() -> Cow<'static, str> {
@@ -82,6 +86,19 @@ fn add(item: InputItem<'_>, input: &mut Input) -> Result<(), Refusal> {
             }
             input.outputs.push(text_of(item.output)?);
             input.answered.push(id);
+        }
+        // As at OpenAI, what it has not encrypted itself is not taken.
+        "reasoning"
+            if item
+                .encrypted_content
+                .as_ref()
+                .is_some_and(|text| !text.starts_with(ENCRYPTED)) =>
+        {
+            return Err(Refusal::invalid(
+                Some("input"),
+                Some("invalid_encrypted_content"),
+                "The encrypted content could not be verified.",
+            ));
         }
         // Other messages, reasoning and whatever else there is do not decide about the answer.
         _ => {}

@@ -149,6 +149,8 @@ pub(super) enum OutputItem<'a> {
         id: &'a str,
         status: &'static str,
         summary: Vec<Part<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        encrypted_content: Option<&'a str>,
     },
 }
 
@@ -162,8 +164,18 @@ impl<'a> OutputItem<'a> {
         }
     }
 
-    pub fn reasoning(id: &'a str, status: &'static str, summary: Vec<Part<'a>>) -> Self {
-        OutputItem::Reasoning { id, status, summary }
+    pub fn reasoning(
+        id: &'a str,
+        status: &'static str,
+        summary: Vec<Part<'a>>,
+        encrypted_content: Option<&'a str>,
+    ) -> Self {
+        OutputItem::Reasoning {
+            id,
+            status,
+            summary,
+            encrypted_content,
+        }
     }
 
     pub fn call(
@@ -190,7 +202,7 @@ pub(super) enum Part<'a> {
     #[serde(rename = "output_text")]
     Text {
         text: Cow<'a, str>,
-        annotations: [(); 0],
+        annotations: &'a [Value],
         logprobs: [(); 0],
     },
     #[serde(rename = "refusal")]
@@ -200,10 +212,10 @@ pub(super) enum Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    pub fn text(text: Cow<'a, str>) -> Self {
+    pub fn text(text: Cow<'a, str>, annotations: &'a [Value]) -> Self {
         Part::Text {
             text,
-            annotations: [],
+            annotations,
             logprobs: [],
         }
     }
@@ -229,6 +241,10 @@ pub(super) struct Event<'a> {
     pub item_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotation_index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotation: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary_index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
