@@ -161,8 +161,7 @@ impl App {
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);
         let assistants = config.mcp.serve.then(|| {
-            let max_talks = usize::try_from(config.api.max_concurrent_requests).unwrap_or(usize::MAX);
-            mcp::assistants::Assistants::new(core.engine.clone(), max_talks)
+            mcp::assistants::Assistants::new(core.engine.clone(), config.api.max_concurrent_requests)
         });
         let mcp = assistants
             .as_ref()
@@ -424,12 +423,11 @@ fn door(
 ) -> Result<Cors<Front>, StartError> {
     let contract_error = |error: &dyn std::fmt::Display| StartError::Contract(error.to_string());
     let routes = routes(config, handlers, health).map_err(|error| contract_error(&error))?;
-    let max_calls = usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX);
     let witness = outside.metrics.as_ref().map(|metrics| {
         let witness: Arc<dyn Witness> = Arc::new(Counting(Arc::clone(metrics)));
         witness
     });
-    let contract: Contract = Guard::new(routes, max_calls, config.request_timeout).seen_by(witness);
+    let contract: Contract = Guard::new(routes, config.max_concurrent_requests, config.request_timeout).seen_by(witness);
     let (descriptors, http) = transcoder(contract.clone(), config.body_limit_bytes)?;
     let docs = Docs::new(&http.openapi(&descriptors, &openapi_info()));
     let legacy = Legacy::new(
@@ -468,7 +466,7 @@ fn mcp_door(
 ) -> Mcp {
     let mut options = mcp::door::Options {
         max_body_bytes: config.body_limit_bytes,
-        max_in_flight: usize::try_from(config.max_concurrent_requests).unwrap_or(usize::MAX),
+        max_in_flight: config.max_concurrent_requests,
         stop,
         ..mcp::door::Options::at(address)
     };
@@ -524,48 +522,17 @@ fn routes(
     handlers: &Arc<Handlers>,
     health: HealthServer<impl Health>,
 ) -> Result<Routes, tonic_reflection::server::Error> {
-    let assistant = AssistantServiceServer::new(Assistant::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
-    let threads = ThreadServiceServer::new(Threads::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
-    let runs = RunServiceServer::new(Runs::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
-    let resources = ResourceServiceServer::new(Resources::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
-    let prompts = PromptServiceServer::new(Prompts::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
-    let models = ModelServiceServer::new(Models::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
-    let usage = UsageServiceServer::new(Usage::new(Arc::clone(handlers)))
-        .max_decoding_message_size(config.body_limit_bytes)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .accept_compressed(CompressionEncoding::Zstd)
-        .send_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Zstd);
+    // Each is a type of its own, and none has a trait for what they have in common.
+    macro_rules! served {
+        ($server:ident, $service:ident) => {
+            $server::new($service::new(Arc::clone(handlers)))
+                .max_decoding_message_size(config.body_limit_bytes)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd)
+                .send_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Zstd)
+        };
+    }
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR_SET)
@@ -573,13 +540,13 @@ fn routes(
     };
     let mut routes = Routes::builder();
     routes
-        .add_service(assistant)
-        .add_service(threads)
-        .add_service(runs)
-        .add_service(resources)
-        .add_service(prompts)
-        .add_service(models)
-        .add_service(usage)
+        .add_service(served!(AssistantServiceServer, Assistant))
+        .add_service(served!(ThreadServiceServer, Threads))
+        .add_service(served!(RunServiceServer, Runs))
+        .add_service(served!(ResourceServiceServer, Resources))
+        .add_service(served!(PromptServiceServer, Prompts))
+        .add_service(served!(ModelServiceServer, Models))
+        .add_service(served!(UsageServiceServer, Usage))
         .add_service(health)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?);
@@ -590,9 +557,7 @@ fn routes(
 async fn build_model(
     config: &config::ModelSection,
 ) -> Result<(Arc<dyn Model>, Option<Simulator>), StartError> {
-    let endpoint = &config.endpoint;
-    let has_upstream =
-        endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
+    let has_upstream = config.endpoint.is_given();
     let is_configured = has_upstream || !config.listed.is_empty();
     if !is_configured && config.no_simulator {
         return Ok((Arc::new(model::NotConfigured), None));
@@ -612,6 +577,7 @@ async fn build_model(
         model: config.name.clone(),
         prices: own_prices,
         fallbacks: config.fallbacks.clone(),
+        reasoning_back: reasoning_back(config.reasoning_back),
         resilience: resilience(&config.resilience),
         context_tokens: config.context_tokens,
         max_output_tokens: config.max_output_tokens,
@@ -645,6 +611,7 @@ fn named_model_config(config: &config::NamedModel) -> Result<model::Config, Star
         model: config.provider_model.clone(),
         aliases: config.aliases.clone(),
         fallbacks: config.fallbacks.clone(),
+        reasoning_back: reasoning_back(config.reasoning_back),
         resilience: resilience(&config.resilience),
         context_tokens: config.context_tokens,
         max_output_tokens: config.max_output_tokens,
@@ -660,6 +627,15 @@ fn named_model_config(config: &config::NamedModel) -> Result<model::Config, Star
     })
 }
 
+fn reasoning_back(config: config::ReasoningBack) -> model::ReasoningBack {
+    match config {
+        config::ReasoningBack::AsGiven => model::ReasoningBack::AsGiven,
+        config::ReasoningBack::Never => model::ReasoningBack::Never,
+        config::ReasoningBack::ReasoningContent => model::ReasoningBack::ReasoningContent,
+        config::ReasoningBack::Reasoning => model::ReasoningBack::Reasoning,
+    }
+}
+
 fn resilience(config: &config::ModelResilience) -> model::Resilience {
     model::Resilience {
         max_retries: config.max_retries,
@@ -671,6 +647,7 @@ fn resilience(config: &config::ModelResilience) -> model::Resilience {
             cooldown: config.breaker_cooldown,
         },
         max_concurrency: config.max_concurrency,
+        hedge_after: config.hedge_after,
         max_waiting: config.max_waiting,
     }
 }

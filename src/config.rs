@@ -26,8 +26,8 @@ pub use problem::{Error, Problem};
 pub use secret::Secret;
 pub use section::{
     ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelPrices,
-    ModelResilience, ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, RunLimits, RunSection,
-    StoreSection, TruncationSection, TruncationStrategy,
+    ModelResilience, ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, ReasoningBack, RunLimits,
+    RunSection, StoreSection, TruncationSection, TruncationStrategy,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
 pub use watched::WatchedFile;
@@ -84,7 +84,8 @@ fn api(settings: &Settings) -> Result<ApiSection, Error> {
         listen: settings.require(&table::LISTEN)?,
         cors_origins: settings.require(&table::API_CORS_ORIGINS)?,
         body_limit_bytes: settings.require(&table::API_BODY_LIMIT)?,
-        max_concurrent_requests: settings.require(&table::API_MAX_CONCURRENT_REQUESTS)?,
+        max_concurrent_requests: usize::try_from(settings.require(&table::API_MAX_CONCURRENT_REQUESTS)?)
+            .unwrap_or(usize::MAX),
         request_timeout: settings.require(&table::API_REQUEST_TIMEOUT)?,
         slow_watcher_limit: settings.require(&table::API_SLOW_WATCHER_LIMIT)?,
         drain_grace: settings.require(&table::API_DRAIN_GRACE)?,
@@ -141,9 +142,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         .iter()
         .map(|table| table.section(settings))
         .collect::<Result<_, _>>()?;
-    let has_upstream =
-        endpoint.api_key.is_some() || endpoint.api_key_file.is_some() || endpoint.base_url.is_some();
-    let name = default_model(settings, has_upstream, &listed)?;
+    let name = default_model(settings, endpoint.is_given(), &listed)?;
     let prices = prices(settings)?;
     let default = listed.iter_mut().find(|model| model.is_called(&name));
     if let Some(default) = default.filter(|model| model.prices.is_none()) {
@@ -154,6 +153,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         endpoint,
         dialect: settings.get(&table::MODEL_DIALECT),
         state: settings.require(&table::MODEL_STATE)?,
+        reasoning_back: settings.require(&table::MODEL_REASONING_BACK)?,
         timeouts: ModelTimeouts {
             connect: settings.require(&table::MODEL_CONNECT_TIMEOUT)?,
             first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
@@ -168,6 +168,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
             breaker_cooldown: settings.require(&table::MODEL_BREAKER_COOLDOWN)?,
             max_concurrency: settings.get(&table::MODEL_MAX_CONCURRENCY),
             max_waiting: settings.require(&table::MODEL_MAX_WAITING)?,
+            hedge_after: settings.get(&table::MODEL_HEDGE_AFTER),
         },
         fallbacks: settings.get(&table::MODEL_FALLBACKS).unwrap_or_default(),
         context_tokens: settings.get(&table::MODEL_CONTEXT_TOKENS),

@@ -17,6 +17,7 @@ use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
 mod breaker;
 mod budget;
+mod hedge;
 mod key;
 pub mod openai;
 mod queue;
@@ -57,6 +58,8 @@ pub struct Config {
     pub dialect: Option<Dialect>,
     /// Where the state of a conversation is kept, in the Responses dialect.
     pub state: State,
+    /// How the model is given its reasoning back, in the Chat Completions dialect.
+    pub reasoning_back: ReasoningBack,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// What is done about failures and about too much at once.
@@ -95,6 +98,9 @@ pub struct Resilience {
     pub retry_percent: u32,
     /// When it is left alone.
     pub breaker: BreakerSettings,
+    /// How long nothing comes of a request before a second one goes to the same model beside it, and the first that
+    /// speaks is heard; none for never. The Assistants dialect never does: a thread there has one run at a time.
+    pub hedge_after: Option<Duration>,
     /// Requests that may go on at once; none for any number.
     pub max_concurrency: Option<u32>,
     /// Requests that may wait until one of them ends.
@@ -107,6 +113,7 @@ impl Default for Resilience {
             max_retries: 2,
             retry_percent: 20,
             breaker: BreakerSettings::default(),
+            hedge_after: None,
             max_concurrency: None,
             max_waiting: 100,
         }
@@ -121,6 +128,20 @@ pub enum State {
     Stateless,
     /// At the provider too: a request has what is new, and names the response that it follows.
     PreviousResponse,
+}
+
+/// How a model is given back, with the calls that came of it, what it was thinking; in the Chat Completions dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReasoningBack {
+    /// Under the name and in the form in which it came; only to the upstream and model that it came from.
+    #[default]
+    AsGiven,
+    /// Not at all.
+    Never,
+    /// As `reasoning_content`, also that of other models, and an empty one where there is none.
+    ReasoningContent,
+    /// The same as `reasoning`.
+    Reasoning,
 }
 
 /// How long to wait for the provider. A run's own deadline holds besides.

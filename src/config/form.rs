@@ -11,7 +11,9 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection, TruncationStrategy};
+use super::section::{
+    Dialect, LogFormat, ModelState, Origins, ReasoningBack, StoreSection, TruncationStrategy,
+};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
@@ -175,6 +177,18 @@ pub const MODEL_STATE: Form<ModelState> = Form {
     parse: |raw| match raw.text()? {
         "stateless" => Some(ModelState::Stateless),
         "previous_response" => Some(ModelState::PreviousResponse),
+        _ => None,
+    },
+};
+
+/// How a model is given its reasoning back.
+pub const REASONING_BACK: Form<ReasoningBack> = Form {
+    shape: open("WAY", "as_given, never, reasoning_content or reasoning"),
+    parse: |raw| match raw.text()? {
+        "as_given" => Some(ReasoningBack::AsGiven),
+        "never" => Some(ReasoningBack::Never),
+        "reasoning_content" => Some(ReasoningBack::ReasoningContent),
+        "reasoning" => Some(ReasoningBack::Reasoning),
         _ => None,
     },
 };

@@ -12,7 +12,7 @@ use super::key::{About, Entry, Fallback, Key, MASK, looks_like_a_variable};
 use super::problem::{Error, Nearest, Problem, nearest};
 use super::secret::Secret;
 use super::section::{
-    Dialect, ModelEndpoint, ModelPrices, ModelResilience, ModelState, ModelTimeouts, NamedModel,
+    Dialect, ModelEndpoint, ModelPrices, ModelResilience, ModelState, ModelTimeouts, NamedModel, ReasoningBack,
 };
 use super::settings::{Setting, Settings, Source, check};
 use super::table;
@@ -30,6 +30,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &HEADERS,
     &DIALECT,
     &STATE,
+    &REASONING_BACK,
     &ORGANIZATION,
     &PROJECT,
     &ALIASES,
@@ -42,6 +43,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &REASONING_PRICE,
     &MAX_CONCURRENCY,
     &MAX_WAITING,
+    &HEDGE_AFTER,
     &CONNECT_TIMEOUT,
     &FIRST_BYTE_TIMEOUT,
     &IDLE_TIMEOUT,
@@ -89,6 +91,8 @@ keys! {
         "The API that the model speaks";
     STATE: ModelState = "state", form::MODEL_STATE, "`model.state`",
         "Where the state of a conversation is kept, in the Responses dialect";
+    REASONING_BACK: ReasoningBack = "reasoning_back", form::REASONING_BACK, "`model.reasoning_back`",
+        "How the model is given back, with its calls, what it was thinking, in the Chat Completions dialect";
     ORGANIZATION: String = "organization", form::NAME, "none",
         "The organization that the provider bills";
     PROJECT: String = "project", form::NAME, "none",
@@ -113,6 +117,9 @@ keys! {
         "Requests that go on at the same time; a streamed answer counts until it ends";
     MAX_WAITING: u32 = "max_waiting", form::NUMBER, "`model.max_waiting`",
         "Requests that wait until one of those ends; one more is refused as overloaded, or goes to a fallback";
+    HEDGE_AFTER: Duration = "hedge_after", form::DURATION, "`model.hedge_after`",
+        "How long the first piece of an answer may take before a second request goes to the same model, and the first to \
+         speak is heard. Not in the Assistants dialect";
     CONNECT_TIMEOUT: Duration = "connect_timeout", form::DURATION, "`model.connect_timeout`",
         "How long to wait for a connection";
     FIRST_BYTE_TIMEOUT: Duration = "first_byte_timeout", form::DURATION, "`model.first_byte_timeout`",
@@ -247,6 +254,7 @@ impl NamedTable {
             },
             dialect: self.get(&DIALECT),
             state: self.or(&STATE, settings, &table::MODEL_STATE)?,
+            reasoning_back: self.or(&REASONING_BACK, settings, &table::MODEL_REASONING_BACK)?,
             timeouts: ModelTimeouts {
                 connect: self.or(&CONNECT_TIMEOUT, settings, &table::MODEL_CONNECT_TIMEOUT)?,
                 first_byte: self.or(&FIRST_BYTE_TIMEOUT, settings, &table::MODEL_FIRST_BYTE_TIMEOUT)?,
@@ -267,6 +275,9 @@ impl NamedTable {
                     .get(&MAX_CONCURRENCY)
                     .or_else(|| settings.get(&table::MODEL_MAX_CONCURRENCY)),
                 max_waiting: self.or(&MAX_WAITING, settings, &table::MODEL_MAX_WAITING)?,
+                hedge_after: self
+                    .get(&HEDGE_AFTER)
+                    .or_else(|| settings.get(&table::MODEL_HEDGE_AFTER)),
             },
             context_tokens: self.get(&CONTEXT_TOKENS),
             max_output_tokens: self.get(&MAX_OUTPUT_TOKENS),

@@ -18,7 +18,7 @@ pub struct ApiSection {
     /// The largest request body.
     pub body_limit_bytes: usize,
     /// Requests in flight at once; a stream counts until it ends.
-    pub max_concurrent_requests: u32,
+    pub max_concurrent_requests: usize,
     /// The longest that any request may take, streams too.
     pub request_timeout: Duration,
     /// How long a watcher may leave events unread.
@@ -66,6 +66,8 @@ pub struct ModelSection {
     pub dialect: Option<Dialect>,
     /// Where the state of a conversation is kept.
     pub state: ModelState,
+    /// How it is given its reasoning back, in the Chat Completions dialect.
+    pub reasoning_back: ReasoningBack,
     /// How long to wait for it.
     pub timeouts: ModelTimeouts,
     /// What is done about failures and about too much at once.
@@ -103,6 +105,8 @@ pub struct NamedModel {
     pub dialect: Option<Dialect>,
     /// Where the state of a conversation is kept.
     pub state: ModelState,
+    /// How it is given its reasoning back, in the Chat Completions dialect.
+    pub reasoning_back: ReasoningBack,
     /// How long to wait for it.
     pub timeouts: ModelTimeouts,
     /// What is done about failures and about too much at once.
@@ -143,6 +147,8 @@ pub struct ModelResilience {
     pub max_concurrency: Option<u32>,
     /// Requests that wait for one of those to end.
     pub max_waiting: u32,
+    /// How long nothing comes of a request before a second one goes beside it; none for never.
+    pub hedge_after: Option<Duration>,
 }
 
 /// Where the model is, and who asks.
@@ -162,6 +168,13 @@ pub struct ModelEndpoint {
     pub project: Option<String>,
     /// Headers for every request, beside our own.
     pub headers: Vec<(String, Secret)>,
+}
+
+impl ModelEndpoint {
+    /// Whether there is a provider: somebody has said where it is, or who asks it.
+    pub fn is_given(&self) -> bool {
+        self.base_url.is_some() || self.api_key.is_some() || self.api_key_file.is_some()
+    }
 }
 
 /// How long to wait for the model.
@@ -208,6 +221,20 @@ pub enum ModelState {
     Stateless,
     /// At the provider too.
     PreviousResponse,
+}
+
+/// How a model is given back, with the calls that came of it, what it was thinking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReasoningBack {
+    /// Under the name under which it came, to the model that it came from.
+    #[default]
+    AsGiven,
+    /// Not at all.
+    Never,
+    /// As `reasoning_content`, whoever thought it.
+    ReasoningContent,
+    /// As `reasoning`, whoever thought it.
+    Reasoning,
 }
 
 /// The tools.

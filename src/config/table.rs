@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection, TruncationStrategy};
+use super::section::{
+    Dialect, LogFormat, ModelState, Origins, ReasoningBack, StoreSection, TruncationStrategy,
+};
 
 /// The keys, in the order in which they are shown.
 pub const KEYS: &[&dyn Entry] = &[
@@ -28,6 +30,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_PROJECT,
     &MODEL_DIALECT,
     &MODEL_STATE,
+    &MODEL_REASONING_BACK,
     &MODEL_HEADERS,
     &MODEL_CONNECT_TIMEOUT,
     &MODEL_FIRST_BYTE_TIMEOUT,
@@ -43,6 +46,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_CURRENCY,
     &MODEL_MAX_CONCURRENCY,
     &MODEL_MAX_WAITING,
+    &MODEL_HEDGE_AFTER,
     &MODEL_MAX_RETRIES,
     &MODEL_RETRY_PERCENT,
     &MODEL_BREAKER_FAILURES,
@@ -286,6 +290,19 @@ pub static MODEL_STATE: Key<ModelState> = Key {
     form: form::MODEL_STATE,
 };
 
+/// How a model is given its reasoning back.
+pub static MODEL_REASONING_BACK: Key<ReasoningBack> = Key {
+    about: About {
+        name: "model.reasoning_back",
+        env: "ASSISTD_MODEL_REASONING_BACK",
+        flag: None,
+        default: Fallback::Value("as_given"),
+        help: "How a model that speaks `chat_completions` is given back, with its calls, what it was thinking: under the \
+               name under which that came, not at all, or under this name",
+    },
+    form: form::REASONING_BACK,
+};
+
 /// Headers for every model request.
 pub static MODEL_HEADERS: Key<Vec<(String, Secret)>> = Key {
     about: About {
@@ -401,7 +418,7 @@ pub static MODEL_MAX_OUTPUT_TOKENS: Key<u64> = Key {
         env: "ASSISTD_MODEL_MAX_OUTPUT_TOKENS",
         flag: None,
         default: Fallback::Unset("not known"),
-        help: "Tokens that the default model writes at most in one answer. So much room is left for it when a conversation is shortened",
+        help: "Tokens that the default model writes at most in one answer. No more is asked of it, and so much room is left for it when a conversation is shortened",
     },
     form: form::AMOUNT,
 };
@@ -488,6 +505,18 @@ pub static MODEL_MAX_WAITING: Key<u32> = Key {
         help: "Requests that wait until one of those ends; one more is refused as overloaded, or goes to a fallback",
     },
     form: form::NUMBER,
+};
+
+/// A second request beside a slow one.
+pub static MODEL_HEDGE_AFTER: Key<Duration> = Key {
+    about: About {
+        name: "model.hedge_after",
+        env: "ASSISTD_MODEL_HEDGE_AFTER",
+        flag: None,
+        default: Fallback::Unset("never"),
+        help: "How long the first piece of an answer may take before a second request goes to the same model, and the first to speak is heard. Not in the Assistants dialect",
+    },
+    form: form::DURATION,
 };
 
 /// Retries of one request.

@@ -5,6 +5,7 @@
 //! (`docs/adr/0002-model-wire.md`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_openai::config::OPENAI_API_BASE;
 use async_trait::async_trait;
@@ -14,13 +15,14 @@ use futures::stream;
 use http::HeaderValue;
 use reqwest::Url;
 
-use crate::model::{Config, Dialect, Secret};
+use crate::model::{Config, Dialect, ReasoningBack, Secret};
 use crate::run::error::Error;
-use crate::run::model::{Condition, ModelCard};
+use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
 use crate::run::ports::{Model, ModelEvent, ModelRequest, ModelStatus, ModelStream};
 
 use assistants::{Assistants, Order};
 use chat_completions::Server;
+use chat_completions::reasoned::Back;
 use decode::Decoder;
 use error::Failure;
 use exchange::Exchange;
@@ -62,6 +64,7 @@ pub(crate) struct Deployment {
     upstream: Arc<Upstream>,
     dialect: Dialect,
     server: Server,
+    reasoning_back: ReasoningBack,
     ways: Ways,
     assistants: Arc<Assistants>,
     offers: Offers,
@@ -131,6 +134,14 @@ impl Deployment {
             Dialect::Assistants => &[],
         };
         let upstream = Arc::new(Upstream::new(config, base, path)?);
+        if dialect == Dialect::Assistants && config.resilience.hedge_after.is_some() {
+            let (model, key) = (config.name(), config.field("hedge_after"));
+            tracing::warn!(
+                model,
+                key,
+                "a model in the Assistants dialect is never asked twice at once"
+            );
+        }
         let card = ModelCard {
             name: config.name().to_owned(),
             provider_model: config.model.clone(),
@@ -155,6 +166,7 @@ impl Deployment {
             } else {
                 Server::Compatible
             },
+            reasoning_back: config.reasoning_back,
             ways: Ways::new(config.state),
             offers: Offers::default(),
         })
@@ -180,6 +192,14 @@ impl Deployment {
 
     fn name(&self) -> &str {
         &self.card.name
+    }
+
+    /// See [`Resilience::hedge_after`](crate::model::Resilience::hedge_after).
+    fn hedge_after(&self) -> Option<Duration> {
+        match self.dialect {
+            Dialect::Assistants => None,
+            Dialect::Responses | Dialect::ChatCompletions => self.upstream.hedge_after(),
+        }
     }
 
     fn context_tokens(&self) -> Option<u64> {
@@ -215,15 +235,32 @@ impl Deployment {
         request: &ModelRequest,
         offer: Option<Arc<Offer>>,
     ) -> Result<Prepared, Error> {
-        let identity = format!("{} {}", self.upstream.endpoint(), request.model);
+        // Who can read what this model says only to itself, which each dialect writes in its own way.
+        let identity = match self.dialect {
+            Dialect::ChatCompletions => format!("chat {} {}", self.upstream.endpoint(), request.model),
+            Dialect::Responses | Dialect::Assistants => {
+                format!("{} {}", self.upstream.endpoint(), request.model)
+            }
+        };
         let offered = offer.as_deref();
+        let max_output_tokens = self.max_output_tokens(request);
         let body = match self.dialect {
-            Dialect::Responses => responses::body(request, offered, &identity, way),
-            Dialect::ChatCompletions => chat_completions::body(request, offered, self.server),
+            Dialect::Responses => responses::body(request, max_output_tokens, offered, &identity, way),
+            Dialect::ChatCompletions => {
+                let back = Back {
+                    mode: self.reasoning_back,
+                    identity: &identity,
+                };
+                chat_completions::body(request, max_output_tokens, offered, self.server, &back)
+            }
             Dialect::Assistants => {
+                let request = ModelRequest {
+                    max_output_tokens,
+                    ..request.clone()
+                };
                 return Ok(Prepared {
                     model: request.model.clone(),
-                    content: Content::Order(Arc::new(Order::new(request.clone(), offered))),
+                    content: Content::Order(Arc::new(Order::new(request, offered))),
                     offer,
                     identity,
                     way,
@@ -239,6 +276,21 @@ impl Deployment {
         })
     }
 
+    /// Tokens that the model may write: no more than it can. Where nobody asks for less, as many as it can, if they
+    /// have room beside the conversation; some servers refuse what may not fit, so otherwise the provider decides.
+    fn max_output_tokens(&self, request: &ModelRequest) -> Option<u64> {
+        let can = self.card.max_output_tokens;
+        if let Some(asked) = request.max_output_tokens {
+            return Some(can.map_or(asked, |can| asked.min(can)));
+        }
+        let has_room = |can: u64| match (self.card.context_tokens, request.estimated_tokens) {
+            (None, _) => true,
+            (Some(context), Some(tokens)) => tokens.saturating_add(can) <= context,
+            (Some(_), None) => false,
+        };
+        can.filter(|can| has_room(*can))
+    }
+
     /// The way to ask again after this failure; none when it was not for the way.
     fn other_way(&self, prepared: &Prepared, failure: &Failure) -> Option<Way> {
         let is_of_ways = self.dialect == Dialect::Responses;
@@ -246,9 +298,24 @@ impl Deployment {
         other.flatten()
     }
 
-    /// Whether what fails before any work is sent again below, request by request.
-    fn repeats_by_itself(&self) -> bool {
-        self.dialect == Dialect::Assistants
+    /// An attempt at this model under the name that its provider is told, before anything is known of its times.
+    fn attempt(&self, provider_model: &str, result: AttemptResult) -> Attempt {
+        let card = &self.card;
+        let is_its_own = provider_model == card.provider_model;
+        let name = if is_its_own {
+            card.name.as_str()
+        } else {
+            provider_model
+        };
+        Attempt {
+            model: name.to_owned(),
+            provider_model: provider_model.to_owned(),
+            endpoint: card.endpoint.clone(),
+            result,
+            status: None,
+            wait: Duration::ZERO,
+            latency: Duration::ZERO,
+        }
     }
 
     /// Sends a request once; the answer is there, though nothing of it has been read.
@@ -278,6 +345,33 @@ impl Deployment {
 }
 
 impl Answer {
+    /// The first event. None where the provider has begun to work, and has to be asked after what comes of it.
+    ///
+    /// # Errors
+    /// What went wrong before there was one.
+    async fn first(&mut self) -> Result<Option<ModelEvent>, Failure> {
+        match self {
+            Answer::OfOne(reader) => match reader.next().await {
+                Some(event) => event.map(Some),
+                None => Err(Failure::broken("the answer is empty")),
+            },
+            Answer::OfAssistants(turn) => turn.first().await,
+        }
+    }
+
+    /// Whether the provider may have to be asked after it.
+    fn is_asked_after(&self) -> bool {
+        matches!(self, Answer::OfAssistants(_))
+    }
+
+    /// Whether the provider was heard of since this was asked last.
+    fn was_heard_of(&mut self) -> bool {
+        match self {
+            Answer::OfOne(_) => false,
+            Answer::OfAssistants(turn) => turn.was_heard_of(),
+        }
+    }
+
     /// The next event; none after the last one or a failure.
     async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         match self {

@@ -48,13 +48,18 @@ impl Queue {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// A place, if one is free. Those who wait come first: a place that becomes free is theirs before it can be taken
+    /// here.
+    pub(super) fn enter_at_once(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
     /// A place, kept until it is dropped. Dropping the future leaves the queue.
     ///
     /// # Errors
     /// `OVERLOADED` when too many wait already, or when it takes longer than this.
     pub(super) async fn enter(&self, patience: Option<Duration>) -> Result<OwnedSemaphorePermit, Error> {
-        // Those who wait come first: a place that becomes free is theirs before it can be taken here.
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+        if let Some(place) = self.enter_at_once() {
             return Ok(place);
         }
         let full = || Error::new(Reason::Overloaded, "too many requests wait for the model");

@@ -78,7 +78,7 @@ fn is_of_the_upstream(reason: Reason) -> bool {
 }
 
 /// How long to wait before retry `retry` (from 0), or none when that is too long.
-pub(super) fn wait(retry: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
+fn wait(retry: u32, retry_after: Option<Duration>, random: f64) -> Option<Duration> {
     match retry_after {
         Some(asked) if asked > WAIT_LIMIT => None,
         Some(asked) => Some(asked + asked.mul_f64(random / 4.0)),

@@ -110,6 +110,17 @@ struct Summary<'a> {
 pub(super) struct Selected {
     pub(super) messages: Vec<Arc<Message>>,
     pub(super) used: ContextUse,
+    /// How many tokens that is with all around it, rather too many than too few; none where nothing bounds it, so that
+    /// nobody has looked.
+    pub(super) tokens: Option<u64>,
+}
+
+/// A part of the history that fits.
+#[derive(Clone, Copy)]
+struct Fit {
+    /// Where it begins.
+    start: usize,
+    tokens: u64,
 }
 
 /// The conversation and what a run wants of it.
@@ -141,6 +152,7 @@ impl Context {
         let summary = sums_up.then(|| newest_summary(history)).flatten();
         let mut start = summary.as_ref().map_or(0, |summary| summary.end.min(kept_from));
         let covered = start;
+        let mut tokens = None;
         if let (Some(turns), true) = (
             asked.truncation.last_turns,
             asked.truncation.strategy != Strategy::Disabled,
@@ -154,7 +166,7 @@ impl Context {
             // What was left out once stays out: the conversation only grows.
             let given = self.given.map_or(0, |given| given.start);
             let earliest = start.max(given.min(kept_from));
-            start = match self.fit(asked, &around, earliest, kept_from, allowed) {
+            let fit = match self.fit(asked, &around, earliest, kept_from, allowed) {
                 // What must be given leaves no room for the summary.
                 Err(_) if shown.is_some() => {
                     shown = None;
@@ -163,6 +175,7 @@ impl Context {
                 }
                 fitted => fitted?,
             };
+            (start, tokens) = (fit.start, Some(fit.tokens));
         }
         if sums_up && asked.may_sum_up && history[covered..start].iter().any(is_left_out) {
             // More than must go goes at once, so that the summary is good for some turns.
@@ -173,7 +186,7 @@ impl Context {
             if let Some(allowed) = allowed {
                 end = self
                     .fit(asked, &around, end, kept_from, allowed / 2)
-                    .unwrap_or(kept_from);
+                    .map_or(kept_from, |fit| fit.start);
             }
             if let Some(gap) = gap(history, covered..end, summary.as_ref(), allowed) {
                 return Ok(Choice::SumUp(gap));
@@ -194,7 +207,7 @@ impl Context {
         let newest = newest.iter().filter(|message| message.summarized().is_none());
         let omitted = oldest.iter().filter(|message| is_left_out(message)).count();
         let messages: Vec<_> = kept.chain(summary).chain(newest.cloned()).collect();
-        Ok(Choice::Give(selected(messages, omitted, asked.unread)))
+        Ok(Choice::Give(selected(messages, omitted, asked.unread, tokens)))
     }
 
     /// Takes the provider's count of the conversation that was given last, with the answer that it got: the next
@@ -219,19 +232,21 @@ impl Context {
         start: usize,
         kept_from: usize,
         allowed: u64,
-    ) -> Result<usize, Error> {
+    ) -> Result<Fit, Error> {
         let history = asked.history;
         let known = self.sizes.len();
         self.sizes.extend(history.iter().skip(known).map(Size::of));
         let bytes: u64 = self.sizes.iter().map(|size| size.bytes).sum();
+        let fits = |start, tokens| Ok(Fit { start, tokens });
         if bytes + around.bytes <= allowed {
-            return Ok(start);
+            return fits(start, bytes + around.bytes);
         }
         let tokenizer = &*asked.bounds.tokenizer;
         if let Some(counted) = self.counted.filter(|counted| counted.start == start) {
             let behind = counted.end.min(history.len())..history.len();
-            if counted.tokens + self.tokens(history, behind, tokenizer) <= allowed {
-                return Ok(start);
+            let tokens = counted.tokens + self.tokens(history, behind, tokenizer);
+            if tokens <= allowed {
+                return fits(start, tokens);
             }
         }
         // From the newest back, and no further than it fits, so that a long conversation is not read to its beginning.
@@ -243,7 +258,7 @@ impl Context {
         if total > allowed {
             return Err(too_long(total, allowed));
         }
-        let mut place = kept_from;
+        let (mut place, mut given) = (kept_from, total);
         let begins: Vec<usize> = turns(history).filter(|&begin| begin < kept_from).collect();
         for begin in begins.into_iter().rev().chain([start]) {
             let begin = begin.max(start);
@@ -252,7 +267,7 @@ impl Context {
                 total.saturating_add(self.tokens(history, place..place + 1, tokenizer))
             });
             match (total <= allowed, asked.truncation.strategy) {
-                (true, _) => place = begin,
+                (true, _) => (place, given) = (begin, total),
                 (false, Strategy::Auto | Strategy::Summarize) => break,
                 (false, Strategy::Disabled) => return Err(too_long(total, allowed)),
             }
@@ -260,7 +275,7 @@ impl Context {
                 break;
             }
         }
-        Ok(place)
+        fits(place, given)
     }
 
     fn tokens(
@@ -297,12 +312,16 @@ impl Size {
     }
 }
 
-fn selected(messages: Vec<Arc<Message>>, omitted: usize, unread: u64) -> Selected {
+fn selected(messages: Vec<Arc<Message>>, omitted: usize, unread: u64, tokens: Option<u64>) -> Selected {
     let used = ContextUse {
         messages: small(messages.len()),
         omitted: small(omitted).saturating_add(u32::try_from(unread).unwrap_or(u32::MAX)),
     };
-    Selected { messages, used }
+    Selected {
+        messages,
+        used,
+        tokens,
+    }
 }
 
 /// How much of a thread can be given to a model. What is beyond it changes nothing: the same is selected of this part as
@@ -389,7 +408,10 @@ fn allowed(asked: &Asked<'_>) -> Option<u64> {
         let usual = (context / ANSWER_PART).min(ANSWER_LIMIT);
         let room = match asked.truncation.strategy {
             // What is not asked for is no reason to refuse.
-            Strategy::Disabled => asked.max_output_tokens.unwrap_or(0),
+            Strategy::Disabled => {
+                let can = bounds.max_output_tokens.unwrap_or(u64::MAX);
+                asked.max_output_tokens.map_or(0, |asked| asked.min(can))
+            }
             Strategy::Auto | Strategy::Summarize => {
                 let known = bounds.max_output_tokens.unwrap_or(usual);
                 asked.max_output_tokens.map_or(known, |asked| asked.min(known))

@@ -58,6 +58,15 @@ pub enum Kind {
     Internal,
 }
 
+/// The names of the facts that errors of model turns have.
+const STORED_FACTS: [&str; 5] = [
+    "provider_status",
+    "provider_field",
+    "field",
+    "estimated_tokens",
+    "allowed_tokens",
+];
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal => $kind:ident,)*) => {
         /// Why, in the words of the contract: each is stable, and belongs to exactly one [`Kind`].
@@ -243,6 +252,15 @@ impl Error {
         self.metadata.retain(|(name, _)| *name != key);
         self.metadata.push((key, value.into()));
         self
+    }
+
+    /// Adds a fact that was stored. One of a name that this build does not know is passed over.
+    #[must_use]
+    pub fn with_stored(self, key: &str, value: &str) -> Self {
+        match STORED_FACTS.iter().find(|known| **known == key) {
+            Some(known) => self.with(known, value),
+            None => self,
+        }
     }
 
     /// Says when a later try may work.

@@ -76,6 +76,8 @@ pub enum AttemptResult {
     Answered,
     /// It was sent and failed before the answer began; the text is the name of an error's reason.
     Failed(String),
+    /// It was sent, and dropped before its answer began, because another one beside it was answered first.
+    Overtaken,
     /// It was not sent; the text is the name of an error's reason.
     NotSent(String),
 }

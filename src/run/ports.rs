@@ -40,7 +40,8 @@ pub trait Model: Send + Sync {
     /// Nothing MUST be sent again once an event other than [`ModelEvent::Attempt`] has been given out, or after
     /// [`ModelRequest::deadline`]. Dropping the future or the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
     /// that just ends is treated as an error. [`ModelEvent::ToolCallStarted`] MUST come before the arguments
-    /// of its index, and once per index. Unknown things in the provider's answer MUST be skipped, not failed.
+    /// of its index, and once per index. Unknown things in the provider's answer MUST be skipped, not failed,
+    /// and their number be [told](ModelEvent::Unknown).
     ///
     /// # Errors
     /// `MODEL_*`, `RATE_LIMITED`, `QUOTA_EXCEEDED`, `CONTEXT_LENGTH_EXCEEDED`; the message MUST NOT hold the
@@ -106,6 +107,8 @@ pub struct ModelRequest {
     pub tools: Option<Arc<Catalogue>>,
     /// Tokens that it may write.
     pub max_output_tokens: Option<u64>,
+    /// Tokens of the conversation with all around it, rather too many than too few; none where nobody had to know.
+    pub estimated_tokens: Option<u64>,
     /// When the run ends if nothing else ends it: nothing is sent again, or waits for its turn, beyond it.
     pub deadline: Option<SystemTime>,
     /// How it is to answer.
@@ -144,6 +147,8 @@ pub enum ModelEvent {
         /// JSON text to append.
         json: String,
     },
+    /// So many more events of the provider were skipped, because nobody here knows what they mean.
+    Unknown(u32),
     /// The turn's tokens; of several reports the last counts.
     Usage(Usage),
     /// The turn is over.

@@ -555,6 +555,7 @@ impl Run {
             (Phase::Summing(summing), event) => summing.hear(event),
             (Phase::Asking(_), ModelEvent::Finished(finish)) => return self.finish_turn(finish, now, out),
             (Phase::Asking(turn), ModelEvent::Attempt(attempt)) => return turn.bill.attempted(attempt),
+            (Phase::Asking(turn), ModelEvent::Unknown(count)) => return turn.skipped(count),
             (Phase::Asking(turn), ModelEvent::Usage(usage)) => {
                 turn.bill.report(usage);
                 &turn.bill
@@ -666,6 +667,7 @@ impl Run {
             messages: selected.messages,
             tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens,
+            estimated_tokens: selected.tokens,
             deadline: self.alarm().map(|(time, _)| time),
             options: self.options(),
         }));
@@ -833,10 +835,7 @@ impl Run {
             _ => "the run ran out of time",
         };
         let state = match &outcome {
-            Outcome::Failed(error) => StepState::Failed {
-                reason: error.reason().as_str().to_owned(),
-                message: error.message().to_owned(),
-            },
+            Outcome::Failed(error) => StepState::failed(error),
             _ => StepState::Cancelled,
         };
         match &mut self.phase {

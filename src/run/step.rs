@@ -1,12 +1,14 @@
 //! What a run did, one thing at a time. The steps of tool calls are the ledger: the intent is written before a
 //! call, the output after it. What is stored is the serialised form of these types: rename with care.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Answer};
+use super::error::{Error, Reason};
 use super::id::{MessageId, StepId};
 use super::message::{ToolCall, ToolOutput, Usage};
 use super::model::Attempt;
@@ -51,6 +53,9 @@ pub enum Work {
         /// The requests that it took, in order.
         #[serde(default)]
         attempts: Vec<Attempt>,
+        /// Events of its provider that were skipped, because nobody here knows what they mean.
+        #[serde(default)]
+        unknown_events: u32,
     },
     /// A summary of what the model is not given any more.
     Summary {
@@ -112,9 +117,54 @@ pub enum StepState {
         reason: String,
         /// For people.
         message: String,
+        /// [Facts](super::error::Error::metadata) that a program can act on.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        facts: BTreeMap<String, String>,
+        /// When a later try may work, if that was known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<Duration>,
     },
     /// Was given up with its run.
     Cancelled,
+}
+
+impl StepState {
+    /// The end of a step that failed with this.
+    pub fn failed(error: &Error) -> Self {
+        let facts = error.metadata().iter();
+        StepState::Failed {
+            reason: error.reason().as_str().to_owned(),
+            message: error.message().to_owned(),
+            facts: facts
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+            retry_after: error.retry_delay(),
+        }
+    }
+
+    /// What the step failed with, if it did.
+    pub fn error(&self) -> Option<Error> {
+        let StepState::Failed {
+            reason,
+            message,
+            facts,
+            retry_after,
+        } = self
+        else {
+            return None;
+        };
+        // A reason that this build does not know was written by another one.
+        let reason = Reason::parse(reason).unwrap_or(Reason::Internal);
+        let error = facts
+            .iter()
+            .fold(Error::new(reason, message.clone()), |error, (key, value)| {
+                error.with_stored(key, value)
+            });
+        Some(match retry_after {
+            Some(delay) => error.retry_after(*delay),
+            None => error,
+        })
+    }
 }
 
 impl Step {
@@ -146,5 +196,33 @@ impl Step {
             .0
             .into_iter()
             .chain(questions.map(|inquiry| (&inquiry.action, inquiry.reply.as_ref())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_step_failed_with_reads_back_and_older_ones_read_too() {
+        let error = Error::new(Reason::RateLimited, "slow down")
+            .with("provider_status", "429")
+            .retry_after(Duration::from_secs(5));
+        let stored = serde_json::to_string(&StepState::failed(&error)).unwrap();
+        let read = serde_json::from_str::<StepState>(&stored)
+            .unwrap()
+            .error()
+            .unwrap();
+        assert_eq!((read.reason(), read.message()), (error.reason(), error.message()));
+        assert_eq!(read.metadata(), error.metadata());
+        assert_eq!(read.retry_delay(), error.retry_delay());
+
+        let before = r#"{"failed":{"reason":"GONE_SINCE","message":"m"}}"#;
+        let read = serde_json::from_str::<StepState>(before)
+            .unwrap()
+            .error()
+            .unwrap();
+        assert_eq!((read.reason(), read.retry_delay()), (Reason::Internal, None));
+        assert_eq!(StepState::Cancelled.error().map(|error| error.reason()), None);
     }
 }

@@ -63,6 +63,7 @@ pub struct Metrics {
     attempts: Family<OfAttempt, Counter>,
     retries: Family<OfModel, Counter>,
     fallbacks: Family<OfModel, Counter>,
+    unknown_events: Family<OfModel, Counter>,
     tools: Family<OfTool, Histogram, fn() -> Histogram>,
     known_tools: Known<(Name, Name)>,
     /// No figures of callers where none may be counted apart.
@@ -314,6 +315,13 @@ impl Metrics {
                 "Requests that were sent again to the same model",
                 Family::default(),
             ),
+            unknown_events: put(
+                shelf,
+                "assistd_model_unknown_events",
+                None,
+                "Events of models' streams that were passed over, because nobody here understands them",
+                Family::default(),
+            ),
             fallbacks: put(
                 shelf,
                 "assistd_model_fallbacks",
@@ -388,6 +396,7 @@ impl Metrics {
                 AttemptResult::Answered => ("answered", ""),
                 AttemptResult::Failed(reason) => ("failed", reason.as_str()),
                 AttemptResult::NotSent(reason) => ("not_sent", reason.as_str()),
+                AttemptResult::Overtaken => ("overtaken", ""),
             };
             let labels = OfAttempt {
                 gen_ai_request_model: self.model(&attempt.model).gen_ai_request_model,
@@ -407,6 +416,10 @@ impl Metrics {
         if let Some(attempt) = answered {
             let latency = attempt.latency.as_secs_f64();
             self.first_chunks.get_or_create(&answerer).observe(latency);
+        }
+        if turn.unknown_events > 0 {
+            let unknown = self.unknown_events.get_or_create(&answerer);
+            unknown.inc_by(turn.unknown_events.into());
         }
         let usage = turn.usage;
         for (kind, tokens) in kinds(usage) {
@@ -719,6 +732,7 @@ mod tests {
             model: "one",
             attempts: &attempts,
             usage: &usage,
+            unknown_events: 4,
             failure: None,
             duration: Duration::from_millis(50),
         }));
@@ -730,6 +744,7 @@ mod tests {
                 r#"assistd_model_attempts_total{gen_ai_request_model="second",outcome="answered",error_type=""} 1"#,
                 r#"assistd_model_retries_total{gen_ai_request_model="first"} 1"#,
                 r#"assistd_model_fallbacks_total{gen_ai_request_model="first"} 1"#,
+                r#"assistd_model_unknown_events_total{gen_ai_request_model="second"} 4"#,
                 r#"gen_ai_client_operation_time_to_first_chunk_seconds_count{gen_ai_request_model="second"} 1"#,
                 r#"gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_request_model="first",error_type=""} 1"#,
                 r#"gen_ai_client_token_usage_sum{gen_ai_token_type="output",gen_ai_request_model="second"} 3.0"#,
@@ -750,6 +765,7 @@ mod tests {
             model: "made-up",
             attempts: &[attempt("made-up", AttemptResult::Answered)],
             usage: &usage,
+            unknown_events: 0,
             failure: None,
             duration: Duration::ZERO,
         }));

@@ -209,3 +209,156 @@ async fn a_long_history_is_sent_in_parts() {
     assert_eq!(posted, 71 - 64);
     world.stopped().await;
 }
+
+/// What became of each request of the first turn of a run: its result and the HTTP status.
+async fn attempts(world: &World, run: &str) -> Vec<String> {
+    let response = reqwest::get(world.url(&format!("/v1/{run}/steps")))
+        .await
+        .unwrap();
+    let listed: serde_json::Value = response.json().await.unwrap();
+    let attempts = listed["steps"][0]["modelTurn"]["attempts"].as_array().unwrap();
+    let short = |attempt: &serde_json::Value| {
+        let result = attempt["result"].as_str().unwrap();
+        let result = result.strip_prefix("MODEL_ATTEMPT_RESULT_").unwrap();
+        format!("{result} {}", attempt["httpStatus"])
+    };
+    attempts.iter().map(short).collect()
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_is_asked_after_its_runs() {
+    let world = world(Script::stand_in().never_streaming()).await;
+    let first = chat(&world, "echo hello", "").await;
+    assert_eq!(first.response, "The tool answered: Echo: hello");
+    assert_eq!(first.usage.unwrap().turns, 2);
+    let second = chat(&world, "and now?", &first.thread).await;
+    assert_eq!(second.response, "Mock reply to: and now?");
+    let mut changes = asked(&world);
+    let questions = changes.len();
+    changes.retain(|request| request.starts_with("POST"));
+    assert_eq!(
+        changes,
+        [
+            "POST assistants",
+            "POST threads/runs",
+            "POST threads/runs/submit_tool_outputs",
+            "POST threads/runs"
+        ]
+    );
+    // Each turn asks after its run and for its messages.
+    assert!(questions >= changes.len() + 6, "{questions}");
+    assert_eq!(attempts(&world, &first.run).await, ["ANSWERED 200"]);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_run_that_fails_where_nothing_streams_keeps_what_it_said() {
+    let failing = Turn::text("half an answer").finish(assistd::simulator::Finish::Failed);
+    let world = world(Script::turns([failing]).never_streaming()).await;
+    let request = pb::ChatRequest {
+        message: "hello".into(),
+        ..pb::ChatRequest::default()
+    };
+    let mut stream = world
+        .grpc()
+        .await
+        .stream_chat(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let (mut said, mut has_failed) = (String::new(), false);
+    while let Some(event) = stream.message().await.unwrap() {
+        match event.payload.unwrap() {
+            pb::run_event::Payload::TextDelta(delta) => said.push_str(&delta.text),
+            pb::run_event::Payload::RunFailed(_) => has_failed = true,
+            _ => {}
+        }
+    }
+    assert_eq!((said.as_str(), has_failed), ("half an answer", true));
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_that_failed_before_any_work_is_sent_again_and_told() {
+    let busy = Turn::status(503).header("retry-after", "0").times(2);
+    let world = world(Script::turns([busy])).await;
+    let answer = chat(&world, "hello", "").await;
+    assert_eq!(answer.response, "Mock reply to: hello");
+    assert_eq!(
+        attempts(&world, &answer.run).await,
+        ["FAILED 503", "FAILED 503", "ANSWERED 200"]
+    );
+    // The assistant was found before, and is remembered.
+    let runs = asked(&world);
+    assert_eq!(runs.iter().filter(|one| *one == "POST threads/runs").count(), 3);
+    assert_eq!(runs.iter().filter(|one| *one == "POST assistants").count(), 1);
+    world.stopped().await;
+}
+
+/// A provider that is started anew has lost its threads. What waited here for a person or a client goes on then.
+#[tokio::test]
+async fn a_run_that_is_lost_while_its_calls_are_made_is_told_anew_only_if_they_do_no_harm() {
+    let simulator = async |address: std::net::SocketAddr, script: Script| {
+        assistd::simulator::Simulator::bind(address, script.recording())
+            .await
+            .unwrap()
+    };
+    for is_harmless in [true, false] {
+        let tool = if is_harmless { "echo" } else { "remember" };
+        let call = Turn::call(tool, &json!({"text": "milk"}));
+        let before = simulator(([127, 0, 0, 1], 0).into(), Script::turns([call])).await;
+        let (address, base_url) = (before.address(), before.base_url());
+        let world = World::with(Script::stand_in(), |config| {
+            config.model.dialect = Some(Dialect::Assistants);
+            config.model.endpoint.base_url = Some(base_url);
+            if is_harmless {
+                crate::actions::asking(config);
+            }
+        })
+        .await;
+        let own_tools = json!([{"name": "remember", "inputSchema": {"type": "object"}}]);
+        let request = match is_harmless {
+            true => json!({"message": "buy milk"}),
+            false => json!({"message": "buy milk", "clientTools": own_tools}),
+        };
+        let (status, waiting) = world.post("/v1/chat", &request).await;
+        assert_eq!(
+            (status, &waiting["state"]),
+            (200, &json!("RUN_STATE_REQUIRES_ACTION"))
+        );
+        before.serve_until(std::future::ready(())).await;
+        let after = simulator(address, Script::stand_in()).await;
+
+        let action = &waiting["pendingActions"][0];
+        let answer = match is_harmless {
+            true => json!({"actionId": action["id"], "approve": {}}),
+            false => {
+                let call = &action["clientTool"]["toolCall"]["id"];
+                let output = json!({"toolCallId": call, "content": [{"text": "kept"}]});
+                json!({"actionId": action["id"], "output": output})
+            }
+        };
+        let run = waiting["run"].as_str().unwrap();
+        let path = format!("/v1/{run}:submitActions");
+        let (status, submitted) = world.post(&path, &json!({"answers": [answer]})).await;
+        assert_eq!(status, 200, "{submitted}");
+        let watched = reqwest::get(world.url(&format!("/v1/{run}:watch")))
+            .await
+            .unwrap();
+        let watched = tokio::time::timeout(PATIENCE, watched.text())
+            .await
+            .unwrap()
+            .unwrap();
+        let paths: Vec<String> = after.requests().iter().map(|one| one.path.clone()).collect();
+        let is_told_anew = paths.iter().any(|path| path == "/v1/threads/runs");
+        assert_eq!(is_told_anew, is_harmless, "{paths:?}");
+        if is_harmless {
+            assert!(watched.contains("Mock reply to: buy milk"), "{watched}");
+            assert!(watched.contains("runCompleted"), "{watched}");
+        } else {
+            assert!(watched.contains("MODEL_UNAVAILABLE"), "{watched}");
+            assert!(watched.contains("has lost the run that waited"), "{watched}");
+        }
+        world.stopped().await;
+    }
+}

@@ -12,6 +12,7 @@ use assistd::run::id::{CallId, MessageId, Mint, RunId};
 use assistd::run::message::{
     CallOutput, Content, Media, MediaSource, Message, Part, Role, ToolCall, ToolOutput,
 };
+use assistd::run::model::AttemptResult;
 use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -149,6 +150,7 @@ fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
         messages,
         tools: None,
         max_output_tokens: None,
+        estimated_tokens: None,
         options: Arc::default(),
         deadline: None,
     }
@@ -506,4 +508,131 @@ fn a_configuration_that_cannot_be_used_is_an_error() {
     let status = OpenAi::new(good(), true).unwrap().status();
     assert_eq!(status.endpoint, "http://127.0.0.1:1");
     assert_eq!((status.dialect, status.simulated), ("chat_completions", true));
+}
+
+/// An object of the Assistants API.
+fn object(object: &Value) -> Answer {
+    let body = object.to_string();
+    Answer::Raw(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_asked_after_for_a_while_is_asked_after_again_and_never_made_twice() {
+    let run = |status: &str| json!({"object": "thread.run", "id": "run_1", "thread_id": "thread_1", "status": status});
+    let ours = json!({"data": [{"id": "asst_1", "metadata": {"made_by": "assistd"}}]});
+    let said = json!({"object": "list", "data": [{"object": "thread.message", "run_id": "run_1", "role": "assistant",
+        "status": "completed", "content": [{"type": "text", "text": {"value": "hi"}}]}]});
+    let busy = || refusal("503 Busy\r\nretry-after: 0", "");
+    let begun = || vec![object(&ours), object(&run("queued"))];
+    let table = [
+        // Every question may fail, and each that is answered makes up for those before it.
+        (
+            vec![
+                busy(),
+                busy(),
+                object(&run("in_progress")),
+                busy(),
+                busy(),
+                object(&run("completed")),
+                busy(),
+                object(&said),
+            ],
+            Ok("hi"),
+            5,
+        ),
+        (vec![busy()], Err(Reason::ModelUnavailable), 2),
+        // What is gone does not come back.
+        (
+            vec![refusal("404 Not Found", "")],
+            Err(Reason::ModelUnavailable),
+            0,
+        ),
+        (
+            vec![refusal("401 No", "")],
+            Err(Reason::ModelCredentialsRejected),
+            0,
+        ),
+    ];
+    for (answers, expected, failed) in table {
+        let (base, mut seen) = serve(begun().into_iter().chain(answers).collect()).await;
+        let config = Config {
+            dialect: Some(Dialect::Assistants),
+            ..config(&base)
+        };
+        let model = OpenAi::new(config, false).unwrap();
+        let (mut text, mut end, mut attempts) = (String::new(), Ok(()), Vec::new());
+        let mut stream = model.stream(hello()).await.unwrap();
+        while let Some(event) = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap() {
+            match event {
+                Ok(ModelEvent::Attempt(attempt)) => attempts.push(attempt.result),
+                Ok(ModelEvent::TextDelta(delta)) => text.push_str(&delta),
+                Ok(_) => {}
+                Err(error) => end = Err(error.reason()),
+            }
+        }
+        drop(stream);
+        assert_eq!(end.map(|()| text.as_str()), expected);
+        assert_eq!(attempts[0], AttemptResult::Answered);
+        assert_eq!(attempts.len() - 1, failed, "{attempts:?}");
+        let mut made = 0;
+        while let Ok(next) = seen.try_recv() {
+            made += match next {
+                Seen::Request { head, .. } => usize::from(head.starts_with("post /v1/threads/runs ")),
+                _ => 0,
+            };
+        }
+        assert_eq!(made, 1, "{expected:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_history_that_was_held_up_goes_on_where_it_was_unless_a_part_may_be_there_twice() {
+    let ours = json!({"data": [{"id": "asst_1", "metadata": {"made_by": "assistd"}}]});
+    let run = json!({"object": "thread.run", "id": "run_1", "thread_id": "thread_1", "status": "completed"});
+    let said = json!({"object": "list", "data": [{"object": "thread.message", "run_id": "run_1", "role": "assistant",
+        "status": "completed", "content": [{"type": "text", "text": {"value": "hi"}}]}]});
+    let (thread, kept) = (json!({"id": "thread_1"}), json!({"id": "msg_1"}));
+    let end = || [object(&ours), object(&run), object(&said)];
+    let held_up = |head: &str| refusal(&format!("{head}\r\nretry-after: 0"), "");
+    let several = |count| std::iter::repeat_n(object(&kept), count);
+    // 32 messages make the thread, 6 follow one by one, and 32 come with the run.
+    let begun = || [object(&thread), object(&kept)].into_iter();
+    let went_on = begun().chain([held_up("429 Slow")]).chain(several(5));
+    let began_anew = begun()
+        .chain([held_up("503 Busy"), object(&thread)])
+        .chain(several(6));
+    let table: [(Vec<Answer>, usize, usize); 2] = [
+        (went_on.chain(end()).collect(), 1, 7),
+        (began_anew.chain(end()).collect(), 2, 8),
+    ];
+    for (answers, threads, posts) in table {
+        let (base, mut seen) = serve(answers).await;
+        let config = Config {
+            dialect: Some(Dialect::Assistants),
+            ..config(&base)
+        };
+        let model = OpenAi::new(config, false).unwrap();
+        let text = |index: usize| vec![Part::Text(format!("message {index}"))];
+        let history = (0..70).map(|index| message(Role::User, text(index))).collect();
+        assert_eq!(ask(&model, request(history)).await.unwrap()[0], hi()[0]);
+        let (mut made, mut posted) = (0, Vec::new());
+        while let Ok(next) = seen.try_recv() {
+            let Seen::Request { head, body } = next else {
+                continue;
+            };
+            made += usize::from(head.starts_with("post /v1/threads "));
+            if head.starts_with("post /v1/threads/thread_1/messages ") {
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                posted.push(body["content"].as_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!((made, posted.len()), (threads, posts));
+        posted.dedup();
+        let last = posted.split_off(posted.len() - 5);
+        let expected: Vec<String> = (33..38).map(|index| format!("message {index}")).collect();
+        assert_eq!(last, expected);
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use assistd::config::NamedModel;
-use assistd::model::{BreakerSettings, Config, Listing, Resilience, Router};
+use assistd::model::{BreakerSettings, Config, Dialect, Listing, Resilience, Router};
 use assistd::run::error::{Error, Reason};
 use assistd::run::id::{MessageId, Mint, RunId};
 use assistd::run::message::{Message, Part, Role};
 use assistd::run::model::{Attempt, AttemptResult};
+use assistd::run::options::ModelOptions;
 use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest};
 use assistd::simulator::{At, Fault, Script, Simulator, Turn};
 use futures::{FutureExt, StreamExt};
@@ -64,6 +65,7 @@ fn request(model: &str) -> ModelRequest {
         messages: vec![Arc::new(message)],
         tools: None,
         max_output_tokens: None,
+        estimated_tokens: None,
         options: Arc::default(),
         deadline: None,
     }
@@ -91,6 +93,7 @@ fn short(attempt: &Attempt) -> String {
     match &attempt.result {
         AttemptResult::Answered => format!("{model} answered{status}"),
         AttemptResult::Failed(reason) => format!("{model} {reason}{status}"),
+        AttemptResult::Overtaken => format!("{model} overtaken"),
         AttemptResult::NotSent(reason) => format!("{model} not sent: {reason}"),
     }
 }
@@ -243,12 +246,14 @@ async fn once_an_answer_has_begun_nothing_is_asked_again() {
 async fn a_storm_is_not_multiplied_by_retries() {
     let first = upstream([refusing(429).times(1_000)]).await;
     let router = router(vec![named("first", &first)]);
+    let began = Instant::now();
     for _ in 0..50 {
         assert_eq!(ask(&router, request("")).await.reason(), Reason::RateLimited);
     }
-    // A fifth of them, and the few that a quiet upstream has; one a second comes back.
+    // A fifth of them, and the few that a quiet upstream has; one comes back for every second that this takes.
+    let most = 20 + usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
     let retries = first.requests().len() - 50;
-    assert!((20..=30).contains(&retries), "{retries}");
+    assert!((20..=most).contains(&retries), "{retries} of {most}");
 }
 
 #[tokio::test]
@@ -256,7 +261,8 @@ async fn what_fails_too_often_is_left_alone_until_one_request_finds_it_well() {
     let first = upstream([refusing(500).times(2), Turn::text("well")]).await;
     let breaker = BreakerSettings {
         failures: 2,
-        cooldown: Duration::from_millis(1),
+        // Over at once: what a cooldown does with the time is for the breaker's own tests.
+        cooldown: Duration::ZERO,
         ..BreakerSettings::default()
     };
     let slow = BreakerSettings {
@@ -274,10 +280,6 @@ async fn what_fails_too_often_is_left_alone_until_one_request_finds_it_well() {
     for _ in 0..2 {
         assert_eq!(ask(&quick, request("")).await.reason(), Reason::ModelUnavailable);
     }
-    // The cooldown is over when the condition says so: nothing else tells the time here.
-    while quick.condition("first").closed_until.is_some() {
-        tokio::task::yield_now().await;
-    }
     assert_eq!(ask(&quick, request("")).await.text, "well");
     assert_eq!(quick.condition("first").trouble, None);
 
@@ -293,6 +295,75 @@ async fn what_fails_too_often_is_left_alone_until_one_request_finds_it_well() {
     assert!(error.retry_delay() > Some(Duration::from_secs(3_000)));
     assert_eq!(second.requests().len(), 2);
     assert!(left_alone.condition("first").closed_until.is_some());
+}
+
+#[tokio::test]
+async fn a_fallback_without_words_for_the_request_is_told_and_passed_over() {
+    let with_stop = || ModelRequest {
+        options: Arc::new(ModelOptions {
+            stop: vec!["END".into()],
+            ..ModelOptions::default()
+        }),
+        ..request("")
+    };
+    let refused = "second-1 not sent: MODEL_REQUEST_REJECTED";
+    for has_third in [true, false] {
+        let first = upstream([refusing(500)]).await;
+        let (second, third) = (upstream([]).await, upstream([Turn::text("hi")]).await);
+        let mut listed = vec![
+            Config {
+                fallbacks: vec!["second".into()],
+                ..named("first", &first)
+            },
+            Config {
+                dialect: Some(Dialect::Responses),
+                ..named("second", &second)
+            },
+        ];
+        if has_third {
+            listed[0].fallbacks.push("third".into());
+            listed.push(named("third", &third));
+        }
+        let told = ask(&router(listed), with_stop()).await;
+        assert_eq!(told.attempts[..2], ["first-1 MODEL_UNAVAILABLE 500", refused]);
+        if has_third {
+            assert_eq!(told.attempts[2..], ["third-1 answered 200"]);
+            assert_eq!(told.text, "hi");
+        } else {
+            // What went wrong is the first failure, not that nobody could stand in.
+            assert_eq!(told.reason(), Reason::ModelUnavailable);
+            assert_eq!(told.attempts.len(), 2);
+        }
+        assert!(second.requests().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_second_request_goes_beside_one_that_is_slow_if_there_is_leave_for_it() {
+    let hedging = |resilience: Resilience, simulator: &Simulator| Config {
+        resilience: Resilience {
+            hedge_after: Some(Duration::from_millis(20)),
+            ..resilience
+        },
+        ..named("first", simulator)
+    };
+    let first = upstream([Turn::hang(), Turn::text("quick")]).await;
+    let listed = vec![hedging(Resilience::default(), &first)];
+    let told = ask(&router(listed), request("")).await;
+    assert_eq!(told.text, "quick");
+    assert_eq!(told.attempts, ["first-1 overtaken", "first-1 answered 200"]);
+    assert_eq!(first.requests().len(), 2);
+
+    // It takes a place of its own, and waits for none.
+    let first = upstream([Turn::text("slow").pace(100, 0), Turn::text("quick")]).await;
+    let one_place = Resilience {
+        max_concurrency: Some(1),
+        ..Resilience::default()
+    };
+    let told = ask(&router(vec![hedging(one_place, &first)]), request("")).await;
+    assert_eq!(told.text, "slow");
+    assert_eq!(told.attempts, ["first-1 answered 200"]);
+    assert_eq!(first.requests().len(), 1);
 }
 
 /// A run asks for nothing behind the last event of an answer.
@@ -442,6 +513,7 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
             },
             dialect: None,
             state: config.model.state,
+            reasoning_back: config.model.reasoning_back,
             timeouts: config.model.timeouts,
             resilience: config.model.resilience,
             context_tokens: Some(8_000),
@@ -518,4 +590,116 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
             "{description}"
         );
     }
+}
+
+/// The steps of a run, as its callers see them.
+async fn steps(world: &World, run: &str) -> Vec<Value> {
+    let response = reqwest::get(world.url(&format!("/v1/{run}/steps")))
+        .await
+        .unwrap();
+    let listed: Value = response.json().await.unwrap();
+    listed["steps"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_step_that_failed_says_what_the_caller_was_told() {
+    let limited = Turn::status(429).header("retry-after", "17");
+    let world = World::new(Script::turns([limited])).await;
+    let (status, refusal) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+    assert_eq!(status, 429);
+    let of = |details: &Value, kind: &str| {
+        let details = details.as_array().unwrap().iter();
+        let suffix = format!("google.rpc.{kind}");
+        let mut found = details.filter(|detail| detail["@type"].as_str().unwrap().ends_with(&suffix));
+        found.next().cloned().unwrap()
+    };
+    let details = &refusal["error"]["details"];
+    let metadata = &of(details, "ErrorInfo")["metadata"];
+    let told = &steps(&world, metadata["run"].as_str().unwrap()).await[0]["error"];
+    assert_eq!(of(&told["details"], "RetryInfo")["retryDelay"], "17s");
+    assert_eq!(of(&told["details"], "RetryInfo"), of(details, "RetryInfo"));
+    let stored = &of(&told["details"], "ErrorInfo")["metadata"];
+    assert_eq!(stored["provider_status"], "429");
+    assert_eq!(stored["provider_status"], metadata["provider_status"]);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn events_that_nobody_knows_are_counted_in_the_step() {
+    use assistd::config::Dialect;
+
+    let unknown = |at| Fault::Insert {
+        at,
+        raw: "event: brand.new\ndata: {\"type\":\"brand.new\",\"object\":\"brand.new\"}\n\n".to_owned(),
+    };
+    for dialect in [Dialect::Responses, Dialect::ChatCompletions, Dialect::Assistants] {
+        let twice = Turn::text(["one ", "two"])
+            .fault(unknown(At::Deltas(0)))
+            .fault(unknown(At::Deltas(1)));
+        let script = Script::turns([twice, Turn::text("plain")]);
+        let world = World::with(script, |config| config.model.dialect = Some(dialect)).await;
+        for (said, expected) in [("one two", 2), ("plain", 0)] {
+            let (status, chat) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+            assert_eq!((status, &chat["response"]), (200, &json!(said)));
+            let turn = &steps(&world, chat["run"].as_str().unwrap()).await[0]["modelTurn"];
+            assert_eq!(turn["unknownEvents"], expected, "{dialect:?}");
+        }
+        world.stopped().await;
+    }
+}
+
+/// The reasoning that only the provider can read goes through the whole service, and back to the provider.
+#[tokio::test]
+async fn encrypted_reasoning_and_citations_come_through_the_service() {
+    use assistd::config::Dialect;
+    use assistd::simulator::{Cited, Item};
+
+    let thinks = || Item::Reasoning("thinking it over".into());
+    let cited = Item::Cited(Cited {
+        text: "As they say.".into(),
+        annotations: vec![json!({
+            "type": "url_citation", "url": "https://a.example/", "title": "A", "start_index": 0, "end_index": 11,
+        })],
+    });
+    let script = Script::turns([
+        Turn::say([thinks(), Item::call("echo", r#"{"text": "hi"}"#)]),
+        Turn::say([thinks(), cited]),
+        Turn::text("again"),
+    ]);
+    let world = World::with(script, |config| config.model.dialect = Some(Dialect::Responses)).await;
+    let (status, chat) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+    assert_eq!(
+        (status, &chat["response"]),
+        (200, &json!("As they say.")),
+        "{chat}"
+    );
+    let annotation = &chat["annotations"][0];
+    assert!(annotation.to_string().contains("https://a.example/"), "{chat}");
+    let thread = &chat["thread"];
+    let again = json!({"message": "and now?", "thread": thread});
+    assert_eq!(world.post("/v1/chat", &again).await.1["response"], "again");
+
+    let requests = world.simulator.requests();
+    let encrypted = |index: usize| -> Vec<String> {
+        let items: &Vec<Value> = requests[index].body["input"].as_array().unwrap();
+        let thoughts = items.iter().filter(|item| item["type"] == "reasoning");
+        thoughts
+            .map(|item| item["encrypted_content"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // The first before its call, then both, as they were; nobody else is shown them.
+    assert_eq!(encrypted(0), Vec::<String>::new());
+    assert_eq!(encrypted(1).len(), 1);
+    assert_eq!(encrypted(2).len(), 2);
+    assert_eq!(encrypted(2)[0], encrypted(1)[0]);
+    let path = format!("/v1/{}/messages", thread.as_str().unwrap());
+    let shown = reqwest::get(world.url(&path))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(shown.contains("thinking it over"), "{shown}");
+    assert!(!shown.contains(&encrypted(1)[0]), "{shown}");
+    world.stopped().await;
 }

@@ -125,6 +125,7 @@ fn config(base_url: &str) -> Config {
             },
             dialect: None,
             state: ModelState::Stateless,
+            reasoning_back: Default::default(),
             timeouts: ModelTimeouts {
                 connect: PATIENCE,
                 first_byte: PATIENCE,
@@ -139,6 +140,7 @@ fn config(base_url: &str) -> Config {
                 breaker_cooldown: PATIENCE,
                 max_concurrency: None,
                 max_waiting: 100,
+                hedge_after: None,
             },
             fallbacks: Vec::new(),
             context_tokens: None,

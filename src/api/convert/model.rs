@@ -60,6 +60,7 @@ pub fn attempt_to_pb(attempt: &Attempt) -> pb::ModelAttempt {
     let (result, reason) = match &attempt.result {
         AttemptResult::Answered => (pb::ModelAttemptResult::Answered, String::new()),
         AttemptResult::Failed(reason) => (pb::ModelAttemptResult::Failed, reason.clone()),
+        AttemptResult::Overtaken => (pb::ModelAttemptResult::Overtaken, String::new()),
         AttemptResult::NotSent(reason) => (pb::ModelAttemptResult::NotSent, reason.clone()),
     };
     pb::ModelAttempt {

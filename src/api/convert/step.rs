@@ -7,7 +7,6 @@ use super::{name, structure, timestamp};
 use crate::api::pb::{self, run_step::Details};
 use crate::api::status;
 use crate::run::action::Answer;
-use crate::run::error::{Error, Reason};
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::Usage;
 use crate::run::step::{Step, StepState, Work};
@@ -22,6 +21,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             usage: used,
             context,
             attempts,
+            unknown_events,
         } => Details::ModelTurn(pb::ModelTurnStep {
             turn,
             model: model.clone(),
@@ -33,6 +33,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             context_messages: i32::try_from(context.messages).unwrap_or(i32::MAX),
             omitted_messages: i32::try_from(context.omitted).unwrap_or(i32::MAX),
             attempts: attempts.iter().map(attempt_to_pb).collect(),
+            unknown_events: i32::try_from(*unknown_events).unwrap_or(i32::MAX),
         }),
         Work::Summary {
             model,
@@ -80,7 +81,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
         name: name::step(thread, run, &step.id),
         state: state(&step.state).into(),
         details: Some(details),
-        error: error(&step.state),
+        error: step.state.error().as_ref().and_then(status::to_pb),
         create_time: Some(timestamp(step.create_time)),
         start_time: step.start_time.map(timestamp),
         end_time: step.end_time.map(timestamp),
@@ -95,13 +96,4 @@ fn state(state: &StepState) -> pb::StepState {
         StepState::Failed { .. } => pb::StepState::Failed,
         StepState::Cancelled => pb::StepState::Cancelled,
     }
-}
-
-fn error(state: &StepState) -> Option<tonic_types::pb::Status> {
-    let StepState::Failed { reason, message } = state else {
-        return None;
-    };
-    // A reason that this build does not know was written by another one.
-    let reason = Reason::parse(reason).unwrap_or(Reason::Internal);
-    status::to_pb(&Error::new(reason, message.clone()))
 }

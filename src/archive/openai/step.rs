@@ -1,5 +1,6 @@
 //! Steps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub(super) fn steps(
                 usage: usage(step.usage),
                 context: ContextUse::default(),
                 attempts: Vec::new(),
+                unknown_events: 0,
             });
         }
         "tool_calls" => {
@@ -70,7 +72,12 @@ pub(super) fn steps(
         "failed" => {
             let error = step.last_error;
             let (reason, message) = error.map(|error| (error.code, error.message)).unwrap_or_default();
-            StepState::Failed { reason, message }
+            StepState::Failed {
+                reason,
+                message,
+                facts: BTreeMap::new(),
+                retry_after: None,
+            }
         }
         // Whatever was going on then was given up with its run.
         _ => StepState::Cancelled,

@@ -93,6 +93,8 @@ impl Assistants {
             reader: Reader::new(response, decoder, source),
             ended: None,
             is_over: false,
+            polling: None,
+            failed: None,
             order: Arc::clone(order),
             assistants: Arc::clone(self),
         })
@@ -106,18 +108,7 @@ impl Assistants {
     async fn begin(&self, order: &Order, offer: Option<&Offer>) -> Result<Response, Failure> {
         let begun = match history::way(&order.request, &self.name(), &order.digest) {
             Way::Begin(messages) => return self.anew(order, offer, messages).await,
-            Way::Submit(place, outputs) => {
-                let body = json!({"tool_outputs": outputs, "stream": true});
-                let path = [
-                    "threads",
-                    &place.thread,
-                    "runs",
-                    &place.run,
-                    "submit_tool_outputs",
-                ];
-                self.untouched().remove(&place.thread);
-                self.post(&path, &body).await
-            }
+            Way::Submit(place, outputs) => return self.submit(order, offer, &place, &outputs).await,
             Way::Continue(place, messages) if messages.len() <= MOST_MESSAGES => {
                 if !self.is_untouched(&place).await? {
                     return self.anew(order, offer, history::whole(&order.request)).await;
@@ -127,8 +118,8 @@ impl Assistants {
             Way::Continue(..) => return self.anew(order, offer, history::whole(&order.request)).await,
         };
         match begun {
-            // The thread is gone, the run has expired, another run has it: the history is here.
-            Err(failure) if matches!(failure.status, Some(400 | 404 | 409)) => {
+            // The thread is gone, or another run has it: the history is here.
+            Err(failure) if failure.is_about_a_lost_thread() => {
                 tracing::debug!(
                     status = failure.status,
                     "the model's thread cannot be gone on with"
@@ -136,6 +127,54 @@ impl Assistants {
                 self.anew(order, offer, history::whole(&order.request)).await
             }
             begun => begun,
+        }
+    }
+
+    /// Gives a run the outputs that it waits for.
+    ///
+    /// A run that was lost meanwhile, with its thread or because it waited too long, could be told all of it anew. The
+    /// calls stand in words there, and a model may well make them again. Nobody would be asked about that, so it is
+    /// left to calls that do no harm; of any others the turn fails.
+    async fn submit(
+        &self,
+        order: &Order,
+        offer: Option<&Offer>,
+        place: &Place,
+        outputs: &[Value],
+    ) -> Result<Response, Failure> {
+        let body = json!({"tool_outputs": outputs, "stream": true});
+        let (thread, run) = (place.thread.as_str(), place.run.as_str());
+        let path = ["threads", thread, "runs", run, "submit_tool_outputs"];
+        self.untouched().remove(thread);
+        let failure = match self.post(&path, &body).await {
+            Err(failure) if failure.is_about_a_lost_thread() => failure,
+            submitted => return submitted,
+        };
+        if self.is_waiting(place).await? {
+            // It is the outputs that are refused.
+            return Err(failure);
+        }
+        let are_harmless = order.calls_do_no_harm();
+        tracing::warn!(
+            thread,
+            run,
+            status = failure.status,
+            are_harmless,
+            "the model provider has lost a run that waited for the outputs of its calls"
+        );
+        match are_harmless {
+            true => self.anew(order, offer, history::whole(&order.request)).await,
+            false => Err(failure.of_a_lost_run()),
+        }
+    }
+
+    /// Whether the run still waits for outputs.
+    async fn is_waiting(&self, place: &Place) -> Result<bool, Failure> {
+        let path = ["threads", &place.thread, "runs", &place.run];
+        match self.get(&path, &[]).await {
+            Ok(run) => Ok(run["status"] == "requires_action"),
+            Err(failure) if failure.status == Some(404) => Ok(false),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -171,15 +210,47 @@ impl Assistants {
                 .await;
         }
         let last = messages.split_off(messages.len() - MOST_MESSAGES);
-        let rest = messages.split_off(messages.len().min(MOST_MESSAGES));
-        let created = self.post(&["threads"], &json!({ "messages": messages })).await?;
-        let created = self.object(created).await?;
-        let thread = created["id"].as_str().unwrap_or_default();
-        for message in &rest {
-            let posted = self.post(&["threads", thread, "messages"], message).await?;
-            self.object(posted).await?;
+        let thread = self.thread_of(order, &messages).await?;
+        self.run(&thread, order, offer, last).await
+    }
+
+    /// A new thread with these messages, in as many requests as that takes. One that fails before anything came of it
+    /// is gone on from when the turn is tried again.
+    async fn thread_of(&self, order: &Order, messages: &[Value]) -> Result<String, Failure> {
+        let (mut thread, mut posted) = match order.posted().take() {
+            Some(Posted { thread, messages }) => (Some(thread), messages),
+            None => (None, 0),
+        };
+        while thread.is_none() || posted < messages.len() {
+            let (next, sent) = match &thread {
+                None => {
+                    let first = &messages[..messages.len().min(MOST_MESSAGES)];
+                    let new = json!({ "messages": first });
+                    (first.len(), self.posted(&["threads"], &new).await)
+                }
+                Some(thread) => {
+                    let path = ["threads", thread, "messages"];
+                    (posted + 1, self.posted(&path, &messages[posted]).await)
+                }
+            };
+            match sent {
+                Ok(object) => {
+                    posted = next;
+                    thread.get_or_insert_with(|| object["id"].as_str().unwrap_or_default().to_owned());
+                }
+                Err(failure) => {
+                    // After any other failure a message might be there twice.
+                    if failure.was_never_taken() {
+                        *order.posted() = thread.map(|thread| Posted {
+                            thread,
+                            messages: posted,
+                        });
+                    }
+                    return Err(failure);
+                }
+            }
         }
-        self.run(thread, order, offer, last).await
+        Ok(thread.unwrap_or_default())
     }
 
     /// A run in this thread.
@@ -242,7 +313,7 @@ impl Assistants {
             Some(assistant) => assistant.clone(),
             None => {
                 let new = json!({"model": model, "name": MARK, "metadata": {"made_by": MARK}});
-                self.object(self.post(&["assistants"], &new).await?).await?
+                self.posted(&["assistants"], &new).await?
             }
         };
         let id = object["id"].as_str().filter(|id| !id.is_empty());
@@ -251,6 +322,10 @@ impl Assistants {
             .to_owned();
         *known = Some(id.clone());
         Ok(id)
+    }
+
+    async fn posted(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
+        self.object(self.post(path, body).await?).await
     }
 
     async fn post(&self, path: &[&str], body: &Value) -> Result<Response, Failure> {
@@ -329,6 +404,15 @@ pub(super) struct Order {
     request: ModelRequest,
     instructions: String,
     digest: String,
+    /// The thread that an attempt has begun to fill.
+    posted: Mutex<Option<Posted>>,
+}
+
+/// A new thread, and how many of the messages it has.
+#[derive(Debug)]
+struct Posted {
+    thread: String,
+    messages: usize,
 }
 
 impl Order {
@@ -338,7 +422,25 @@ impl Order {
             digest: history::orders(&request.model, &instructions, offer),
             instructions,
             request,
+            posted: Mutex::default(),
         }
+    }
+
+    fn posted(&self) -> std::sync::MutexGuard<'_, Option<Posted>> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it does no harm when the calls that were answered last are made again, by what their servers say.
+    fn calls_do_no_harm(&self) -> bool {
+        let is_harmless = |tool: &str| {
+            let tools = self.request.tools.as_ref();
+            tools
+                .and_then(|tools| tools.get(tool))
+                .is_some_and(|tool| tool.is_repeatable())
+        };
+        let mut newest = self.request.messages.iter().rev();
+        let caller = newest.find(|message| message.tool_calls().next().is_some());
+        caller.is_none_or(|message| message.tool_calls().all(|call| is_harmless(&call.tool)))
     }
 
     /// A run's own fields: they win over the assistant's.
@@ -371,8 +473,24 @@ pub(super) struct Turn {
     /// The last event, which waits behind the continuation.
     ended: Option<ModelEvent>,
     is_over: bool,
+    /// Set once the run has to be asked after, because the server does not stream.
+    polling: Option<Polling>,
+    /// How the run failed, which is told behind what it has said.
+    failed: Option<Failure>,
     order: Arc<Order>,
     assistants: Arc<Assistants>,
+}
+
+/// How a run is asked after.
+struct Polling {
+    /// Before the next question.
+    wait: Duration,
+    /// When it is given up.
+    deadline: Instant,
+    /// A question was answered since the last that was not.
+    is_heard_of: bool,
+    /// What the run has said of itself, which is told behind its messages.
+    of_run: decode::Events,
 }
 
 impl Turn {
@@ -381,34 +499,62 @@ impl Turn {
         self.reader.status()
     }
 
-    /// The next event; none after the last one or a failure.
-    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
-        if let Some(end) = self.ended.take() {
-            return Some(Ok(end));
+    /// The first event; none where the server does not stream, and the run has begun.
+    ///
+    /// # Errors
+    /// What went wrong before.
+    pub(super) async fn first(&mut self) -> Result<Option<ModelEvent>, Failure> {
+        match self.read().await {
+            Some(event) => event.map(Some),
+            None => self.place().map(|_| None),
         }
+    }
+
+    /// The next event; none after the last one or a failure. After a failure to ask after the run it may be asked
+    /// again, for as long as it is not dropped.
+    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         loop {
-            match self.reader.next().await {
-                Some(Ok(end @ ModelEvent::Finished(_))) => {
-                    self.is_over = true;
-                    let Some(continuation) = self.continuation() else {
-                        return Some(Ok(end));
-                    };
-                    self.ended = Some(end);
-                    return Some(Ok(continuation));
-                }
+            match self.read().await {
                 // The server does not stream: the run has to be asked after.
                 None if !self.is_over => {
                     if let Err(failure) = self.poll().await {
-                        self.is_over = true;
                         return Some(Err(failure));
                     }
                 }
-                other => {
-                    self.is_over |= other.as_ref().is_none_or(Result::is_err);
-                    return other;
-                }
+                None => return self.failed.take().map(Err),
+                read => return read,
             }
         }
+    }
+
+    /// Whether the server has said anything of the run since this was asked last.
+    pub(super) fn was_heard_of(&mut self) -> bool {
+        let polling = self.polling.as_mut();
+        polling.is_some_and(|polling| std::mem::take(&mut polling.is_heard_of))
+    }
+
+    /// The next event of those that have come by themselves or are known already.
+    async fn read(&mut self) -> Option<Result<ModelEvent, Failure>> {
+        if let Some(end) = self.ended.take() {
+            return Some(Ok(end));
+        }
+        let event = self.reader.next().await?;
+        let Ok(ModelEvent::Finished(_)) = &event else {
+            self.is_over |= event.is_err();
+            return Some(event);
+        };
+        self.is_over = true;
+        let Some(continuation) = self.continuation() else {
+            return Some(event);
+        };
+        self.ended = event.ok();
+        Some(Ok(continuation))
+    }
+
+    /// Where the run is.
+    fn place(&self) -> Result<&Place, Failure> {
+        let place = self.reader.assistants().and_then(|decoder| decoder.place());
+        place.ok_or_else(|| Failure::broken("the answer is not a run"))
     }
 
     /// How to go on behind this turn; none where the server said too little.
@@ -425,48 +571,63 @@ impl Turn {
         }))
     }
 
-    /// Asks after the run until it has come to an end, and for what it has said. A run of which nothing new is
-    /// heard for the idle limit is given up.
+    /// Asks after the run until it has come to an end, and for what it has said. A run that has not come to its end
+    /// within the idle limit is given up.
     async fn poll(&mut self) -> Result<(), Failure> {
-        let limit = self.assistants.upstream.idle_limit();
-        let deadline = Instant::now() + limit;
-        let mut wait = POLL_FIRST;
-        let mut events = decode::Events::new();
         let assistants = Arc::clone(&self.assistants);
-        loop {
-            let decoder = self.reader.assistants_mut();
-            let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
-            let place = decoder.place().cloned();
-            let place = place.ok_or_else(|| Failure::broken("the answer is not a run"))?;
-            if decoder.is_at_end() {
-                let query = [("run_id", place.run.as_str()), ("order", "asc"), ("limit", "100")];
-                let list = assistants
-                    .get(&["threads", &place.thread, "messages"], &query)
-                    .await?;
-                // Some servers do not know how to filter by the run.
-                let of_run = |message: &&Value| message["run_id"] == *place.run;
-                let said: Vec<&Value> = list["data"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter(of_run)
-                    .collect();
-                decoder.whole(&json!({"object": "list", "data": said}).to_string(), &mut events)?;
-                decoder.settle(&mut events)?;
-                self.reader.give(events);
-                return Ok(());
-            }
-            if Instant::now() + wait > deadline {
+        let place = self.place()?.clone();
+        let limit = assistants.upstream.idle_limit();
+        let polling = self.polling.get_or_insert_with(|| Polling {
+            wait: POLL_FIRST,
+            deadline: Instant::now() + limit,
+            is_heard_of: false,
+            of_run: decode::Events::new(),
+        });
+        let decoder = self.reader.assistants_mut();
+        let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
+        while !decoder.is_at_end() {
+            if Instant::now() + polling.wait > polling.deadline {
                 return Err(Failure::silent(limit));
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 3 / 2).min(POLL_MOST);
-            let run = assistants
-                .get(&["threads", &place.thread, "runs", &place.run], &[])
-                .await?;
-            decoder.whole(&run.to_string(), &mut events)?;
+            tokio::time::sleep(polling.wait).await;
+            polling.wait = (polling.wait * 3 / 2).min(POLL_MOST);
+            let path = ["threads", &place.thread, "runs", &place.run];
+            let run = assistants.get(&path, &[]).await;
+            let run = run.map_err(|failure| gone(failure, &place))?;
+            polling.is_heard_of = true;
+            decoder.whole(&run.to_string(), &mut polling.of_run)?;
         }
+        let query = [("run_id", place.run.as_str()), ("order", "asc"), ("limit", "100")];
+        let path = ["threads", &place.thread, "messages"];
+        let list = assistants.get(&path, &query).await;
+        let list = list.map_err(|failure| gone(failure, &place))?;
+        polling.is_heard_of = true;
+        // Some servers do not know how to filter by the run.
+        let of_run = |message: &&Value| message["run_id"] == *place.run;
+        let listed = list["data"].as_array().into_iter().flatten();
+        let said: Vec<&Value> = listed.filter(of_run).collect();
+        let mut events = decode::Events::new();
+        decoder.whole(&json!({"object": "list", "data": said}).to_string(), &mut events)?;
+        events.append(&mut polling.of_run);
+        self.failed = decoder.settle(&mut events).err();
+        self.is_over |= self.failed.is_some();
+        self.reader.give(events);
+        Ok(())
     }
+}
+
+/// A run that is not there any more has broken off: nobody asked wrongly.
+fn gone(failure: Failure, place: &Place) -> Failure {
+    if failure.status != Some(404) {
+        return failure;
+    }
+    let (thread, run) = (&place.thread, &place.run);
+    tracing::warn!(
+        thread,
+        run,
+        "the model provider has lost a run that it was at work on"
+    );
+    Failure::broken("the run is gone there")
 }
 
 impl Drop for Turn {

@@ -1,8 +1,11 @@
 //! The tool calls of one turn, put together from whatever a provider tells them apart by.
 
+use serde::Deserialize;
+
 use crate::run::ports::ModelEvent;
 
 use super::decode::Events;
+use super::loose::Loose;
 
 /// The calls of one turn, in the order in which they were first heard of.
 #[derive(Debug, Default)]
@@ -44,7 +47,49 @@ pub(super) struct Mention<'a> {
     pub(super) call_id: &'a str,
 }
 
+/// A call, or a piece of one, as Chat Completions and Assistants write it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ToolCall<'a> {
+    #[serde(borrow)]
+    index: Loose<'a>,
+    #[serde(borrow)]
+    id: Loose<'a>,
+    #[serde(borrow)]
+    function: Option<Function<'a>>,
+}
+
+/// What is called, and with what.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Function<'a> {
+    #[serde(borrow)]
+    name: Loose<'a>,
+    #[serde(borrow)]
+    arguments: Loose<'a>,
+}
+
 impl Calls {
+    /// Takes a piece of a call as it is written. The provider wants the output under the call's own id.
+    pub(super) fn take_piece(&mut self, call: ToolCall<'_>, events: &mut Events) {
+        let function = call.function.unwrap_or_default();
+        let mention = function.mention(call.index.as_u64(), call.id.as_str());
+        self.piece(&mention, &function.arguments.as_json(), events);
+    }
+
+    /// Takes a call that is written in whole, the one at this place in a list.
+    pub(super) fn take_whole(&mut self, position: usize, call: ToolCall<'_>, events: &mut Events) {
+        let function = call.function.unwrap_or_default();
+        let mention = function.mention(Some(position as u64), call.id.as_str());
+        self.whole(&mention, &function.arguments.as_json(), events);
+    }
+
+    /// Takes a piece of the one call that there could be before there were `tool_calls`.
+    pub(super) fn take_only(&mut self, function: &Function<'_>, events: &mut Events) {
+        let mention = function.mention(Some(0), "");
+        self.piece(&mention, &function.arguments.as_json(), events);
+    }
+
     /// Whether there are none.
     pub(super) fn is_empty(&self) -> bool {
         self.heard.is_empty()
@@ -150,6 +195,24 @@ impl Calls {
                     json: json.to_owned(),
                 });
             }
+        }
+    }
+}
+
+impl ToolCall<'_> {
+    /// Whether it is a function that is called, and not a tool of the provider's.
+    pub(super) fn is_of_function(&self) -> bool {
+        self.function.is_some()
+    }
+}
+
+impl Function<'_> {
+    fn mention<'b>(&'b self, position: Option<u64>, id: &'b str) -> Mention<'b> {
+        Mention {
+            position,
+            id,
+            name: self.name.as_str(),
+            call_id: id,
         }
     }
 }

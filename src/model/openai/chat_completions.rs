@@ -17,10 +17,12 @@ use serde_json::value::RawValue;
 use crate::run::message::{Media, MediaSource, Message, Part, Role};
 use crate::run::ports::ModelRequest;
 
+use self::reasoned::Back;
 use super::tools::{Offer, alias};
 use super::{media, options};
 
 pub(super) mod chunks;
+pub(super) mod reasoned;
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -56,20 +58,25 @@ pub(super) enum Server {
 /// When it cannot be written as JSON.
 pub(super) fn body(
     request: &ModelRequest,
+    max_output_tokens: Option<u64>,
     offer: Option<&Offer>,
     server: Server,
+    back: &Back<'_>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
     if !request.instructions.is_empty() {
         messages.push(server.rules(request.instructions.clone(), true));
     }
+    let mut reasoned = Vec::new();
     for message in &request.messages {
+        let place = messages.len();
         add(message, server, &mut messages);
+        if message.role == Role::Assistant && messages.len() > place {
+            reasoned.extend(back.fields(message).map(|fields| (place, fields)));
+        }
     }
-    let limit = request
-        .max_output_tokens
-        .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
-    serde_json::to_vec(&Body {
+    let limit = max_output_tokens.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+    let body = Body {
         request: CreateChatCompletionRequest {
             messages,
             model: request.model.clone(),
@@ -84,7 +91,18 @@ pub(super) fn body(
         tools: offer.map(|offer| &*offer.json),
         options: options::for_chat_completions(request, offer.is_some()),
         max_tokens: limit.filter(|_| server == Server::Compatible),
-    })
+    };
+    if reasoned.is_empty() {
+        return serde_json::to_vec(&body);
+    }
+    // The crate's types know of no such fields.
+    let mut body = serde_json::to_value(&body)?;
+    for (place, fields) in reasoned {
+        if let Some(message) = body["messages"][place].as_object_mut() {
+            message.extend(fields);
+        }
+    }
+    serde_json::to_vec(&body)
 }
 
 fn add(message: &Message, server: Server, messages: &mut Vec<ChatCompletionRequestMessage>) {

@@ -163,3 +163,5 @@ pub(super) fn usage(json: &RawValue) -> Option<Usage> {
 
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod servers;

@@ -32,6 +32,8 @@ pub(super) enum Stage {
     Connecting,
     /// Nothing came for too long.
     Waiting,
+    /// The provider does not have any more what it was to go on with.
+    Lost,
     /// An answer came, or a part of one.
     #[default]
     Answering,
@@ -166,6 +168,24 @@ impl Failure {
         }
     }
 
+    /// Whether the provider certainly has not taken the request, so that it cannot have had any effect.
+    pub(super) fn was_never_taken(&self) -> bool {
+        self.status == Some(429) || (self.status.is_none() && self.stage == Stage::Connecting)
+    }
+
+    /// Whether the provider of an Assistants API refuses to go on with what it had: it is gone, over, or busy.
+    pub(super) fn is_about_a_lost_thread(&self) -> bool {
+        matches!(self.status, Some(400 | 404 | 409))
+    }
+
+    /// The same failure, now that it is known to mean a run that was to go on.
+    pub(super) fn of_a_lost_run(self) -> Self {
+        Self {
+            stage: Stage::Lost,
+            ..self
+        }
+    }
+
     /// Whether the provider's content filter refuses what was said: no failure, but the end of the turn.
     pub(super) fn is_filtered(&self) -> bool {
         self.is_filtered
@@ -190,6 +210,9 @@ impl Failure {
 
     /// The reason that callers are given.
     pub(super) fn reason(&self) -> Reason {
+        if self.stage == Stage::Lost {
+            return Reason::ModelUnavailable;
+        }
         self.reason_by_code()
             .or_else(|| self.status.map(reason_by_status))
             .unwrap_or(Reason::ModelUnavailable)
@@ -286,12 +309,19 @@ impl Failure {
                 "the model provider does not know the model or the address".to_owned()
             }
             (Reason::ModelRequestRejected, _) => "the model provider rejected the request".to_owned(),
-            (_, Some(status)) => format!("the model provider failed with status {status}"),
-            (_, None) => match self.stage {
-                Stage::Connecting => "the model provider cannot be reached".to_owned(),
-                Stage::Waiting => "the model provider did not answer in time".to_owned(),
-                Stage::Answering => "the model provider failed or broke off its answer".to_owned(),
-            },
+            (_, Some(status)) if self.stage != Stage::Lost => {
+                format!("the model provider failed with status {status}")
+            }
+            _ => match self.stage {
+                Stage::Lost => {
+                    "the model provider has lost the run that waited for the outputs of its calls; asked anew, it \
+                     might make calls again that may do harm"
+                }
+                Stage::Connecting => "the model provider cannot be reached",
+                Stage::Waiting => "the model provider did not answer in time",
+                Stage::Answering => "the model provider failed or broke off its answer",
+            }
+            .to_owned(),
         };
         let said = self.said(conceal);
         let error = Error::new(reason, message).caused_by(Said(said));
@@ -328,12 +358,14 @@ impl Failure {
     }
 }
 
-/// The field that is refused: OpenAI's `param`, or the place that FastAPI gives (vLLM, LiteLLM). Only a plain path
+/// The field that is refused: OpenAI's `param`, or the place that FastAPI gives (vLLM, LiteLLM, Mistral). Only a plain path
 /// is told: anything else may be the provider's own words.
 fn field(object: &Value) -> Option<String> {
     let param = object.get("param").and_then(Value::as_str);
     let path = param.map(str::to_owned).or_else(|| {
-        let place = object.pointer("/detail/0/loc").and_then(Value::as_array)?;
+        let place = ["/detail/0/loc", "/message/detail/0/loc"]
+            .iter()
+            .find_map(|place| object.pointer(place)?.as_array())?;
         let mut path = String::new();
         for step in place.iter().skip_while(|step| *step == "body") {
             match (step.as_str(), step.as_u64()) {
@@ -628,6 +660,10 @@ mod tests {
             (
                 r#"{"detail":[{"loc":["body","messages",0,"content"],"msg":"field required"}]}"#.to_owned(),
                 Some("messages[0].content"),
+            ),
+            (
+                r#"{"object":"error","message":{"detail":[{"loc":["body","stop"],"msg":"no"}]}}"#.to_owned(),
+                Some("stop"),
             ),
             (r#"{"detail":"x"}"#.to_owned(), None),
         ];

@@ -3,13 +3,10 @@
 //! Until an answer begins, a request that failed is sent again or given to another model; what follows is decided
 //! in `retry.rs`. From the first piece of an answer on, whatever happens is told.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use tokio::time::Instant;
-
-use crate::model::Secret;
 use crate::model::retry::{self, Failed, Next};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
@@ -18,8 +15,10 @@ use crate::run::ports::{Finish, ModelEvent, ModelRequest};
 
 use super::error::Failure;
 use super::upstream::Place;
-use super::way::Way;
-use super::{Answer, Deployment, Prepared};
+use super::{Answer, Deployment};
+use leg::{Begun, Failing, Leg};
+
+mod leg;
 
 /// Where a request goes, and where it goes then.
 #[derive(Clone, Debug)]
@@ -33,17 +32,24 @@ pub(crate) struct Route {
 /// A turn that goes on. Dropping it gives everything up.
 pub(super) struct Exchange {
     stage: Stage,
-    /// What is to be told next: the last attempt, and the first piece of its answer.
-    told: [Option<Result<ModelEvent, Error>>; 2],
+    told: Told,
 }
+
+/// What is to be told next: attempts, and the first piece of an answer.
+type Told = VecDeque<Result<ModelEvent, Error>>;
 
 enum Stage {
     Asking(Box<Asking>),
-    Answering { answer: Answer, place: Place },
+    Answering {
+        answer: Answer,
+        place: Place,
+        /// Kept for as long as the provider has to be asked after its answer.
+        asking: Option<Box<Asking>>,
+    },
     Over,
 }
 
-/// No answer has begun.
+/// Who is asked, and who else may be.
 struct Asking {
     route: Route,
     request: ModelRequest,
@@ -54,38 +60,12 @@ struct Asking {
     first_error: Option<Error>,
 }
 
-/// The attempts at one model.
-struct Leg {
-    model: Arc<Deployment>,
-    prepared: Prepared,
-    idempotency_key: Option<HeaderValue>,
-    retries: u32,
-    has_renewed_key: bool,
-    /// What is waited before the next attempt, and since when.
-    pause: Duration,
-    since: Instant,
-}
-
-/// An attempt that failed.
-struct Failing {
-    error: Error,
-    status: Option<u16>,
-    is_before_work: bool,
-    is_filtered: bool,
-    /// The way to ask again when this one was refused for its way.
-    other_way: Option<Way>,
-    was_sent: bool,
-    /// The key that it was sent with, when that is in a file.
-    key: Option<Secret>,
-    wait: Duration,
-    latency: Duration,
-}
-
 impl Exchange {
     /// Begins a turn. A request that names no model is for the route's own.
     ///
     /// # Errors
-    /// `INTERNAL` when the request cannot be written down.
+    /// `INTERNAL` when the request cannot be written down; `MODEL_REQUEST_REJECTED` when the model's dialect has no
+    /// words for it.
     pub(super) fn new(route: Route, mut request: ModelRequest) -> Result<Self, Error> {
         if request.model.is_empty() {
             request.model.clone_from(&route.first.card.provider_model);
@@ -99,19 +79,19 @@ impl Exchange {
                 leg,
                 first_error: None,
             })),
-            told: [None, None],
+            told: Told::new(),
         })
     }
 
     /// The next event; none after the last one or an error.
     pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Error>> {
         loop {
-            if let Some(told) = self.told.iter_mut().find_map(Option::take) {
+            if let Some(told) = self.told.pop_front() {
                 return Some(told);
             }
             match &mut self.stage {
                 Stage::Over => return None,
-                Stage::Answering { answer, place } => match answer.next().await {
+                Stage::Answering { answer, place, .. } => match answer.next().await {
                     Some(Ok(event)) => {
                         // Nobody has to ask for what is behind the last event.
                         if matches!(event, ModelEvent::Finished(_)) {
@@ -119,7 +99,8 @@ impl Exchange {
                         }
                         return Some(Ok(event));
                     }
-                    end => return self.end(end),
+                    Some(Err(failure)) => Box::pin(self.stumble(failure)).await,
+                    None => self.end(None),
                 },
                 // In a box, so that what is awaited for every piece of an answer stays small.
                 Stage::Asking(_) => Box::pin(self.ask()).await,
@@ -127,22 +108,43 @@ impl Exchange {
         }
     }
 
+    /// Something went wrong within the answer. That is its end, unless the provider works on and only could not be
+    /// asked after it: then it is asked again, as often as any request.
+    async fn stumble(&mut self, failure: Failure) {
+        if let Stage::Answering {
+            answer,
+            asking: Some(asking),
+            ..
+        } = &mut self.stage
+        {
+            if answer.was_heard_of() {
+                asking.leg.forgive();
+            }
+            if let Some((wait, attempt)) = asking.again(&failure) {
+                self.told.push_back(Ok(ModelEvent::Attempt(attempt)));
+                tokio::time::sleep(wait).await;
+                return;
+            }
+        }
+        self.end(Some(failure));
+    }
+
     /// The answer is over.
-    fn end(&mut self, end: Option<Result<ModelEvent, Failure>>) -> Option<Result<ModelEvent, Error>> {
+    fn end(&mut self, failure: Option<Failure>) {
         let Stage::Answering { mut place, .. } = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return None;
+            return;
         };
-        let Some(Err(failure)) = end else {
+        let Some(failure) = failure else {
             place.succeeded();
-            return None;
+            return;
         };
         let is_filtered = failure.is_filtered();
         let error = place.error(failure);
         place.failed(&error);
-        Some(match is_filtered {
+        self.told.push_back(match is_filtered {
             true => Ok(ModelEvent::Finished(Finish::ContentFilter)),
             false => Err(error),
-        })
+        });
     }
 
     /// Makes one attempt.
@@ -150,27 +152,29 @@ impl Exchange {
         let Stage::Asking(mut asking) = std::mem::replace(&mut self.stage, Stage::Over) else {
             return;
         };
-        match asking.leg.attempt(asking.time_left()).await {
-            Ok(mut begun) => {
-                if matches!(begun.event, ModelEvent::Finished(_)) {
-                    begun.place.succeeded();
+        let time_left = asking.time_left();
+        match asking.leg.attempt(time_left, &mut self.told).await {
+            Ok(Begun {
+                event,
+                answer,
+                mut place,
+            }) => {
+                if matches!(event, Some(ModelEvent::Finished(_))) {
+                    place.succeeded();
                 }
-                self.told = [Some(Ok(begun.attempt)), Some(Ok(begun.event))];
+                self.told.extend(event.map(Ok));
+                // Most answers come by themselves: what was asked need not stay in memory beside them.
+                let asking = answer.is_asked_after().then_some(asking);
                 self.stage = Stage::Answering {
-                    answer: begun.answer,
-                    place: begun.place,
+                    answer,
+                    place,
+                    asking,
                 };
             }
-            Err(failing) => {
-                let attempt = Some(Ok(ModelEvent::Attempt(asking.leg.attempted(&failing))));
-                self.told = match asking.after(failing).await {
-                    None => {
-                        self.stage = Stage::Asking(asking);
-                        [attempt, None]
-                    }
-                    Some(end) => [attempt, Some(end)],
-                };
-            }
+            Err(failing) => match asking.after(failing, &mut self.told).await {
+                None => self.stage = Stage::Asking(asking),
+                Some(end) => self.told.push_back(end),
+            },
         }
     }
 }
@@ -182,78 +186,116 @@ impl Asking {
     }
 
     /// Sees to what follows an attempt that failed; what is told when nothing does.
-    async fn after(&mut self, failing: Failing) -> Option<Result<ModelEvent, Error>> {
-        let leg = &mut self.leg;
+    async fn after(&mut self, failing: Failing, told: &mut Told) -> Option<Result<ModelEvent, Error>> {
         if failing.error.reason() == Reason::ModelCredentialsRejected
-            && !leg.has_renewed_key
             && let Some(key) = &failing.key
-            && leg.model.upstream.has_other_key(key).await
+            && self.leg.takes_another_key(key).await
         {
-            leg.has_renewed_key = true;
-            leg.rest(Duration::ZERO);
             return None;
         }
         if let Some(way) = failing.other_way {
-            tracing::debug!(model = leg.model.name(), ?way, "asking the model in another way");
-            leg.rest(Duration::ZERO);
-            return match leg.model.prepare_otherwise(&leg.prepared, way, &self.request) {
-                Ok(prepared) => {
-                    leg.prepared = prepared;
-                    None
-                }
-                Err(error) => Some(Err(error)),
-            };
+            tracing::debug!(
+                model = self.leg.model.name(),
+                ?way,
+                "asking the model in another way"
+            );
+            return self.leg.go(way, &self.request).err().map(Err);
         }
         if failing.is_filtered {
             return Some(Ok(ModelEvent::Finished(Finish::ContentFilter)));
         }
         let reason = failing.error.reason();
-        let other = self.other(reason);
-        let failed = Failed {
+        let mut failed = Failed {
             reason,
             is_before_work: failing.is_before_work,
             retry_after: failing.error.retry_delay(),
             retries: self.leg.retries,
             max_retries: self.leg.model.upstream.max_retries(),
             time_left: self.time_left(),
-            has_other: other.is_some(),
+            has_other: self.other(reason).is_some(),
         };
-        let upstream = &self.leg.model.upstream;
-        match (
-            retry::next(&failed, fastrand::f64(), || upstream.may_retry()),
-            other,
-        ) {
-            (Next::Again(wait), _) => {
-                tracing::debug!(
-                    model = self.leg.model.name(),
-                    ?reason,
-                    ?wait,
-                    "asking the model again"
-                );
-                self.leg.retries += 1;
-                self.leg.rest(wait);
-                None
+        let mut next = self.next(&failed);
+        if next == Next::Elsewhere {
+            if self.go_elsewhere(reason, &failing.error, told) {
+                return None;
             }
-            (Next::Elsewhere, Some((place, model))) => {
-                tracing::info!(
-                    model = self.leg.model.name(),
-                    ?reason,
-                    fallback = model.name(),
-                    "asking another model"
-                );
-                self.first_error.get_or_insert(failing.error);
-                self.passed = place + 1;
-                self.request.model.clone_from(&model.card.provider_model);
-                match Leg::new(model, &self.request) {
-                    Ok(leg) => {
-                        self.leg = leg;
-                        None
-                    }
-                    Err(error) => Some(Err(error)),
+            failed.has_other = false;
+            next = self.next(&failed);
+        }
+        if let Next::Again(wait) = next {
+            let model = self.leg.model.name();
+            tracing::debug!(model, ?reason, ?wait, "asking the model again");
+            self.leg.retries += 1;
+            self.leg.rest(wait);
+            return None;
+        }
+        Some(Err(self.first_error.take().unwrap_or(failing.error)))
+    }
+
+    fn next(&self, failed: &Failed) -> Next {
+        let upstream = &self.leg.model.upstream;
+        retry::next(failed, fastrand::f64(), || upstream.may_retry())
+    }
+
+    /// Turns to the next model that may manage what this one could not. One whose dialect has no words for the request
+    /// is told as an attempt that was not made, and passed over; false when there is no other.
+    fn go_elsewhere(&mut self, reason: Reason, error: &Error, told: &mut Told) -> bool {
+        while let Some((place, fallback)) = self.other(reason) {
+            self.passed = place + 1;
+            let model = fallback.card.provider_model.clone();
+            let before = std::mem::replace(&mut self.request.model, model);
+            match Leg::new(Arc::clone(&fallback), &self.request) {
+                Ok(leg) => {
+                    tracing::info!(
+                        model = self.leg.model.name(),
+                        ?reason,
+                        fallback = fallback.name(),
+                        "asking another model"
+                    );
+                    self.first_error.get_or_insert_with(|| error.clone());
+                    self.leg = leg;
+                    return true;
+                }
+                Err(refusal) => {
+                    let refused = refusal.reason().as_str();
+                    let attempt =
+                        fallback.attempt(&self.request.model, AttemptResult::NotSent(refused.to_owned()));
+                    tracing::info!(
+                        fallback = fallback.name(),
+                        error = %refusal,
+                        "another model cannot be asked for this"
+                    );
+                    told.push_back(Ok(ModelEvent::Attempt(attempt)));
+                    self.request.model = before;
                 }
             }
-            _ => Some(Err(self.first_error.take().unwrap_or(failing.error))),
         }
+        false
+    }
+
+    /// How long to wait before the provider is asked after its answer again, and what is told of the question that
+    /// failed; none where there is no use in another.
+    fn again(&mut self, failure: &Failure) -> Option<(Duration, Attempt)> {
+        let reason = failure.reason();
+        let failed = Failed {
+            reason,
+            is_before_work: failure.is_before_work(),
+            retry_after: failure.retry_after,
+            retries: self.leg.retries,
+            max_retries: self.leg.model.upstream.max_retries(),
+            time_left: self.time_left(),
+            has_other: false,
+        };
+        let Next::Again(wait) = self.next(&failed) else {
+            return None;
+        };
+        self.leg.retries += 1;
+        let result = AttemptResult::Failed(reason.as_str().to_owned());
+        let attempt = Attempt {
+            status: failure.status,
+            ..self.leg.told(result, Duration::ZERO, Duration::ZERO)
+        };
+        Some((wait, attempt))
     }
 
     /// The next model that may manage what this one could not.
@@ -266,133 +308,5 @@ impl Asking {
         let fallbacks = self.route.fallbacks.iter().enumerate().skip(self.passed);
         let mut others = fallbacks.filter(|(_, model)| may_manage(model));
         others.next().map(|(place, model)| (place, Arc::clone(model)))
-    }
-}
-
-/// An answer that has begun.
-struct Begun {
-    attempt: ModelEvent,
-    event: ModelEvent,
-    answer: Answer,
-    place: Place,
-}
-
-impl Leg {
-    fn new(model: Arc<Deployment>, request: &ModelRequest) -> Result<Self, Error> {
-        let prepared = model.prepare(request)?;
-        model.upstream.count();
-        Ok(Self {
-            idempotency_key: model.upstream.idempotency_key(),
-            model,
-            prepared,
-            retries: 0,
-            has_renewed_key: false,
-            pause: Duration::ZERO,
-            since: Instant::now(),
-        })
-    }
-
-    /// Waits that long before the next attempt.
-    fn rest(&mut self, pause: Duration) {
-        self.pause = pause;
-        self.since = Instant::now();
-    }
-
-    /// Sends the request, as soon as it may be sent, and waits for the first piece of the answer.
-    async fn attempt(&mut self, time_left: Option<Duration>) -> Result<Begun, Failing> {
-        if !self.pause.is_zero() {
-            tokio::time::sleep(self.pause).await;
-        }
-        let upstream = &self.model.upstream;
-        let patience = time_left.map(|left| left.saturating_sub(self.pause));
-        let entered = upstream.enter(patience).await;
-        let sent = Instant::now();
-        let wait = sent.saturating_duration_since(self.since);
-        let failing = |error, was_sent, latency| Failing {
-            error,
-            status: None,
-            is_before_work: false,
-            is_filtered: false,
-            other_way: None,
-            was_sent,
-            key: None,
-            wait,
-            latency,
-        };
-        let mut place = entered.map_err(|error| failing(error, false, Duration::ZERO))?;
-        let key = upstream.key().await;
-        let failure = match self.first_piece(key.as_ref()).await {
-            Ok((answer, event)) => {
-                place.begun();
-                let attempt = Attempt {
-                    status: Some(answer.status()),
-                    ..self.told(AttemptResult::Answered, wait, sent.elapsed())
-                };
-                return Ok(Begun {
-                    attempt: ModelEvent::Attempt(attempt),
-                    event,
-                    answer,
-                    place,
-                });
-            }
-            Err(failure) => failure,
-        };
-        let status = failure.status;
-        let is_before_work = failure.is_before_work() && !self.model.repeats_by_itself();
-        let other_way = self.model.other_way(&self.prepared, &failure);
-        let is_filtered = failure.is_filtered();
-        let error = upstream.error(failure);
-        place.failed(&error);
-        Err(Failing {
-            status,
-            is_before_work,
-            is_filtered,
-            other_way,
-            key,
-            ..failing(error, true, sent.elapsed())
-        })
-    }
-
-    async fn first_piece(&self, key: Option<&Secret>) -> Result<(Answer, ModelEvent), Failure> {
-        let prepared = &self.prepared;
-        let key_of_request = self.idempotency_key.as_ref();
-        let mut answer = self.model.open(prepared, key, key_of_request).await?;
-        match answer.next().await {
-            Some(Ok(event)) => Ok((answer, event)),
-            Some(Err(failure)) => Err(failure),
-            None => Err(Failure::broken("the answer is empty")),
-        }
-    }
-
-    /// What is told of an attempt that failed.
-    fn attempted(&self, failing: &Failing) -> Attempt {
-        let reason = failing.error.reason().as_str().to_owned();
-        let result = match failing.was_sent {
-            true => AttemptResult::Failed(reason),
-            false => AttemptResult::NotSent(reason),
-        };
-        Attempt {
-            status: failing.status,
-            ..self.told(result, failing.wait, failing.latency)
-        }
-    }
-
-    fn told(&self, result: AttemptResult, wait: Duration, latency: Duration) -> Attempt {
-        let card = &self.model.card;
-        let is_its_own = self.prepared.model == card.provider_model;
-        let name = if is_its_own {
-            &card.name
-        } else {
-            &self.prepared.model
-        };
-        Attempt {
-            model: name.clone(),
-            provider_model: self.prepared.model.clone(),
-            endpoint: self.model.upstream.endpoint(),
-            result,
-            status: None,
-            wait,
-            latency,
-        }
     }
 }

@@ -54,9 +54,9 @@ impl<'a> Loose<'a> {
     }
 
     /// JSON text: a string that holds it already, or the value itself.
-    pub(super) fn into_json(self) -> Cow<'a, str> {
+    pub(super) fn as_json(&self) -> Cow<'_, str> {
         match self {
-            Loose::Text(text) => text,
+            Loose::Text(text) => Cow::Borrowed(text),
             Loose::Tree(tree) => Cow::Owned(tree.to_string()),
             Loose::Number(number) => Cow::Owned(number.to_string()),
             Loose::Absent => Cow::Borrowed(""),
@@ -160,7 +160,7 @@ mod tests {
             let read = || serde_json::from_str::<Loose<'_>>(json).unwrap();
             assert_eq!(read().into_text(), text, "{json}");
             assert_eq!(read().as_u64(), number, "{json}");
-            assert_eq!(read().into_json(), as_json, "{json}");
+            assert_eq!(read().as_json(), as_json, "{json}");
         }
     }
 }

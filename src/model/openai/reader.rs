@@ -27,6 +27,10 @@ pub(super) struct Reader {
     framing: Framing,
     decoder: Decoder,
     events: Events,
+    /// A first event has been given out.
+    has_begun: bool,
+    /// Events that nobody here knows, and that are told once the answer has begun: they are none themselves.
+    unknown: u32,
     state: State,
     source: Source,
 }
@@ -64,6 +68,8 @@ impl Reader {
             framing: Framing::Unknown,
             decoder,
             events: Events::new(),
+            has_begun: false,
+            unknown: 0,
             state: State::Reading,
             source,
         }
@@ -77,11 +83,27 @@ impl Reader {
     /// The next event; none after the last one or an error.
     pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                match self.named(event) {
-                    Some(event) => return Some(Ok(event)),
-                    None => continue,
+            if self.has_begun && self.unknown > 0 {
+                return Some(Ok(ModelEvent::Unknown(std::mem::take(&mut self.unknown))));
+            }
+            match self.events.pop_front() {
+                Some(ModelEvent::Unknown(count)) => {
+                    self.unknown = self.unknown.saturating_add(count);
+                    continue;
                 }
+                // The last event is the last.
+                Some(end @ ModelEvent::Finished(_)) if self.unknown > 0 => {
+                    self.events.push_front(end);
+                    return Some(Ok(ModelEvent::Unknown(std::mem::take(&mut self.unknown))));
+                }
+                Some(event) => match self.named(event) {
+                    Some(event) => {
+                        self.has_begun = true;
+                        return Some(Ok(event));
+                    }
+                    None => continue,
+                },
+                None => {}
             }
             match std::mem::replace(&mut self.state, State::Told) {
                 State::Reading => self.state = self.read().await,

@@ -41,6 +41,7 @@ struct Body<'a> {
 /// When it cannot be written as JSON.
 pub(super) fn body(
     request: &ModelRequest,
+    max_output_tokens: Option<u64>,
     offer: Option<&Offer>,
     identity: &str,
     way: Way,
@@ -63,9 +64,7 @@ pub(super) fn body(
             model: Some(request.model.clone()),
             instructions: (!request.instructions.is_empty()).then(|| request.instructions.clone()),
             input: InputParam::Items(input),
-            max_output_tokens: request
-                .max_output_tokens
-                .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+            max_output_tokens: max_output_tokens.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
             store: Some(way.keeps()),
             stream: Some(true),
             ..CreateResponse::default()

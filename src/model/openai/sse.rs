@@ -128,6 +128,12 @@ impl Decoder {
                 self.name.clear();
                 self.name.extend_from_slice(value);
             }
+            // No field of server-sent events: llama.cpp's servers wrote errors so before late 2025.
+            b"error" => {
+                self.name = b"error".to_vec();
+                self.data.extend_from_slice(value);
+                self.data.push(b'\n');
+            }
             // Comments have an empty field name; ids and retry times mean nothing for one answer.
             _ => {}
         }

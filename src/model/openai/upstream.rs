@@ -44,6 +44,7 @@ pub(super) struct Upstream {
     has_bearer: bool,
     takes_idempotency_keys: bool,
     max_retries: u32,
+    hedge_after: Option<Duration>,
     queue: Option<Queue>,
     record: Mutex<Record>,
 }
@@ -130,6 +131,7 @@ impl Upstream {
             has_bearer,
             takes_idempotency_keys: config.idempotency_keys.unwrap_or(is_openai),
             max_retries: resilience.max_retries,
+            hedge_after: resilience.hedge_after,
             queue: resilience
                 .max_concurrency
                 .map(|places| Queue::new(places, resilience.max_waiting)),
@@ -151,6 +153,30 @@ impl Upstream {
         self.max_retries
     }
 
+    /// How long nothing comes of a request before a second one goes beside it; none for never.
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        self.hedge_after
+    }
+
+    /// A place for a request if there is one now, and nobody waits for it.
+    pub(super) fn enter_at_once(self: &Arc<Self>) -> Option<Place> {
+        let permit = match &self.queue {
+            None => None,
+            Some(queue) => Some(queue.enter_at_once()?),
+        };
+        let leave = self.record().breaker.leave(Instant::now()).ok()?;
+        Some(self.place(leave, permit))
+    }
+
+    fn place(self: &Arc<Self>, leave: Leave, permit: Option<OwnedSemaphorePermit>) -> Place {
+        Place {
+            upstream: Arc::clone(self),
+            leave,
+            is_told: false,
+            _permit: permit,
+        }
+    }
+
     /// A place for a request, once there is one.
     ///
     /// # Errors
@@ -166,12 +192,7 @@ impl Upstream {
             }
         };
         let leave = self.record().breaker.leave(Instant::now()).map_err(left_alone)?;
-        Ok(Place {
-            upstream: Arc::clone(self),
-            leave,
-            is_told: false,
-            _permit: permit,
-        })
+        Ok(self.place(leave, permit))
     }
 
     /// Takes note of a request that is sent for the first time: some of them may be sent again.

@@ -38,6 +38,8 @@ pub struct Turn<'a> {
     pub attempts: &'a [Attempt],
     /// What it used.
     pub usage: &'a Usage,
+    /// Events of the model's stream that were passed over, because nobody here understands them.
+    pub unknown_events: u32,
     /// Why it has no result, where that is a failure: the name of an error's reason.
     pub failure: Option<&'a str>,
     /// From its first request to its end.
@@ -92,6 +94,10 @@ impl<'a> Happening<'a> {
         Some(match &step.work {
             Work::ModelTurn { usage, attempts, .. } | Work::Summary { usage, attempts, .. } => {
                 Happening::Turn(Turn {
+                    unknown_events: match step.work {
+                        Work::ModelTurn { unknown_events, .. } => unknown_events,
+                        _ => 0,
+                    },
                     is_summary: matches!(step.work, Work::Summary { .. }),
                     // A summary may be another model's, which its requests name.
                     model: match attempts.first() {

@@ -106,6 +106,7 @@ impl Run {
             messages,
             tools: None,
             max_output_tokens: Some(max_output_tokens),
+            estimated_tokens: None,
             deadline: self.alarm().map(|(time, _)| time),
             options: Arc::new(ModelOptions::default()),
         }));
@@ -150,11 +151,7 @@ impl Run {
     /// There is no summary: its step says why, and the model is asked without one, from here on.
     pub(super) fn give_up_summary(&mut self, error: Error, now: SystemTime, out: &mut Vec<Effect>) {
         self.forgoes_summaries = true;
-        let state = StepState::Failed {
-            reason: error.reason().as_str().to_owned(),
-            message: error.message().to_owned(),
-        };
-        let entry = self.summary_entry(None, state, now);
+        let entry = self.summary_entry(None, StepState::failed(&error), now);
         self.go_on_without_summing(entry, now, out);
     }
 

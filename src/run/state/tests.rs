@@ -524,12 +524,19 @@ fn a_step_keeps_the_requests_that_its_turn_took_and_names_the_model_that_answere
     for event in [limited.clone(), answered.clone()] {
         stage.say([ModelEvent::Attempt(event)]);
     }
-    stage.say([text("a"), STOP]);
-    let Work::ModelTurn { model, attempts, .. } = &stage.steps[&0].work else {
+    stage.say([ModelEvent::Unknown(2), text("a"), ModelEvent::Unknown(1), STOP]);
+    let Work::ModelTurn {
+        model,
+        attempts,
+        unknown_events,
+        ..
+    } = &stage.steps[&0].work
+    else {
         panic!("the first step is a turn");
     };
     assert_eq!(model, "small-1");
     assert_eq!(attempts, &[limited, answered]);
+    assert_eq!(*unknown_events, 3);
 }
 
 #[test]
@@ -1508,6 +1515,7 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
         1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
         1 => Just(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
+        1 => Just(ModelEvent::Unknown(1)),
         3 => Just(STOP),
         1 => prop_oneof![Just(Finish::Length), Just(Finish::ContentFilter)].prop_map(ModelEvent::Finished),
     ]

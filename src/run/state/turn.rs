@@ -27,6 +27,7 @@ pub(super) struct Turn {
     /// What it uses and costs.
     pub(super) bill: Bill,
     context: ContextUse,
+    unknown_events: u32,
     started: SystemTime,
 }
 
@@ -43,6 +44,7 @@ impl Turn {
             continuation: None,
             bill: Bill::new(&record.snapshot),
             context,
+            unknown_events: 0,
             started: now,
         }
     }
@@ -66,6 +68,7 @@ impl Turn {
                 usage: self.bill.total(&state),
                 context: self.context,
                 attempts: self.bill.attempts().to_vec(),
+                unknown_events: self.unknown_events,
             },
             place: journal.place(),
             state,
@@ -73,6 +76,11 @@ impl Turn {
             start_time: Some(self.started),
             end_time: Some(now),
         }
+    }
+
+    /// Counts events that nobody here understands.
+    pub(super) fn skipped(&mut self, count: u32) {
+        self.unknown_events = self.unknown_events.saturating_add(count);
     }
 
     /// All that has been said, refusals apart.
@@ -310,6 +318,7 @@ pub(super) fn written(event: &ModelEvent) -> usize {
         | ModelEvent::Annotation(_)
         | ModelEvent::Continuation(_)
         | ModelEvent::ToolCallStarted { .. }
+        | ModelEvent::Unknown(_)
         | ModelEvent::Usage(_)
         | ModelEvent::Finished(_) => 0,
     }

@@ -107,6 +107,7 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
             omitted: number,
         },
         attempts: Vec::new(),
+        unknown_events: number,
     });
     let action = (any::<u32>(), text()).prop_map(move |(micros, text)| {
         Arc::new(Action {
@@ -151,7 +152,9 @@ fn step() -> impl Strategy<Value = Step> {
         Just(StepState::Cancelled),
         text().prop_map(|message| StepState::Failed {
             reason: "X".to_owned(),
-            message
+            message,
+            facts: BTreeMap::from([("provider_status".to_owned(), "429".to_owned())]),
+            retry_after: Some(Duration::from_secs(5)),
         }),
     ];
     (any::<u32>().prop_flat_map(work), state, any::<u32>()).prop_map(|(work, state, micros)| Step {

@@ -149,6 +149,7 @@ async fn a_turn_of_a_fallback_costs_what_the_fallback_does(form: Form) {
                 output: price,
                 reasoning: Some(2 * price),
             }),
+            reasoning_back: config.model.reasoning_back,
             idempotency_keys: None,
         };
         config.model.listed = vec![

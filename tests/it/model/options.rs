@@ -1,6 +1,6 @@
 //! What a user sets and what a history holds, as each dialect says it.
 
-use assistd::model::State;
+use assistd::model::{ReasoningBack, State};
 use assistd::run::message::{Continuation, Detail, Reasoning};
 use assistd::run::options::ModelOptions;
 
@@ -336,4 +336,111 @@ async fn a_provider_that_keeps_the_state_is_sent_what_is_new_or_once_all_of_it()
     );
     assert_eq!(whole["input"].as_array().unwrap().len(), 3);
     assert_eq!(whole["input"][1]["call_id"], whole["input"][2]["call_id"]);
+}
+
+/// What the model can write, what its context is, what is asked for, what the conversation has; and what is sent.
+#[tokio::test]
+async fn no_more_is_asked_for_than_the_model_can_write_and_that_where_it_has_room() {
+    let table = [
+        (None, None, None, None, None),
+        (None, None, Some(50), None, Some(50)),
+        (Some(100), None, Some(50), None, Some(50)),
+        (Some(100), None, Some(500), None, Some(100)),
+        (Some(100), None, None, None, Some(100)),
+        (Some(100), Some(1_000), None, Some(900), Some(100)),
+        // It may not fit: the provider decides.
+        (Some(100), Some(1_000), None, Some(901), None),
+        (Some(100), Some(1_000), None, None, None),
+        (Some(100), Some(1_000), Some(50), Some(901), Some(50)),
+    ];
+    for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+        let field = match dialect {
+            Dialect::Responses => "max_output_tokens",
+            _ => "max_tokens",
+        };
+        for (can, context_tokens, asked, estimated, sent) in table {
+            let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+            let config = Config {
+                dialect: Some(dialect),
+                context_tokens,
+                max_output_tokens: can,
+                ..config(&base)
+            };
+            let request = ModelRequest {
+                max_output_tokens: asked,
+                estimated_tokens: estimated,
+                ..hello()
+            };
+            ask(&OpenAi::new(config, false).unwrap(), request)
+                .await
+                .unwrap_err();
+            let (_, body) = request_seen(&mut seen).await;
+            let case = (can, context_tokens, asked, estimated);
+            assert_eq!(body.get(field).and_then(Value::as_u64), sent, "{case:?}");
+        }
+    }
+}
+
+/// What a server says of its reasoning beside a call, and what it is given back of it, by the operator's word.
+#[tokio::test]
+async fn reasoning_goes_back_with_its_calls_as_it_came_or_as_the_operator_says() {
+    use ReasoningBack::{AsGiven, Never, ReasoningContent};
+    let content = json!([{"reasoning_content": "hm"}]);
+    let both = json!([{"reasoning_content": "hm", "reasoning": "hm"}]);
+    let short = json!([{"reasoning": "h"}, {"reasoning": "m"}]);
+    let details = json!([
+        {"reasoning": "h", "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "h", "signature": null}]},
+        {"reasoning": "m", "reasoning_details": [{"type": "reasoning.text", "index": 0, "text": "m"}]},
+        {"reasoning_details": [{"type": "reasoning.text", "index": 0, "signature": "s"}]},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "index": 1, "data": "0x"}]},
+    ]);
+    let whole = json!({"reasoning_details": [
+        {"type": "reasoning.text", "index": 0, "text": "hm", "signature": "s"},
+        {"type": "reasoning.encrypted", "index": 1, "data": "0x"},
+    ]});
+    let table = [
+        (&content, AsGiven, json!({"reasoning_content": "hm"})),
+        (&both, AsGiven, json!({"reasoning_content": "hm"})),
+        (&short, AsGiven, json!({"reasoning": "hm"})),
+        (&details, AsGiven, whole),
+        (&short, ReasoningContent, json!({"reasoning_content": "hm"})),
+        (&content, Never, json!({})),
+        (&json!([]), AsGiven, json!({})),
+        // Some servers want the field, whatever is in it.
+        (&json!([]), ReasoningContent, json!({"reasoning_content": ""})),
+    ];
+    for (deltas, reasoning_back, expected) in table {
+        let call = json!({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "s__find", "arguments": "{}"}}]});
+        let chunks = deltas.as_array().unwrap().iter().chain([&call]);
+        let chunks: String = chunks
+            .map(|delta| format!("data: {}\n\n", json!({"choices": [{"delta": delta}]})))
+            .collect();
+        let (base, mut seen) = serve(vec![ok(&format!("{chunks}data: [DONE]\n\n")), ok(CHAT_OK)]).await;
+        let config = Config {
+            reasoning_back,
+            ..config(&base)
+        };
+        let model = OpenAi::new(config, false).unwrap();
+        let said = ask(&model, hello()).await.unwrap();
+        request_seen(&mut seen).await;
+        let mut second = went_on(&said);
+        let given_back = async |seen: &mut _, model: &OpenAi, request: &ModelRequest| {
+            ask(model, request.clone()).await.unwrap();
+            let (_, body) = request_seen(seen).await;
+            let message = body["messages"][1].as_object().unwrap().clone();
+            let fields = message
+                .into_iter()
+                .filter(|(name, _)| name.starts_with("reasoning"));
+            Value::Object(fields.collect())
+        };
+        let case = format!("{deltas} {reasoning_back:?}");
+        assert_eq!(given_back(&mut seen, &model, &second).await, expected, "{case}");
+        // What is given back as it came is for the model that it came from.
+        second.model = "other".into();
+        let other = match reasoning_back {
+            AsGiven => json!({}),
+            _ => expected,
+        };
+        assert_eq!(given_back(&mut seen, &model, &second).await, other, "{case}");
+    }
 }

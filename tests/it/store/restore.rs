@@ -41,6 +41,7 @@ fn whole() -> WholeThread {
             usage: Usage::default(),
             context: ContextUse::default(),
             attempts: Vec::new(),
+            unknown_events: 0,
         },
         state: StepState::Completed,
         create_time: time(1),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::calls::{Calls, Mention};
+use super::super::calls::{Calls, ToolCall};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
 use super::super::loose::Loose;
@@ -115,26 +115,6 @@ struct ToolCalls<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    index: Loose<'a>,
-    #[serde(borrow)]
-    id: Loose<'a>,
-    #[serde(borrow)]
-    function: Option<Function<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Loose<'a>,
-    #[serde(borrow)]
-    arguments: Loose<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct Details<'a> {
     #[serde(borrow)]
     reason: Loose<'a>,
@@ -159,6 +139,7 @@ impl Decoder {
             return Err(failure(data));
         }
         let Some(wire) = read::<Wire<'_>>(data)? else {
+            out.push_back(ModelEvent::Unknown(1));
             return Ok(());
         };
         if wire.error.is_some() {
@@ -182,11 +163,14 @@ impl Decoder {
                     .and_then(|details| details.tool_calls)
                     .into_iter()
                     .flatten()
+                    .filter(ToolCall::is_of_function)
                 {
-                    self.piece(call, out);
+                    self.calls.take_piece(call, out);
                 }
             }
-            _ => {}
+            // What is told of a thread and of a step is told by the run and its messages too.
+            "thread" | "thread.run.step" => {}
+            _ => out.push_back(ModelEvent::Unknown(1)),
         }
         Ok(())
     }
@@ -278,8 +262,9 @@ impl Decoder {
             "requires_action" => {
                 let action = wire.required_action.and_then(|action| action.submit_tool_outputs);
                 let calls = action.and_then(|action| action.tool_calls).into_iter().flatten();
+                let calls = calls.filter(ToolCall::is_of_function);
                 for (position, call) in calls.enumerate() {
-                    self.listed(position, call, out);
+                    self.calls.take_whole(position, call, out);
                 }
                 Some(End::Finished(Finish::Stop))
             }
@@ -338,27 +323,5 @@ impl Decoder {
                 out.push_back(ModelEvent::RefusalDelta(refusal));
             }
         }
-    }
-
-    fn piece(&mut self, call: ToolCall<'_>, out: &mut Events) {
-        let Some(function) = call.function else { return };
-        let mention = Mention {
-            position: call.index.as_u64(),
-            id: call.id.as_str(),
-            name: function.name.as_str(),
-            call_id: call.id.as_str(),
-        };
-        self.calls.piece(&mention, &function.arguments.into_json(), out);
-    }
-
-    fn listed(&mut self, position: usize, call: ToolCall<'_>, out: &mut Events) {
-        let Some(function) = call.function else { return };
-        let mention = Mention {
-            position: Some(position as u64),
-            id: call.id.as_str(),
-            name: function.name.as_str(),
-            call_id: call.id.as_str(),
-        };
-        self.calls.whole(&mention, &function.arguments.into_json(), out);
     }
 }

@@ -5,16 +5,19 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::annotation;
-use super::super::calls::{Calls, Mention};
+use super::super::calls::{Calls, Function, ToolCall};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
 use super::super::loose::Loose;
+use super::reasoned::{self, REASONING, REASONING_CONTENT, Thought};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// Reads the chunks of one answer.
 #[derive(Debug, Default)]
 pub(in crate::model::openai) struct Decoder {
     calls: Calls,
+    /// The reasoning that has not been told as over yet.
+    thought: Thought,
     /// Anything has been said, be it only reasoning.
     said: bool,
     /// The provider's reason to stop. More may follow it: the usage.
@@ -56,38 +59,17 @@ struct Delta<'a> {
     content: Loose<'a>,
     #[serde(borrow)]
     refusal: Loose<'a>,
-    /// DeepSeek's name for reasoning, and that of many servers.
     #[serde(borrow)]
     reasoning_content: Loose<'a>,
-    /// OpenRouter's name for it.
     #[serde(borrow)]
     reasoning: Loose<'a>,
+    reasoning_details: Option<Vec<Value>>,
     annotations: Option<Vec<Value>>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     /// What `tool_calls` was called before there could be more than one.
     #[serde(borrow)]
     function_call: Option<Function<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ToolCall<'a> {
-    #[serde(borrow)]
-    index: Loose<'a>,
-    #[serde(borrow)]
-    id: Loose<'a>,
-    #[serde(borrow)]
-    function: Option<Function<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Function<'a> {
-    #[serde(borrow)]
-    name: Loose<'a>,
-    #[serde(borrow)]
-    arguments: Loose<'a>,
 }
 
 impl Decoder {
@@ -106,7 +88,13 @@ impl Decoder {
             "" => Ok(()),
             "[DONE]" => self.close(out),
             _ if name == "error" => Err(failure(data)),
-            _ => self.chunk(data, out),
+            _ => {
+                let is_known = self.chunk(data, out)?;
+                if !is_known {
+                    out.push_back(ModelEvent::Unknown(1));
+                }
+                Ok(())
+            }
         }
     }
 
@@ -150,18 +138,23 @@ impl Decoder {
             return Err(Failure::broken("an answer without any content"));
         };
         self.done = true;
+        self.close_thought(out);
         out.push_back(ModelEvent::Finished(finish));
         Ok(())
     }
 
-    fn chunk(&mut self, data: &str, out: &mut Events) -> Result<(), Failure> {
+    /// Whether that is a chunk, or something that nobody here knows.
+    fn chunk(&mut self, data: &str, out: &mut Events) -> Result<bool, Failure> {
         let Some(chunk) = read::<Chunk<'_>>(data)? else {
-            return Ok(());
+            return Ok(false);
         };
         let is_error = |error: &RawValue| !matches!(error.get(), "{}" | "\"\"" | "false");
         if chunk.error.is_some_and(is_error) || chunk.object.as_str() == "error" {
             return Err(failure(data));
         }
+        let is_known = chunk.choices.is_some()
+            || chunk.usage.is_some()
+            || chunk.object.as_str().starts_with("chat.completion");
         for choice in chunk.choices.into_iter().flatten() {
             // One answer is asked for; further ones would be another's words.
             if choice.index.as_u64().unwrap_or(0) == 0 {
@@ -171,7 +164,7 @@ impl Decoder {
         if let Some(usage) = chunk.usage.and_then(usage) {
             out.push_back(ModelEvent::Usage(usage));
         }
-        Ok(())
+        Ok(is_known)
     }
 
     fn choice(&mut self, choice: Choice<'_>, out: &mut Events) -> Result<(), Failure> {
@@ -182,7 +175,10 @@ impl Decoder {
             "" => {}
             "length" | "max_tokens" | "model_length" => self.finish = Some(Finish::Length),
             "content_filter" => self.finish = Some(Finish::ContentFilter),
-            "error" => return Err(Failure::broken("the provider stopped with an error")),
+            // "abort" is vLLM's, the resource DeepSeek's, the network that of GLM.
+            "error" | "abort" | "insufficient_system_resource" | "network_error" => {
+                return Err(Failure::broken("the provider stopped with an error"));
+            }
             // "stop", "tool_calls", and whatever else servers have thought of, such as "eos".
             _ => self.finish = Some(Finish::Stop),
         }
@@ -190,40 +186,50 @@ impl Decoder {
     }
 
     fn delta(&mut self, delta: Delta<'_>, out: &mut Events) {
-        // Some servers send the same reasoning under both names.
+        let details = delta.reasoning_details.unwrap_or_default();
         let reasoning = delta.reasoning_content.into_text();
-        let reasoning = if reasoning.is_empty() {
-            delta.reasoning.into_text()
+        // Some servers send the same reasoning under both names, or under a name and in details.
+        let (field, reasoning) = if reasoning.is_empty() {
+            (REASONING, delta.reasoning.into_text())
         } else {
+            (REASONING_CONTENT, reasoning)
+        };
+        let reasoning = if reasoning.is_empty() {
+            details.iter().map(reasoned::shown).collect()
+        } else {
+            self.thought.said(field);
             reasoning
         };
+        for piece in details {
+            self.thought.add(piece);
+        }
         self.say(reasoning, ModelEvent::ReasoningDelta, out);
-        self.say(delta.content.into_text(), ModelEvent::TextDelta, out);
-        self.say(delta.refusal.into_text(), ModelEvent::RefusalDelta, out);
+        let content = delta.content.into_text();
+        let refusal = delta.refusal.into_text();
+        let calls = delta.tool_calls.unwrap_or_default();
+        let goes_on = content.is_empty() && refusal.is_empty() && calls.is_empty();
+        if !goes_on || delta.function_call.is_some() {
+            self.close_thought(out);
+        }
+        self.say(content, ModelEvent::TextDelta, out);
+        self.say(refusal, ModelEvent::RefusalDelta, out);
         let annotations = delta.annotations.iter().flatten();
         out.extend(
             annotations
                 .filter_map(annotation::read)
                 .map(ModelEvent::Annotation),
         );
-        for call in delta.tool_calls.into_iter().flatten() {
-            let function = call.function.unwrap_or_default();
-            let mention = Mention {
-                position: call.index.as_u64(),
-                id: call.id.as_str(),
-                name: function.name.as_str(),
-                ..Mention::default()
-            };
-            self.calls.piece(&mention, &function.arguments.into_json(), out);
+        for call in calls {
+            self.calls.take_piece(call, out);
         }
         if let Some(function) = delta.function_call {
-            let mention = Mention {
-                position: Some(0),
-                name: function.name.as_str(),
-                ..Mention::default()
-            };
-            self.calls.piece(&mention, &function.arguments.into_json(), out);
+            self.calls.take_only(&function, out);
         }
+    }
+
+    /// What the model was thinking led to something: it is over.
+    fn close_thought(&mut self, out: &mut Events) {
+        out.extend(self.thought.take().map(ModelEvent::Reasoning));
     }
 
     fn say(&mut self, text: String, event: fn(String) -> ModelEvent, out: &mut Events) {

@@ -39,6 +39,7 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ),
             ModelEvent::Finished(Finish::Stop) => ("stop".to_owned(), String::new()),
             ModelEvent::Finished(Finish::Length) => ("length".to_owned(), String::new()),
+            ModelEvent::Unknown(count) => ("unknown=".to_owned(), count.to_string()),
             ModelEvent::Attempt(_) => ("attempt".to_owned(), String::new()),
             ModelEvent::Finished(Finish::ContentFilter) => ("content_filter".to_owned(), String::new()),
         };
@@ -63,7 +64,7 @@ fn cited(annotation: &Annotation) -> String {
     format!("{source}@{}..{}", place(annotation.start), place(annotation.end))
 }
 
-fn decode(dialect: Dialect, pieces: &[&[u8]]) -> String {
+pub(super) fn decode(dialect: Dialect, pieces: &[&[u8]]) -> String {
     let mut decoder = Decoder::new(dialect);
     let mut stream = sse::Decoder::default();
     let mut events = Events::new();
@@ -145,9 +146,9 @@ fn chat_completions_say_text_in_every_form() {
                 r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"x"}]},{"type":"text","text":"ok"}]}}]}"#,
                 r#"{"choices":[{"delta":{"refusal":"no"},"finish_reason":"stop"}]}"#,
             ],
-            "reasoning=hmm text=ok refusal=no stop",
+            "reasoning=hmm reasoned=reasoning// text=ok refusal=no stop",
         ),
-        // Unknown events, nulls, second choices and empty lines mean nothing.
+        // Unknown events and nulls are counted; second choices and empty lines mean nothing.
         (
             &[
                 "event: ping\ndata: {}",
@@ -157,7 +158,7 @@ fn chat_completions_say_text_in_every_form() {
                 r#"{"choices":[{"delta":null,"finish_reason":"stop"}]}"#,
                 "[DONE]",
             ],
-            "stop",
+            "unknown=111 stop",
         ),
     ];
     for (events, expected) in table {
@@ -284,7 +285,7 @@ fn responses_say_text_in_every_form() {
                 r#"{"type":"response.output_text.done","text":"Héllo"}"#,
                 r#"{"type":"response.completed","response":{"status":"completed","error":null,"output":[{"type":"message","content":[{"type":"output_text","text":"Héllo"}]}],"usage":{"input_tokens":3,"input_tokens_details":{"cached_tokens":1},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":5}}}"#,
             ],
-            "reasoning=h\n\nm text=Héllo usage=3/1/2/1 stop",
+            "reasoning=h\n\nm text=Hé unknown=1 text=llo usage=3/1/2/1 stop",
         ),
         // The type only as the event's name; the text only whole, then only at the end.
         (
@@ -588,7 +589,7 @@ fn runs_of_assistants_are_read_in_every_form() {
                 done,
                 "event: done\ndata: [DONE]",
             ],
-            "text=Héllo usage=3/0/2/0 stop",
+            "text=Héllo unknown=1 usage=3/0/2/0 stop",
         ),
         // A message only in whole, with a plain text; a refusal; no `[DONE]`.
         (

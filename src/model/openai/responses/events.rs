@@ -136,6 +136,7 @@ impl Decoder {
             return Ok(());
         }
         let Some(mut wire) = read::<Wire<'_>>(data)? else {
+            out.push_back(ModelEvent::Unknown(1));
             return Ok(());
         };
         let kind = match std::mem::take(&mut wire.r#type) {
@@ -276,7 +277,13 @@ impl Decoder {
             "response.reasoning_summary_part.added" if wire.summary_index.as_u64() > Some(0) => {
                 self.reason("\n\n".to_owned(), out);
             }
-            _ => {}
+            "response.reasoning_summary_part.added"
+            | "response.reasoning_summary_part.done"
+            | "response.reasoning_summary_text.done"
+            | "response.reasoning_text.done"
+            | "response.reasoning_summary.done"
+            | "response.reasoning.done" => {}
+            _ => out.push_back(ModelEvent::Unknown(1)),
         }
     }
 
@@ -285,11 +292,11 @@ impl Decoder {
         match kind {
             "response.function_call_arguments.delta" => {
                 let mention = mention(position, &wire.item_id, "");
-                self.calls.piece(&mention, &wire.delta.into_json(), out);
+                self.calls.piece(&mention, &wire.delta.as_json(), out);
             }
             "response.function_call_arguments.done" => {
                 let mention = mention(position, &wire.item_id, wire.name.as_str());
-                self.calls.whole(&mention, &wire.arguments.into_json(), out);
+                self.calls.whole(&mention, &wire.arguments.as_json(), out);
             }
             "response.output_item.added" | "response.output_item.done" => {
                 let item = wire
@@ -313,10 +320,11 @@ impl Decoder {
                     // What arguments it may have come again, in deltas or in the `done` event.
                     self.calls.piece(&mention, "", out);
                 } else {
-                    self.calls.whole(&mention, &item.arguments.into_json(), out);
+                    self.calls.whole(&mention, &item.arguments.as_json(), out);
                 }
             }
-            _ => {}
+            kind if is_passed_over(kind) => {}
+            _ => out.push_back(ModelEvent::Unknown(1)),
         }
     }
 
@@ -382,7 +390,7 @@ impl Decoder {
                     call_id: item.call_id.as_str(),
                     ..mention(Some(position as u64), &item.id, item.name.as_str())
                 };
-                self.calls.whole(&mention, &item.arguments.into_json(), out);
+                self.calls.whole(&mention, &item.arguments.as_json(), out);
             }
             "message" => {
                 for part in item.content.into_iter().flatten() {
@@ -400,6 +408,34 @@ impl Decoder {
             _ => {}
         }
     }
+}
+
+/// What is known, and tells nothing that is needed: how far the answer is, and what tools do that the provider runs
+/// itself.
+fn is_passed_over(kind: &str) -> bool {
+    const EVENTS: [&str; 7] = [
+        "response.created",
+        "response.queued",
+        "response.in_progress",
+        "response.content_part.done",
+        // Between events, so that nobody thinks that the connection is dead.
+        "keepalive",
+        "response.keepalive",
+        "ping",
+    ];
+    const OF_ITS_TOOLS: [&str; 10] = [
+        "response.audio",
+        "response.apply_patch_call",
+        "response.code_interpreter_call",
+        "response.computer_call",
+        "response.custom_tool_call",
+        "response.file_search_call",
+        "response.image_generation_call",
+        "response.mcp_",
+        "response.shell_call",
+        "response.web_search_call",
+    ];
+    EVENTS.contains(&kind) || OF_ITS_TOOLS.iter().any(|tool| kind.starts_with(tool))
 }
 
 /// The item's place is what counts; ids are known to change from event to event behind some gateways.

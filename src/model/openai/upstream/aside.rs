@@ -6,7 +6,6 @@ use reqwest::Response;
 
 use super::{Upstream, header_value};
 use crate::model::openai::error::Failure;
-use crate::model::retry;
 
 /// One request.
 pub(in crate::model::openai) struct Aside<'a> {
@@ -18,36 +17,16 @@ pub(in crate::model::openai) struct Aside<'a> {
 }
 
 impl Upstream {
-    /// Sends it, again if the provider has not begun to work on it.
-    ///
-    /// # Errors
-    /// The provider's refusal, or that it cannot be reached.
-    pub(in crate::model::openai) async fn aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
-        let mut retries = 0;
-        loop {
-            let failure = match self.attempt_aside(aside).await {
-                Ok(response) => return Ok(response),
-                Err(failure) => failure,
-            };
-            let may_be_repeated = failure.is_before_work() && retries < self.max_retries;
-            let wait = may_be_repeated
-                .then(|| retry::wait(retries, failure.retry_after, fastrand::f64()))
-                .flatten()
-                .filter(|_| self.may_retry());
-            let Some(wait) = wait else {
-                return Err(failure);
-            };
-            tokio::time::sleep(wait).await;
-            retries += 1;
-        }
-    }
-
     /// How long the provider may be silent in the middle of an answer.
     pub(in crate::model::openai) fn idle_limit(&self) -> std::time::Duration {
         self.timeouts.idle
     }
 
-    async fn attempt_aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
+    /// Sends it once: whether it is sent again is for the turn that it belongs to.
+    ///
+    /// # Errors
+    /// The provider's refusal, or that it cannot be reached.
+    pub(in crate::model::openai) async fn aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
         let mut url = self.url.clone();
         // An address that cannot have a path was refused when the upstream was made.
         if let Ok(mut segments) = url.path_segments_mut() {

@@ -31,6 +31,7 @@ pub(super) const NOT_ASKING: &[Row] = &[
     ("call", "", ""),
     ("arguments", "", ""),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     ("stop", "", ""),
     ("length", "", ""),
@@ -100,6 +101,7 @@ pub(super) const SILENT: &[Row] = &[
     ("call", "+assistant calls:look", ""),
     ("arguments", "", ""),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     ("length", "save(=incomplete)", "incomplete:max_tokens"),
     ("filter", "save(=incomplete)", "incomplete:content_filter"),
@@ -127,6 +129,7 @@ pub(super) const SPEAKING: &[Row] = &[
     ("call", "calls:look", ""),
     ("arguments", "", ""),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
     (
@@ -177,6 +180,7 @@ pub(super) const WANTING: &[Row] = &[
     ("call", "calls:look", ""),
     ("arguments", "{}", ""),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     ("stop", "save(message) call:echo", "running"),
     (
@@ -253,6 +257,7 @@ pub(super) const SPENT: &[Row] = &[
         "incomplete:max_tokens",
     ),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     (
         "stop",
@@ -333,6 +338,7 @@ pub(super) const BROKE: &[Row] = &[
         "incomplete:budget",
     ),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     (
         "stop",
