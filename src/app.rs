@@ -299,7 +299,8 @@ impl Core {
             .map_err(StartError::Store)?;
         let settings = engine_settings(config)?;
         let (model, simulator) = build_model(&config.model).await?;
-        let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
+        let pacing = mcp::Pacing::default();
+        let pool = Arc::new(mcp::Pool::start(servers, pacing, opened.pins));
         let ports = Ports {
             model,
             tokenizer: Arc::new(model::tokens::O200k),
@@ -653,6 +654,11 @@ fn mcp_list(config: &config::McpSection, text: &str) -> Result<mcp::Config, mcp:
     let mut servers = mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))?;
     for server in &mut servers.servers {
         server.policies.asks_before_destruction = config.ask_before_destruction;
+        server.pin_tools.get_or_insert(match config.pin_tools {
+            config::PinnedTools::None => false,
+            config::PinnedTools::Remote => server.endpoint.is_remote(),
+            config::PinnedTools::All => true,
+        });
     }
     Ok(servers)
 }

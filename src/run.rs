@@ -22,6 +22,7 @@ pub mod model;
 pub mod money;
 pub mod options;
 pub mod page;
+pub mod pin;
 pub mod ports;
 pub mod record;
 #[cfg(test)]

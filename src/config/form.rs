@@ -10,7 +10,9 @@ use tracing_subscriber::EnvFilter;
 use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection, TruncationStrategy};
+use super::section::{
+    Dialect, LogFormat, ModelState, Origins, PinnedTools, StoreSection, TruncationStrategy,
+};
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
     Shape {
@@ -170,6 +172,17 @@ pub const MODEL_STATE: Form<ModelState> = Form {
     parse: |raw| match raw.text()? {
         "stateless" => Some(ModelState::Stateless),
         "previous_response" => Some(ModelState::PreviousResponse),
+        _ => None,
+    },
+};
+
+/// Whose tools are pinned.
+pub const PINNED_TOOLS: Form<PinnedTools> = Form {
+    shape: open("SERVERS", "none, remote or all"),
+    parse: |raw| match raw.text()? {
+        "none" => Some(PinnedTools::None),
+        "remote" => Some(PinnedTools::Remote),
+        "all" => Some(PinnedTools::All),
         _ => None,
     },
 };

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
-use super::section::{Dialect, LogFormat, ModelState, Origins, StoreSection, TruncationStrategy};
+use super::section::{
+    Dialect, LogFormat, ModelState, Origins, PinnedTools, StoreSection, TruncationStrategy,
+};
 
 /// The keys, in the order in which they are shown.
 pub const KEYS: &[&dyn Entry] = &[
@@ -18,6 +20,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &NO_SIMULATOR,
     &SERVER,
     &MCP_ASK_BEFORE_DESTRUCTION,
+    &MCP_PIN_TOOLS,
     &MCP_SERVE,
     &MODEL_API_KEY,
     &MODEL_API_KEY_FILE,
@@ -150,6 +153,19 @@ pub static MCP_ASK_BEFORE_DESTRUCTION: Key<bool> = Key {
                configuration has a policy for it",
     },
     form: form::SWITCH,
+};
+
+/// Whose tools are held back when they change.
+pub static MCP_PIN_TOOLS: Key<PinnedTools> = Key {
+    about: About {
+        name: "mcp.pin_tools",
+        env: "ASSISTD_MCP_PIN_TOOLS",
+        flag: None,
+        default: Fallback::Value("remote"),
+        help: "Which MCP servers' tools are held back when they change after they were first seen, until an operator \
+               accepts them, unless the MCP configuration says it of a server",
+    },
+    form: form::PINNED_TOOLS,
 };
 
 /// Whether the assistants are served as MCP tools.

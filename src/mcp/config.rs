@@ -59,6 +59,9 @@ pub struct ServerConfig {
     pub roots: Vec<String>,
     /// The longest that connecting and listing the tools may take.
     pub connect_timeout: Duration,
+    /// Whether its tools are pinned: held back when they change after they were approved. None where the entry does
+    /// not say, which is no.
+    pub pin_tools: Option<bool>,
 }
 
 /// Which tools of a server there are, by patterns of their names on the server in which `*` stands for any text.
@@ -236,11 +239,17 @@ impl ServerConfig {
             max_concurrency: CONCURRENCY_DEFAULT,
             roots: Vec::new(),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+            pin_tools: None,
         }
     }
 }
 
 impl Endpoint {
+    /// Whether somebody else says what is there.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Endpoint::Http(_))
+    }
+
     /// `stdio` or `streamable_http`.
     pub fn transport(&self) -> &'static str {
         match self {

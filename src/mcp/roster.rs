@@ -1,6 +1,7 @@
 //! What is known of every server, and the catalogue that follows from it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -13,7 +14,8 @@ use super::library::Shelf;
 use super::session::Session;
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::library::Holdings;
-use crate::run::ports::{Connection, ServerStatus};
+use crate::run::pin::Quarantine;
+use crate::run::ports::{Connection, Pinned, ServerStatus};
 
 /// One server and how it is now.
 pub(super) struct Link {
@@ -24,6 +26,8 @@ pub(super) struct Link {
     last_error_time: RwLock<Option<SystemTime>>,
     /// What does not work although it is connected.
     troubles: Mutex<BTreeMap<Trouble, String>>,
+    /// How many of its tools are in the catalogue and can be called.
+    offered: AtomicUsize,
     /// The way to it, for calls.
     pub(super) gate: Gate,
     /// Its supervisor ends.
@@ -58,9 +62,14 @@ enum Phase {
     Ready {
         session: Arc<Session>,
         tools: Vec<Arc<Tool>>,
+        /// Those of them that are held back.
+        held: Held,
     },
     Down(String),
 }
+
+/// Tools of one server that are held back, by their names on the server.
+pub(super) type Held = HashMap<String, Quarantine>;
 
 /// All servers, in the order of the configuration.
 pub(super) struct Roster {
@@ -79,6 +88,7 @@ impl Link {
             false => Phase::Connecting,
         };
         Arc::new(Self {
+            offered: AtomicUsize::new(0),
             gate: Gate::new(config.max_concurrency),
             config,
             phase: RwLock::new(phase),
@@ -127,13 +137,17 @@ impl Link {
         let (connection, tool_count) = match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Disabled => (Connection::Disabled, 0),
             Phase::Connecting => (Connection::Connecting, 0),
-            Phase::Ready { tools, .. } => {
-                let troubles: Vec<String> = self.troubles().values().cloned().collect();
-                let connection = match troubles.is_empty() {
-                    true => Connection::Ready,
-                    false => Connection::Degraded(troubles.join("; ")),
+            Phase::Ready { tools, held, .. } => {
+                let troubles: Vec<String> = held_back(tools, held)
+                    .into_iter()
+                    .chain(self.troubles().values().cloned())
+                    .collect();
+                let connection = match (held.is_empty(), troubles.is_empty()) {
+                    (_, true) => Connection::Ready,
+                    (true, false) => Connection::Degraded(troubles.join("; ")),
+                    (false, false) => Connection::Quarantined(troubles.join("; ")),
                 };
-                (connection, tools.len())
+                (connection, self.offered.load(Ordering::Relaxed))
             }
             Phase::Down(reason) => (Connection::Down(reason.clone()), 0),
         };
@@ -171,11 +185,21 @@ impl Link {
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
     }
 
-    fn tools(&self) -> Vec<Arc<Tool>> {
+    /// Its tools, each with what it is held back for.
+    pub(super) fn tools(&self) -> Vec<(Arc<Tool>, Option<Quarantine>)> {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Ready { tools, .. } => tools.clone(),
+            Phase::Ready { tools, held, .. } => {
+                let held = |tool: &Tool| held.get(&tool.description().remote_name).cloned();
+                tools.iter().map(|tool| (tool.clone(), held(tool))).collect()
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether any of its tools are held back.
+    pub(super) fn is_holding(&self) -> bool {
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*phase, Phase::Ready { held, .. } if !held.is_empty())
     }
 }
 
@@ -249,9 +273,17 @@ impl Roster {
         self.changes.send_replace(());
     }
 
-    /// A server is connected and has these tools.
-    pub(super) fn ready(&self, link: &Link, session: Arc<Session>, tools: Vec<Arc<Tool>>) {
-        link.set(Phase::Ready { session, tools });
+    /// A server is connected and has these tools, some of them held back.
+    pub(super) fn ready(&self, link: &Link, session: Arc<Session>, tools: Vec<Arc<Tool>>, held: Held) {
+        link.set(Phase::Ready { session, tools, held });
+        self.publish();
+    }
+
+    /// These tools of a server are not held back any more, as long as they are as they were.
+    pub(super) fn release(&self, link: &Link, accepted: &Pinned) {
+        if let Phase::Ready { held, .. } = &mut *link.phase.write().unwrap_or_else(PoisonError::into_inner) {
+            held.retain(|tool, quarantine| accepted.get(tool) != Some(&quarantine.now));
+        }
         self.publish();
     }
 
@@ -285,9 +317,9 @@ impl Roster {
     /// at once the later catalogue has both.
     fn publish(&self) {
         let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
-        let tools = self.merged();
-        if !are_same(&tools, catalogue.tools()) {
-            *catalogue = Arc::new(Catalogue::new(catalogue.version() + 1, tools));
+        let (tools, held) = self.merged();
+        if !are_same(&tools, catalogue.tools()) || held != *catalogue.held() {
+            *catalogue = Arc::new(Catalogue::new(catalogue.version() + 1, tools).holding(held));
         }
         drop(catalogue);
         self.changes.send_replace(());
@@ -314,12 +346,14 @@ impl Roster {
         )
     }
 
-    fn merged(&self) -> Vec<Arc<Tool>> {
+    /// The tools of all servers, and those that are held back, by their names here.
+    fn merged(&self) -> (Vec<Arc<Tool>>, HashMap<String, Quarantine>) {
         let mut owners: HashMap<String, String> = HashMap::new();
-        let mut merged = Vec::new();
+        let (mut merged, mut all_held) = (Vec::new(), HashMap::new());
         for link in self.links().iter() {
             let mut clashes = Vec::new();
-            for tool in link.tools() {
+            let mut offered = 0;
+            for (tool, held) in link.tools() {
                 let description = tool.description();
                 let origin = format!("{}/{}", description.server, description.remote_name);
                 if let Some(owner) = owners.get(&description.name) {
@@ -328,16 +362,34 @@ impl Roster {
                     continue;
                 }
                 owners.insert(description.name.clone(), origin);
+                match held {
+                    Some(held) => drop(all_held.insert(description.name.clone(), held)),
+                    None => offered += 1,
+                }
                 merged.push(tool);
             }
+            link.offered.store(offered, Ordering::Relaxed);
             let clashes = (!clashes.is_empty()).then(|| some_of(&clashes));
             if let Some(clashes) = &clashes {
                 tracing::warn!(server = link.config.name, clashes, "two tools have one name");
             }
             link.note(Trouble::Names, clashes);
         }
-        merged
+        (merged, all_held)
     }
+}
+
+/// Which of a server's tools are held back, and for what.
+pub(super) fn held_back(tools: &[Arc<Tool>], held: &Held) -> Option<String> {
+    let remarks = tools.iter().filter_map(|tool| {
+        let changed = held.get(&tool.description().remote_name)?.changed.join(", ");
+        Some(format!(
+            "{} is held back until it is accepted: its {changed} changed",
+            tool.name()
+        ))
+    });
+    let remarks: Vec<String> = remarks.collect();
+    (!remarks.is_empty()).then(|| some_of(&remarks))
 }
 
 /// The first few of many remarks.

@@ -22,11 +22,13 @@ use super::desk::Desk;
 use super::library;
 use super::reason;
 use super::remote;
-use super::roster::{Link, Roster, Trouble, some_of};
+use super::roster::{Held, Link, Roster, Trouble, held_back, some_of};
 use super::schema;
 use super::session::{Running, Session};
 use super::tap::{Changes, Tap};
 use crate::run::catalogue::{Tool, ToolDescription};
+use crate::run::pin::{Fingerprint, Quarantine};
+use crate::run::ports::{Pinned, Pins};
 
 /// How long to wait for the exit status of a child whose output has ended: it says more than the end of output.
 const EXIT_STATUS_GRACE: Duration = Duration::from_millis(200);
@@ -66,6 +68,7 @@ impl Default for Pacing {
 pub(super) struct Supervisor {
     pub(super) link: Arc<Link>,
     pub(super) roster: Arc<Roster>,
+    pub(super) pins: Arc<dyn Pins>,
     pub(super) pacing: Pacing,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -233,7 +236,7 @@ impl Supervisor {
         let limit = self.link.config.connect_timeout;
         match timeout(limit, self.list(session)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return reason::of_request(&error),
+            Ok(Err(reason)) => return reason,
             Err(_) => return format!("the tools were not listed within {} ms", limit.as_millis()),
         }
         let config = &self.link.config;
@@ -247,15 +250,16 @@ impl Supervisor {
                     true
                 }
                 () = doubt.notified(), if is_remote => false,
-                () = sleep(self.pacing.probe_every), if is_remote => {
+                // Another process may have been told that what is held back is accepted.
+                () = sleep(self.pacing.probe_every), if is_remote || self.link.is_holding() => {
                     probes = probes.wrapping_add(1);
-                    probes.is_multiple_of(RELIST_PROBES)
+                    is_remote && probes.is_multiple_of(RELIST_PROBES)
                 }
             };
             if lists {
                 let error = match timeout(limit, self.list(session)).await {
                     Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(reason::of_request(&error)),
+                    Ok(Err(reason)) => Some(reason),
                     Err(_) => Some(format!("no answer within {} ms", limit.as_millis())),
                 };
                 if let Some(error) = &error {
@@ -267,6 +271,8 @@ impl Supervisor {
                 }
                 let trouble = error.map(|error| format!("the tools cannot be listed: {error}"));
                 self.link.note(Trouble::Tools, trouble);
+            } else if self.link.is_holding() {
+                self.compare(session).await;
             }
             if is_remote {
                 let silent = match session.ping().await {
@@ -283,8 +289,11 @@ impl Supervisor {
     }
 
     /// Lists the tools and publishes them.
-    async fn list(&mut self, session: &Arc<Session>) -> Result<(), ServiceError> {
-        let listed = session.tools().await?;
+    async fn list(&mut self, session: &Arc<Session>) -> Result<(), String> {
+        let listed = session
+            .tools()
+            .await
+            .map_err(|error| reason::of_request(&error))?;
         let mut tools = Vec::with_capacity(listed.len());
         let mut left_out = Vec::new();
         for tool in listed {
@@ -306,9 +315,54 @@ impl Supervisor {
             tracing::warn!(server = self.link.config.name, left_out, "tools are left out");
         }
         self.link.note(Trouble::LeftOut, left_out);
+        let held = self.held(&tools).await?;
+        if let Some(held) = held_back(&tools, &held).filter(|_| !self.is_known(&tools)) {
+            tracing::warn!(server = self.link.config.name, held, "tools have changed");
+        }
         self.known.clone_from(&tools);
-        self.roster.ready(&self.link, session.clone(), tools);
+        self.roster.ready(&self.link, session.clone(), tools, held);
         Ok(())
+    }
+
+    /// Which of these tools are not as they were approved. Those that nobody has seen before are approved now.
+    async fn held(&self, tools: &[Arc<Tool>]) -> Result<Held, String> {
+        if self.link.config.pin_tools != Some(true) {
+            return Ok(Held::new());
+        }
+        let mut now = Pinned::new();
+        for tool in tools {
+            let description = tool.description();
+            // Of two tools with one name the first is offered.
+            now.entry(description.remote_name.clone())
+                .or_insert_with(|| Fingerprint::of(description));
+        }
+        let approved = self.pins.pin(&self.link.config.name, &now).await;
+        let approved = approved.map_err(|error| {
+            format!(
+                "which of its tools are approved cannot be read: {}",
+                error.message()
+            )
+        })?;
+        let held = now.into_iter().filter_map(|(tool, now)| {
+            let quarantine = Quarantine::of(approved.get(&tool)?, now)?;
+            Some((tool, quarantine))
+        });
+        Ok(held.collect())
+    }
+
+    /// Looks again which tools are held back.
+    async fn compare(&self, session: &Arc<Session>) {
+        match self.held(&self.known).await {
+            Ok(held) => self
+                .roster
+                .ready(&self.link, session.clone(), self.known.clone(), held),
+            Err(error) => tracing::warn!(server = self.link.config.name, error, "tools stay held back"),
+        }
+    }
+
+    fn is_known(&self, tools: &[Arc<Tool>]) -> bool {
+        let mut pairs = tools.iter().zip(&self.known);
+        tools.len() == self.known.len() && pairs.all(|(tool, known)| Arc::ptr_eq(tool, known))
     }
 
     fn compiled(&self, description: ToolDescription) -> Arc<Tool> {

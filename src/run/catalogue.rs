@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::glob;
 use super::message::{Content, ToolOutput};
+use super::pin::Quarantine;
 
 /// Every tool of every connected server, at one moment. A run keeps the catalogue that it started with.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Catalogue {
     by_name: HashMap<String, usize>,
     /// Policies that are stricter than the tools' own.
     stricter: HashMap<String, Policy>,
+    /// By name, the tools that are held back.
+    held: HashMap<String, Quarantine>,
     /// See [`Catalogue::size_bytes`], once somebody has asked.
     size_bytes: OnceLock<u64>,
 }
@@ -143,6 +146,18 @@ impl Catalogue {
         catalogue
     }
 
+    /// The same catalogue, with these of its tools held back: they are shown, and no run is given them.
+    #[must_use]
+    pub fn holding(mut self, held: HashMap<String, Quarantine>) -> Self {
+        self.held = held;
+        self
+    }
+
+    /// Which of its tools are held back, by name, and why.
+    pub fn held(&self) -> &HashMap<String, Quarantine> {
+        &self.held
+    }
+
     /// The catalogue of one run: without what it may not use, with the client's own tools.
     #[must_use]
     pub fn selected(self: &Arc<Self>, selection: &Selection) -> Arc<Self> {
@@ -150,7 +165,7 @@ impl Catalogue {
             .tools
             .iter()
             .any(|tool| tool.description.policy == Policy::Deny);
-        if *selection == Selection::default() && !denies {
+        if *selection == Selection::default() && !denies && self.held.is_empty() {
             return Arc::clone(self);
         }
         let mut stricter = HashMap::new();
@@ -161,7 +176,7 @@ impl Catalogue {
                 .as_ref()
                 .is_none_or(|allowed| allowed.iter().any(|name| glob::fits(name, tool.name())));
             let policy = selection.policy(&tool.description);
-            if !is_listed || policy == Policy::Deny {
+            if !is_listed || policy == Policy::Deny || self.held.contains_key(tool.name()) {
                 continue;
             }
             if policy != tool.description.policy {

@@ -58,6 +58,7 @@ const KNOWN: &[&str] = &[
     "allowed_tools",
     "denied_tools",
     "roots",
+    "pin_tools",
     "policy",
     "tool_policies",
     "type",
@@ -139,7 +140,7 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
         }
         server.prefix = prefix;
     }
-    server.disabled = entry.flag("disabled")?;
+    server.disabled = entry.choice("disabled")?.unwrap_or(false);
     if let Some(text) = entry.text("protocol")? {
         let refusal = || entry.invalid("protocol", format!("'{text}': {}", Protocol::EXPECTED));
         server.protocol = Protocol::parse(&text).ok_or_else(refusal)?;
@@ -160,6 +161,7 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
     }
     server.offer.denied = entry.texts("denied_tools")?;
     server.roots = entry.roots()?;
+    server.pin_tools = entry.choice("pin_tools")?;
     server.policies.all = entry
         .text("policy")?
         .map(|name| entry.policy("policy", &name))
@@ -319,10 +321,10 @@ impl Entry<'_> {
             .collect()
     }
 
-    fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+    fn choice(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.fields.get(key) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
+            None => Ok(None),
+            Some(Value::Bool(choice)) => Ok(Some(*choice)),
             Some(_) => Err(self.invalid(key, "expected true or false")),
         }
     }

@@ -38,6 +38,11 @@ const MIGRATIONS: &[Migration] = &[
         "usage of threads",
         include_str!("../../../migrations/postgres/0002_usage_of_threads.sql"),
     ),
+    (
+        3,
+        "tool pins",
+        include_str!("../../../migrations/postgres/0003_tool_pins.sql"),
+    ),
 ];
 
 /// What an address may say in its query; `options[…]` besides.

@@ -43,6 +43,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         "usage of threads",
         include_str!("../../../migrations/sqlite/0004_usage_of_threads.sql"),
     ),
+    (
+        5,
+        "tool pins",
+        include_str!("../../../migrations/sqlite/0005_tool_pins.sql"),
+    ),
 ];
 
 /// How to connect for writing.

@@ -4,8 +4,8 @@ mod library;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -42,6 +42,8 @@ pub struct Seen {
     pub release: Notify,
     /// The tool `ask` is there.
     pub has_asking: AtomicBool,
+    /// How the tools `echo` and `count` are described, after their first words.
+    pub describes: Mutex<String>,
     /// It speaks only the revisions before 2026-07-28.
     pub is_old: AtomicBool,
 }
@@ -88,7 +90,11 @@ impl ServerHandler for Peer {
             .and_then(|request| request.cursor)
             .and_then(|cursor| cursor.parse().ok())
             .unwrap_or(0);
-        let tool = Tool::new(names[page], "a tool of the test", schema);
+        let mut description = "a tool of the test".to_owned();
+        if ["echo", "count"].contains(&names[page]) {
+            description.push_str(&self.0.describes.lock().expect("a lock"));
+        }
+        let tool = Tool::new(names[page], description, schema);
         let mut result = ListToolsResult::with_all_items(vec![tool]);
         result.next_cursor = (page + 1 < names.len()).then(|| (page + 1).to_string());
         Ok(result)
@@ -159,6 +165,9 @@ impl ServerHandler for Peer {
             "count" => count(&context).await,
             "die" => std::process::exit(3),
             "grow" => {
+                if let Some(text) = described(&request) {
+                    text.clone_into(&mut self.0.describes.lock().expect("a lock"));
+                }
                 self.0.has_late.store(true, Ordering::SeqCst);
                 let _ = context.peer.notify_tool_list_changed().await;
                 let _ = context.peer.notify_resource_list_changed().await;
@@ -199,6 +208,11 @@ async fn ask(
         said["content"]
     );
     Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
+}
+
+/// What the tools are to say of themselves from now on, if a call says it.
+fn described(request: &CallToolRequestParams) -> Option<&str> {
+    request.arguments.as_ref()?.get("describes")?.as_str()
 }
 
 async fn count(context: &RequestContext<RoleServer>) -> String {
