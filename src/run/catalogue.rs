@@ -238,9 +238,31 @@ impl Catalogue {
 /// # Errors
 /// What is wrong with it.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
-    jsonschema::validator_for(schema)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    let error = match jsonschema::validator_for(schema) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let is_reference = matches!(error.kind(), ValidationErrorKind::Referencing(_));
+    Err(match foreign_reference(schema).filter(|_| is_reference) {
+        Some(reference) => format!(
+            "it refers to {reference}, and other documents are not fetched: put what is meant under \"$defs\""
+        ),
+        None => error.to_string(),
+    })
+}
+
+/// A reference to another document, if there is one.
+fn foreign_reference(schema: &Value) -> Option<&str> {
+    match schema {
+        Value::Array(items) => items.iter().find_map(foreign_reference),
+        Value::Object(fields) => fields.iter().find_map(|(key, field)| match field {
+            Value::String(reference) if key == "$ref" && !reference.starts_with('#') => {
+                Some(reference.as_str())
+            }
+            field => foreign_reference(field),
+        }),
+        _ => None,
+    }
 }
 
 /// What is wrong with a value by this JSON Schema, if anything is. A schema that does not compile checks nothing.
@@ -555,6 +577,22 @@ mod tests {
             assert_eq!(shown.collect::<Vec<_>>().join(" "), expected, "{selection:?}");
             assert_eq!(selected.version(), 3);
         }
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_is_refused_in_words_that_help() {
+        let refused = |schema: Value| check_schema(&schema).unwrap_err();
+        assert_eq!(
+            refused(json!({"properties": {"a": {"$ref": "https://elsewhere.example/a.json"}}})),
+            "it refers to https://elsewhere.example/a.json, and other documents are not fetched: \
+             put what is meant under \"$defs\""
+        );
+        assert!(refused(json!({"type": 5})).contains("5"));
+        assert!(!refused(json!({"$ref": "#/$defs/missing"})).contains("other documents"));
+        assert_eq!(
+            check_schema(&json!({"$ref": "#/$defs/a", "$defs": {"a": {}}})),
+            Ok(())
+        );
     }
 
     #[test]
