@@ -652,7 +652,12 @@ fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
 
 fn mcp_list(config: &config::McpSection, text: &str) -> Result<mcp::Config, mcp::ConfigError> {
     let mut servers = mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))?;
+    let file = match &config.source {
+        config::McpSource::Builtin => None,
+        config::McpSource::File { path, .. } => Some(path.clone()),
+    };
     for server in &mut servers.servers {
+        server.file.clone_from(&file);
         server.policies.asks_before_destruction = config.ask_before_destruction;
         server.pin_tools.get_or_insert(match config.pin_tools {
             config::PinnedTools::None => false,

@@ -1,8 +1,10 @@
 //! Between rmcp's types and the heart's.
 
 mod library;
+mod sampling;
 
 pub(super) use library::{filled, prompt, resource, template};
+pub(super) use sampling::sampling;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use super::config::{Config, ServerConfig};
 use super::library::open;
 use super::roster::{Link, Roster, Trouble};
 use super::session::{Session, unavailable};
-use super::supervise::{Pacing, Supervisor};
+use super::supervise::{Pacing, Role, Supervisor};
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::message::ToolOutput;
@@ -69,13 +69,21 @@ impl Pool {
         if link.config.disabled {
             return;
         }
+        for number in 0..link.config.connections {
+            self.hold(link, if number == 0 { Role::First } else { Role::Further });
+        }
+    }
+
+    fn hold(&self, link: &Arc<Link>, role: Role) {
         let supervisor = Supervisor {
+            role,
             link: link.clone(),
             roster: self.roster.clone(),
             pins: self.pins.clone(),
             pacing: self.pacing,
             stop: link.stop.clone(),
             tasks: self.tasks.clone(),
+            has_warned: false,
             known: Vec::new(),
         };
         self.tasks.spawn(supervisor.run());

@@ -37,6 +37,8 @@ pub(super) struct Link {
 /// What may not work of a server that is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
+    /// Fewer sessions are open than there are to be.
+    Sessions,
     /// Calls break off, or are not answered in time.
     Calls,
     /// It gives no signs of life while calls go on.
@@ -60,7 +62,8 @@ enum Phase {
     Disabled,
     Connecting,
     Ready {
-        session: Arc<Session>,
+        /// Those that are open: at least one.
+        sessions: Vec<Arc<Session>>,
         tools: Vec<Arc<Tool>>,
         /// Those of them that are held back.
         held: Held,
@@ -114,18 +117,21 @@ impl Link {
     /// The same, of a connection that may be over meanwhile: then it says nothing of the server as it is now.
     pub(super) fn note_of(&self, session: &Arc<Session>, trouble: Trouble, reason: Option<String>) {
         let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
-        if matches!(&*phase, Phase::Ready { session: open, .. } if Arc::ptr_eq(open, session)) {
+        if matches!(&*phase, Phase::Ready { sessions, .. } if has(sessions, session)) {
             self.note(trouble, reason);
         }
     }
 
-    /// The open connection.
+    /// The open session with the fewest calls.
     ///
     /// # Errors
     /// Why there is none.
     pub(super) fn session(&self) -> Result<Arc<Session>, String> {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Ready { session, .. } => Ok(session.clone()),
+            Phase::Ready { sessions, .. } => {
+                let least_busy = sessions.iter().min_by_key(|session| session.open_calls());
+                least_busy.cloned().ok_or_else(|| "not connected".to_owned())
+            }
             Phase::Connecting => Err("not connected yet".to_owned()),
             Phase::Disabled => Err("switched off".to_owned()),
             Phase::Down(reason) => Err(reason.clone()),
@@ -163,8 +169,45 @@ impl Link {
         }
     }
 
-    fn set(&self, phase: Phase) {
-        *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+    /// Whether it can be used.
+    pub(super) fn is_ready(&self) -> bool {
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*phase, Phase::Ready { .. })
+    }
+
+    /// One more session is open with a server that can be used; says whether it can.
+    pub(super) fn join(&self, session: &Arc<Session>) -> bool {
+        let mut phase = self.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let Phase::Ready { sessions, .. } = &mut *phase else {
+            return false;
+        };
+        sessions.push(session.clone());
+        if sessions.len() >= self.config.connections {
+            self.note(Trouble::Sessions, None);
+        }
+        true
+    }
+
+    /// A session is over, or could not be had, for this reason; says whether the server can be used without it.
+    fn leave(&self, session: Option<&Arc<Session>>, reason: &str) -> bool {
+        let mut phase = self.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let open = match &mut *phase {
+            Phase::Ready { sessions, .. } => {
+                sessions.retain(|open| !session.is_some_and(|session| Arc::ptr_eq(open, session)));
+                sessions.len()
+            }
+            _ => 0,
+        };
+        if open == 0 {
+            *phase = Phase::Down(reason.to_owned());
+            return false;
+        }
+        let all = self.config.connections;
+        self.note(
+            Trouble::Sessions,
+            Some(format!("{open} of {all} sessions are open: {reason}")),
+        );
+        true
     }
 
     /// Whether the first attempt to connect is over, with everything listed if it succeeded.
@@ -274,8 +317,24 @@ impl Roster {
     }
 
     /// A server is connected and has these tools, some of them held back.
-    pub(super) fn ready(&self, link: &Link, session: Arc<Session>, tools: Vec<Arc<Tool>>, held: Held) {
-        link.set(Phase::Ready { session, tools, held });
+    pub(super) fn ready(&self, link: &Link, session: &Arc<Session>, tools: Vec<Arc<Tool>>, held: Held) {
+        let mut phase = link.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = match &mut *phase {
+            Phase::Ready { sessions, .. } => std::mem::take(sessions),
+            _ => Vec::new(),
+        };
+        if !has(&sessions, session) {
+            sessions.push(session.clone());
+        }
+        if sessions.len() >= link.config.connections {
+            link.note(Trouble::Sessions, None);
+        }
+        *phase = Phase::Ready {
+            sessions,
+            tools,
+            held,
+        };
+        drop(phase);
         self.publish();
     }
 
@@ -287,19 +346,31 @@ impl Roster {
         self.publish();
     }
 
-    /// A server is not connected, for this reason.
-    pub(super) fn down(&self, link: &Link, reason: String) {
+    /// A session of a server is over, or could not be had, for this reason. Without any other the server is down.
+    pub(super) fn down(&self, link: &Link, session: Option<&Arc<Session>>, reason: &str) {
         *link
             .last_error_time
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
-        link.set(Phase::Down(reason));
+        if link.leave(session, reason) {
+            return;
+        }
         link.troubles().clear();
         let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
         link.set_shelf(None);
         *holdings = Arc::new(self.collected());
         drop(holdings);
         self.publish();
+    }
+
+    /// Waits until a server can be used.
+    pub(super) async fn ready_to(&self, link: &Link) {
+        let mut changes = self.changes.subscribe();
+        while !link.is_ready() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits until the first attempt to connect to each server is over, with everything listed.
@@ -377,6 +448,10 @@ impl Roster {
         }
         (merged, all_held)
     }
+}
+
+fn has(sessions: &[Arc<Session>], session: &Arc<Session>) -> bool {
+    sessions.iter().any(|open| Arc::ptr_eq(open, session))
 }
 
 /// Which of a server's tools are held back, and for what.

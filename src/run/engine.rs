@@ -10,6 +10,7 @@ mod ownership;
 mod performance;
 mod queue;
 mod retention;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod watch;

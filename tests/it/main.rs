@@ -21,6 +21,7 @@ mod mcp_door;
 mod model;
 mod models;
 mod ownership;
+mod sampling;
 mod simulator;
 mod skip;
 mod store;

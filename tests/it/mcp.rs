@@ -1,8 +1,11 @@
 //! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
 
+mod connections;
 mod faults;
 pub mod peer;
 mod pins;
+mod sampling;
+mod slow;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
