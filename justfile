@@ -34,4 +34,5 @@ soak seed="1":
 bench:
     cargo bench --bench speed
     cargo bench --bench runs
+    cargo bench --bench mcp
     cargo bench -p assistd-doors --bench doors

@@ -27,6 +27,7 @@ pub mod ports;
 pub mod record;
 #[cfg(test)]
 mod rules;
+pub mod sampling;
 pub mod state;
 pub mod step;
 pub mod truncation;
