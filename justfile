@@ -35,4 +35,5 @@ bench:
     cargo bench --bench speed
     cargo bench --bench runs
     cargo bench --bench models
+    cargo bench --bench mcp
     cargo bench -p assistd-doors --bench doors

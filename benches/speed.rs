@@ -131,15 +131,6 @@ async fn chats_with_a_call(figures: &mut Figures, stack: &Stack, subjects: &Subj
         "ms",
         Goal::AtMost(1.2),
     );
-    let ratio = load
-        .ratio(|| subjects.call_tool(), || subjects.bare_tool_call())
-        .await;
-    figures.add(
-        "CallTool / bare rmcp call, 64 in flight",
-        ratio,
-        "x",
-        Goal::AtLeast(0.7),
-    );
 }
 
 async fn first_text(figures: &mut Figures, subjects: &Subjects) {

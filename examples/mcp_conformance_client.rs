@@ -38,7 +38,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let protocol = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_else(|_| "auto".to_owned());
     let servers = json!({"mcpServers": {"suite": {"url": url, "prefix": "", "protocol": protocol}}});
     let config = Config::parse(&servers.to_string(), |name| env::var(name).ok())?;
-    let pool = Pool::start(config, Pacing::default());
+    let store = assistd::store::Config {
+        location: assistd::store::Location::Memory,
+    };
+    let pins = assistd::store::open(&store).await?.pins;
+    let pool = Pool::start(config, Pacing::default(), pins);
     pool.settled(SETTLE_TIME).await;
     // What a session begins with, such as its stream for notifications, must not be taken for a part of the first call.
     tokio::time::sleep(STAY).await;

@@ -312,7 +312,8 @@ impl Core {
         if let Some(refusal) = summary_model.and_then(|name| model.refusal(name)) {
             return Err(StartError::Configuration(format!("run.summary_model: {refusal}")));
         }
-        let pool = Arc::new(mcp::Pool::start(servers, mcp::Pacing::default()));
+        let pacing = mcp::Pacing::default();
+        let pool = Arc::new(mcp::Pool::start(servers, pacing, opened.pins));
         let metrics = config
             .api
             .metrics
@@ -427,7 +428,8 @@ fn door(
         let witness: Arc<dyn Witness> = Arc::new(Counting(Arc::clone(metrics)));
         witness
     });
-    let contract: Contract = Guard::new(routes, config.max_concurrent_requests, config.request_timeout).seen_by(witness);
+    let contract: Contract =
+        Guard::new(routes, config.max_concurrent_requests, config.request_timeout).seen_by(witness);
     let (descriptors, http) = transcoder(contract.clone(), config.body_limit_bytes)?;
     let docs = Docs::new(&http.openapi(&descriptors, &openapi_info()));
     let legacy = Legacy::new(
@@ -735,8 +737,18 @@ fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
 
 fn mcp_list(config: &config::McpSection, text: &str) -> Result<mcp::Config, mcp::ConfigError> {
     let mut servers = mcp::Config::parse(text, |name| config.environment.lookup(name).map(str::to_owned))?;
+    let file = match &config.source {
+        config::McpSource::Builtin => None,
+        config::McpSource::File { path, .. } => Some(path.clone()),
+    };
     for server in &mut servers.servers {
+        server.file.clone_from(&file);
         server.policies.asks_before_destruction = config.ask_before_destruction;
+        server.pin_tools.get_or_insert(match config.pin_tools {
+            config::PinnedTools::None => false,
+            config::PinnedTools::Remote => server.endpoint.is_remote(),
+            config::PinnedTools::All => true,
+        });
     }
     Ok(servers)
 }

@@ -26,8 +26,8 @@ pub use problem::{Error, Problem};
 pub use secret::Secret;
 pub use section::{
     ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelPrices,
-    ModelResilience, ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, ReasoningBack, RunLimits,
-    RunSection, StoreSection, TruncationSection, TruncationStrategy,
+    ModelResilience, ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, PinnedTools,
+    ReasoningBack, RunLimits, RunSection, StoreSection, TruncationSection, TruncationStrategy,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
 pub use watched::WatchedFile;
@@ -272,6 +272,7 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
         source,
         environment: settings.environment().clone(),
         ask_before_destruction: settings.require(&table::MCP_ASK_BEFORE_DESTRUCTION)?,
+        pin_tools: settings.require(&table::MCP_PIN_TOOLS)?,
         serve: settings.require(&table::MCP_SERVE)?,
     })
 }

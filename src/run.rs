@@ -22,10 +22,12 @@ pub mod model;
 pub mod money;
 pub mod options;
 pub mod page;
+pub mod pin;
 pub mod ports;
 pub mod record;
 #[cfg(test)]
 mod rules;
+pub mod sampling;
 pub mod spending;
 pub mod state;
 pub mod step;

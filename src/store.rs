@@ -10,7 +10,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::run::error::{Error, Reason};
-use crate::run::ports::{News, Ownership, Store};
+use crate::run::ports::{News, Ownership, Pins, Store};
 
 mod batch;
 mod chunk;
@@ -74,15 +74,22 @@ pub struct Opened {
     pub ownership: Arc<dyn Ownership>,
     /// What other processes have written.
     pub news: Arc<dyn News>,
+    /// Which tools of MCP servers are approved.
+    pub pins: Arc<dyn Pins>,
 }
 
 impl Opened {
-    fn new<O: Ownership + News + 'static>(store: impl Store + 'static, owners: O) -> Self {
+    fn new<O: Ownership + News + 'static>(
+        store: impl Store + 'static,
+        owners: O,
+        pins: impl Pins + 'static,
+    ) -> Self {
         let owners = Arc::new(owners);
         Self {
             store: Arc::new(store),
             ownership: Arc::<O>::clone(&owners),
             news: owners,
+            pins: Arc::new(pins),
         }
     }
 }

@@ -13,8 +13,9 @@ pub mod metrics;
 
 /// Dependencies that are too loud or too frank at the service's own level. `async_openai` logs the whole
 /// body of an answer that it cannot read, and `rmcp` every notification with its payload: what users and
-/// tools say is not for the log. Whoever wants it back names the target in the filter.
-const QUIET: &str = "rmcp=warn,async_openai=off,sqlx=warn,h2=warn,hyper=warn";
+/// tools say is not for the log. `rmcp` also logs errors at each attempt to reach a server that is away, which the
+/// service's own lines tell once. Whoever wants it back names the target in the filter.
+const QUIET: &str = "rmcp=off,async_openai=off,sqlx=warn,h2=warn,hyper=warn";
 
 /// Starts logging to standard error, in colour when that is a terminal.
 ///

@@ -143,18 +143,6 @@ impl Subjects {
         first.unwrap()
     }
 
-    pub async fn call_tool(&self) {
-        let arguments = [("text".to_owned(), "hello".to_owned())];
-        let request = pb::CallToolRequest {
-            name: "tools/echo".to_owned(),
-            arguments: Some(prost_types::Struct {
-                fields: arguments.into_iter().map(string).collect(),
-            }),
-            timeout: None,
-        };
-        self.service.clone().call_tool(request).await.unwrap();
-    }
-
     pub async fn bare_tool_call(&self) {
         let arguments = json!({"text": "hello"}).as_object().cloned().unwrap_or_default();
         let request = CallToolRequestParams::new("echo").with_arguments(arguments);
@@ -208,15 +196,6 @@ fn chat_request(message: &str) -> pb::ChatRequest {
         message: message.to_owned(),
         ..pb::ChatRequest::default()
     }
-}
-
-fn string((name, text): (String, String)) -> (String, prost_types::Value) {
-    (
-        name,
-        prost_types::Value {
-            kind: Some(prost_types::value::Kind::StringValue(text)),
-        },
-    )
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

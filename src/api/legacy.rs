@@ -185,9 +185,10 @@ impl Legacy {
             return Err(Refusal::no_mcp());
         }
         let catalogue = self.handlers.engine().ports().toolbox.catalogue();
-        let tools = catalogue
-            .tools()
-            .iter()
+        // There is nothing here to say that a tool is held back.
+        let offered = catalogue.tools().iter();
+        let tools = offered
+            .filter(|tool| !catalogue.held().contains_key(tool.name()))
             .map(|tool| tool::Tool::from(tool.as_ref()));
         let answer = ToolsAnswer {
             tools: tools.collect(),

@@ -139,6 +139,7 @@ fn precondition(reason: Reason) -> Option<&'static str> {
         Reason::ContextLengthExceeded => Some("CONTEXT_LENGTH"),
         Reason::ModelRequestRejected => Some("PROVIDER"),
         Reason::McpRequestRejected | Reason::ContentTooLarge => Some("MCP_SERVER"),
+        Reason::ToolQuarantined => Some("TOOL_APPROVAL"),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! `assistd chat`: one message, or one after the other.
 
 mod decision;
+mod form;
 mod options;
 mod printer;
 mod prompt;
@@ -9,6 +10,7 @@ use std::io::{self, IsTerminal, Stderr, Stdout};
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::{Map, Value};
 
 use crate::api::pb;
 use crate::api::pb::run_event::Payload;
@@ -16,6 +18,7 @@ use crate::config::Settings;
 
 use super::client::{self, Client, Runs};
 use super::error::Error;
+use form::Form;
 use printer::{Ending, Printer, Style};
 use prompt::Prompt;
 
@@ -108,7 +111,7 @@ impl Conversation {
     async fn go_on(&mut self) -> Result<(), Error> {
         let is_interactive = self.is_interactive();
         let result = loop {
-            let Some(message) = self.line("> ").await? else {
+            let Some(message) = self.line("> ".to_owned()).await? else {
                 break Ok(());
             };
             if message.trim().is_empty() {
@@ -191,22 +194,29 @@ impl Conversation {
             return Ok(());
         };
         self.printer.note(&decision.question)?;
+        let undecided = |is_interactive| match is_interactive {
+            true => Error::Interrupted,
+            false => Error::Undecided {
+                run: run.to_owned(),
+                action: action.id.clone(),
+            },
+        };
         loop {
-            let Some(line) = self.line(decision.words).await? else {
-                return Err(match self.is_interactive() {
-                    true => Error::Interrupted,
-                    false => Error::Undecided {
-                        run: run.to_owned(),
-                        action: action.id.clone(),
-                    },
-                });
+            let Some(line) = self.line(decision.words.to_owned()).await? else {
+                return Err(undecided(self.is_interactive()));
             };
-            let answer = match (decision.read)(&line) {
-                Ok(answer) => answer,
-                Err(problem) => {
-                    self.printer.note(&problem)?;
-                    continue;
-                }
+            let answer = match (&decision.form, decision::is_yes(&line)) {
+                (Some(form), true) => match self.filled_in(form).await? {
+                    Some(content) => decision::accept(&content),
+                    None => return Err(undecided(self.is_interactive())),
+                },
+                _ => match (decision.read)(&line) {
+                    Ok(answer) => answer,
+                    Err(problem) => {
+                        self.printer.note(&problem)?;
+                        continue;
+                    }
+                },
             };
             let request = pb::SubmitActionsRequest {
                 name: run.to_owned(),
@@ -226,7 +236,28 @@ impl Conversation {
         }
     }
 
-    async fn line(&mut self, words: &'static str) -> Result<Option<String>, Error> {
+    /// Asks for every field of a form; none when the lines end before.
+    async fn filled_in(&mut self, form: &Form) -> Result<Option<Map<String, Value>>, Error> {
+        let mut content = Map::new();
+        for field in &form.fields {
+            self.printer.note(&field.about())?;
+            loop {
+                let Some(line) = self.line(field.words()).await? else {
+                    return Ok(None);
+                };
+                match field.read(&line) {
+                    Ok(value) => {
+                        content.extend(value.map(|value| (field.name.clone(), value)));
+                        break;
+                    }
+                    Err(problem) => self.printer.note(&problem)?,
+                }
+            }
+        }
+        Ok(Some(content))
+    }
+
+    async fn line(&mut self, words: String) -> Result<Option<String>, Error> {
         match &mut self.prompt {
             Some(prompt) => prompt.next(words).await,
             None => Ok(None),

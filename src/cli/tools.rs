@@ -8,7 +8,7 @@ use clap::Args;
 use crate::api::pb;
 use crate::config::Settings;
 
-use super::client;
+use super::client::{self, Client};
 use super::error::Error;
 use super::proto_json::ProtoJson;
 use super::terminal::brief;
@@ -27,6 +27,10 @@ pub struct ToolsArguments {
     /// The MCP servers and how they are, instead of their tools
     #[arg(long, conflicts_with = "of")]
     servers: bool,
+
+    /// Accept tools that are held back because they changed: those of an MCP server, or one of them
+    #[arg(long, value_name = "SERVER[/TOOL]", conflicts_with_all = ["of", "servers"])]
+    accept: Option<String>,
 }
 
 const DESCRIPTION_CHARS: usize = 80;
@@ -36,6 +40,22 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prints the tools.
 pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), Error> {
     let mut client = client::connect(settings).await?;
+    if let Some(place) = &arguments.accept {
+        let (server, tool) = place.split_once('/').unwrap_or((place, ""));
+        let accepted = accept(&mut client, server, tool).await?;
+        let text = if arguments.json {
+            ProtoJson::of("AcceptToolsResponse")?.line(&accepted)? + "\n"
+        } else {
+            let cells: Vec<[String; 3]> = accepted.tools.iter().map(cells).collect();
+            listing(
+                "tools held back there",
+                ["ACCEPTED", "SERVER", "DESCRIPTION"],
+                &cells,
+            )
+        };
+        io::stdout().write_all(text.as_bytes())?;
+        return Ok(());
+    }
     if arguments.servers {
         let mut request = tonic::Request::new(pb::HealthRequest {});
         request.set_timeout(HEALTH_TIMEOUT);
@@ -48,21 +68,7 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
         io::stdout().write_all(text.as_bytes())?;
         return Ok(());
     }
-    let mut list = pb::ListToolsResponse::default();
-    loop {
-        let request = pb::ListToolsRequest {
-            page_token: std::mem::take(&mut list.next_page_token),
-            server: arguments.of.clone().unwrap_or_default(),
-            ..Default::default()
-        };
-        let page = client.list_tools(request).await?.into_inner();
-        list.tools.extend(page.tools);
-        list.catalogue_version = page.catalogue_version;
-        list.next_page_token = page.next_page_token;
-        if list.next_page_token.is_empty() {
-            break;
-        }
-    }
+    let list = list(&mut client, arguments.of.as_deref().unwrap_or_default()).await?;
     let text = if arguments.json {
         ProtoJson::of("ListToolsResponse")?.line(&list)? + "\n"
     } else {
@@ -71,6 +77,50 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// Every tool of a server, or of all.
+async fn list(client: &mut Client, server: &str) -> Result<pb::ListToolsResponse, Error> {
+    let mut list = pb::ListToolsResponse::default();
+    loop {
+        let request = pb::ListToolsRequest {
+            page_token: std::mem::take(&mut list.next_page_token),
+            server: server.to_owned(),
+            ..Default::default()
+        };
+        let page = client.list_tools(request).await?.into_inner();
+        list.tools.extend(page.tools);
+        list.catalogue_version = page.catalogue_version;
+        list.next_page_token = page.next_page_token;
+        if list.next_page_token.is_empty() {
+            return Ok(list);
+        }
+    }
+}
+
+/// Accepts the tools of a server that are held back, or the one of this name, with the server's own prefix or without:
+/// as they are listed now, and not as they may have become since.
+async fn accept(client: &mut Client, server: &str, tool: &str) -> Result<pb::AcceptToolsResponse, Error> {
+    let listed = list(client, server).await?.tools;
+    let names = [format!("tools/{tool}"), format!("tools/{server}__{tool}")];
+    let mut tools = Vec::new();
+    if !tool.is_empty() {
+        let named = listed
+            .iter()
+            .map(|tool| &tool.name)
+            .find(|name| names.contains(name));
+        // One that is not there is refused in the service's words.
+        tools.push(named.unwrap_or(&names[0]).clone());
+    }
+    let is_meant = |name: &String| tools.is_empty() || tools.contains(name);
+    let meant = listed.iter().filter(|tool| is_meant(&tool.name));
+    let digests = meant.filter_map(|tool| Some(tool.quarantine.as_ref()?.digest.clone()));
+    let request = pb::AcceptToolsRequest {
+        server: server.to_owned(),
+        digests: digests.collect(),
+        tools,
+    };
+    Ok(client.accept_tools(request).await?.into_inner())
 }
 
 fn servers(health: &pb::HealthResponse) -> String {
@@ -108,10 +158,20 @@ fn cells(tool: &pb::Tool) -> [String; 3] {
         "" => &tool.title,
         description => description,
     };
+    let description = brief(description, DESCRIPTION_CHARS);
     [
         brief(name, usize::MAX),
         brief(&tool.server, usize::MAX),
-        brief(description, DESCRIPTION_CHARS),
+        match &tool.quarantine {
+            Some(held) => {
+                let changed = held.changed_fields.join(", ");
+                format!(
+                    "HELD BACK, changed: {}; {description}",
+                    brief(&changed, DESCRIPTION_CHARS)
+                )
+            }
+            None => description,
+        },
     ]
 }
 

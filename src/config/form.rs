@@ -12,7 +12,7 @@ use super::duration;
 use super::key::{Form, Raw, Shape, Shows};
 use super::secret::Secret;
 use super::section::{
-    Dialect, LogFormat, ModelState, Origins, ReasoningBack, StoreSection, TruncationStrategy,
+    Dialect, LogFormat, ModelState, Origins, PinnedTools, ReasoningBack, StoreSection, TruncationStrategy,
 };
 
 const fn open(placeholder: &'static str, expects: &'static str) -> Shape {
@@ -189,6 +189,17 @@ pub const REASONING_BACK: Form<ReasoningBack> = Form {
         "never" => Some(ReasoningBack::Never),
         "reasoning_content" => Some(ReasoningBack::ReasoningContent),
         "reasoning" => Some(ReasoningBack::Reasoning),
+        _ => None,
+    },
+};
+
+/// Whose tools are pinned.
+pub const PINNED_TOOLS: Form<PinnedTools> = Form {
+    shape: open("SERVERS", "none, remote or all"),
+    parse: |raw| match raw.text()? {
+        "none" => Some(PinnedTools::None),
+        "remote" => Some(PinnedTools::Remote),
+        "all" => Some(PinnedTools::All),
         _ => None,
     },
 };

@@ -12,7 +12,8 @@ use super::key::{About, Entry, Fallback, Key, MASK, looks_like_a_variable};
 use super::problem::{Error, Nearest, Problem, nearest};
 use super::secret::Secret;
 use super::section::{
-    Dialect, ModelEndpoint, ModelPrices, ModelResilience, ModelState, ModelTimeouts, NamedModel, ReasoningBack,
+    Dialect, ModelEndpoint, ModelPrices, ModelResilience, ModelState, ModelTimeouts, NamedModel,
+    ReasoningBack,
 };
 use super::settings::{Setting, Settings, Source, check};
 use super::table;

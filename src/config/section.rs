@@ -246,8 +246,21 @@ pub struct McpSection {
     pub environment: Environment,
     /// Whether somebody is asked before a tool that may destroy something.
     pub ask_before_destruction: bool,
+    /// Whose tools are pinned where the list does not say it of a server.
+    pub pin_tools: PinnedTools,
     /// Whether the assistants are served as MCP tools.
     pub serve: bool,
+}
+
+/// Whose tools are held back when they change after they were approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinnedTools {
+    /// Nobody's.
+    None,
+    /// Those of servers at an address: what is there, somebody else says.
+    Remote,
+    /// Everybody's.
+    All,
 }
 
 /// Where the list of MCP servers comes from.

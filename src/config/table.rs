@@ -8,7 +8,7 @@ use super::form;
 use super::key::{About, Entry, Fallback, Flag, Key, Scope};
 use super::secret::Secret;
 use super::section::{
-    Dialect, LogFormat, ModelState, Origins, ReasoningBack, StoreSection, TruncationStrategy,
+    Dialect, LogFormat, ModelState, Origins, PinnedTools, ReasoningBack, StoreSection, TruncationStrategy,
 };
 
 /// The keys, in the order in which they are shown.
@@ -20,6 +20,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &NO_SIMULATOR,
     &SERVER,
     &MCP_ASK_BEFORE_DESTRUCTION,
+    &MCP_PIN_TOOLS,
     &MCP_SERVE,
     &MODEL_API_KEY,
     &MODEL_API_KEY_FILE,
@@ -159,6 +160,19 @@ pub static MCP_ASK_BEFORE_DESTRUCTION: Key<bool> = Key {
                configuration has a policy for it",
     },
     form: form::SWITCH,
+};
+
+/// Whose tools are held back when they change.
+pub static MCP_PIN_TOOLS: Key<PinnedTools> = Key {
+    about: About {
+        name: "mcp.pin_tools",
+        env: "ASSISTD_MCP_PIN_TOOLS",
+        flag: None,
+        default: Fallback::Value("remote"),
+        help: "Which MCP servers' tools are held back when they change after they were first seen, until an operator \
+               accepts them, unless the MCP configuration says it of a server",
+    },
+    form: form::PINNED_TOOLS,
 };
 
 /// Whether the assistants are served as MCP tools.

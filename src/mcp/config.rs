@@ -3,8 +3,10 @@
 mod parse;
 mod protocol;
 mod reference;
+mod sampling;
 
 pub use protocol::Protocol;
+pub use sampling::{Consent, SamplingPolicy};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +41,8 @@ pub struct Config {
 pub struct ServerConfig {
     /// Its name: 1 to 40 letters, digits, `-` or `_`.
     pub name: String,
+    /// The file that lists it, for messages; none where there is none.
+    pub file: Option<PathBuf>,
     /// What its tools' names begin with; empty for bare names.
     pub prefix: String,
     /// Whether it is left alone.
@@ -53,12 +57,19 @@ pub struct ServerConfig {
     pub offer: Offer,
     /// How long its calls may take.
     pub timeouts: Timeouts,
+    /// How many sessions are held with it at once; more than one only over HTTP.
+    pub connections: usize,
     /// How many of its calls go on at once; further ones wait.
     pub max_concurrency: usize,
     /// The places that it is told to work in, by their `file:` addresses.
     pub roots: Vec<String>,
     /// The longest that connecting and listing the tools may take.
     pub connect_timeout: Duration,
+    /// Whether its tools are pinned: held back when they change after they were approved. None where the entry does
+    /// not say, which is no.
+    pub pin_tools: Option<bool>,
+    /// Whether it may ask models.
+    pub sampling: SamplingPolicy,
 }
 
 /// Which tools of a server there are, by patterns of their names on the server in which `*` stands for any text.
@@ -225,6 +236,7 @@ impl ServerConfig {
             Endpoint::Http(_) => Protocol::Auto,
         };
         Self {
+            file: None,
             prefix: format!("{name}__"),
             name,
             disabled: false,
@@ -233,14 +245,54 @@ impl ServerConfig {
             policies: Policies::default(),
             offer: Offer::default(),
             timeouts: Timeouts::default(),
+            connections: 1,
             max_concurrency: CONCURRENCY_DEFAULT,
             roots: Vec::new(),
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
+            pin_tools: None,
+            sampling: SamplingPolicy::default(),
         }
     }
 }
 
+impl ServerConfig {
+    /// What is said of tools that are not there, each by its place in the list of servers: a name that is not one of
+    /// the server's `tools`, or a pattern that none of them fits.
+    pub fn unmatched(&self, tools: &[&str]) -> Vec<String> {
+        let fits_none = |pattern: &str| !tools.iter().any(|tool| glob::fits(pattern, tool));
+        let listed = |key: &'static str, patterns: &[String]| -> Vec<String> {
+            let unmatched = patterns
+                .iter()
+                .enumerate()
+                .filter(|(_, pattern)| fits_none(pattern));
+            unmatched
+                .map(|(index, pattern)| format!("{key}[{index}] ({pattern:?})"))
+                .collect()
+        };
+        let named = |key: &'static str, name: &String| format!("{key}.{name}");
+        let allowed = self.offer.allowed.as_deref().unwrap_or_default();
+        let policies = self
+            .policies
+            .tools
+            .keys()
+            .filter(|name| !tools.contains(&name.as_str()));
+        let timeouts = self.timeouts.tools.keys().filter(|pattern| fits_none(pattern));
+        listed("allowed_tools", allowed)
+            .into_iter()
+            .chain(listed("denied_tools", &self.offer.denied))
+            .chain(policies.map(|name| named("tool_policies", name)))
+            .chain(timeouts.map(|pattern| named("tool_timeouts_ms", pattern)))
+            .map(|place| format!("mcpServers.{}.{place}", self.name))
+            .collect()
+    }
+}
+
 impl Endpoint {
+    /// Whether somebody else says what is there.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Endpoint::Http(_))
+    }
+
     /// `stdio` or `streamable_http`.
     pub fn transport(&self) -> &'static str {
         match self {

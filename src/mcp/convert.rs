@@ -1,8 +1,10 @@
 //! Between rmcp's types and the heart's.
 
 mod library;
+mod sampling;
 
 pub(super) use library::{filled, prompt, resource, template};
+pub(super) use sampling::sampling;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,9 +26,9 @@ const DIGEST_DIGITS: usize = 8;
 /// The longest description that is passed on.
 const DESCRIPTION_LIMIT_BYTES: usize = 16 * 1024;
 
-/// What the heart is told of a tool. `None` for one that cannot be offered: it has no name.
+/// What the heart is told of a tool. `None` for one that cannot be offered: it has no name, or none that can be kept.
 pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<ToolDescription> {
-    if tool.name.is_empty() {
+    if tool.name.is_empty() || tool.name.contains('\0') {
         return None;
     }
     let hints = tool.annotations.unwrap_or_default();

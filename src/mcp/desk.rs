@@ -1,22 +1,25 @@
 //! What servers ask while a call of theirs goes on, and who is asked.
 
-// Roots are going out of the protocol, and the servers of today still ask for them.
+// Roots and sampling are going out of the protocol, and the servers of today still ask for them.
 #![expect(
     deprecated,
-    reason = "the newest revision deprecates roots; older servers use them"
+    reason = "the newest revision deprecates roots and sampling; servers of today use them"
 )]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::{
-    ElicitRequestParams, ElicitResult, ElicitationAction, InputRequest, ListRootsResult, Root,
+    CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult, ElicitationAction,
+    InputRequest, ListRootsResult, Root, SamplingMessage,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::config::{Consent, SamplingPolicy, ServerConfig};
+use super::convert;
 use crate::run::action::{Question, Reply};
-use crate::run::ports::Caller;
+use crate::run::ports::{Caller, Finish};
 
 /// The most that is shown of a question, and the largest schema of an answer.
 const MESSAGE_LIMIT_BYTES: usize = 4 * 1024;
@@ -27,23 +30,28 @@ const URL_LIMIT_BYTES: usize = 8 * 1024;
 pub(super) struct Desk {
     server: String,
     roots: Vec<String>,
+    sampling: SamplingPolicy,
     open: Mutex<Vec<Arc<Visit>>>,
 }
 
 /// One open call, as far as its server may turn to who made it.
 pub(super) struct Visit {
     caller: Arc<dyn Caller>,
-    /// Questions that wait for a person.
+    /// Questions that wait for a person, or a model.
     asking: AtomicUsize,
+    /// How often it has asked a model.
+    sampled: AtomicU64,
     /// A question began or ended.
     pub(super) moved: Notify,
 }
 
 impl Desk {
-    pub(super) fn new(server: &str, roots: &[String]) -> Self {
+    /// For a server of this configuration.
+    pub(super) fn new(server: &ServerConfig) -> Self {
         Self {
-            server: server.to_owned(),
-            roots: roots.to_vec(),
+            server: server.name.clone(),
+            roots: server.roots.clone(),
+            sampling: server.sampling.clone(),
             open: Mutex::default(),
         }
     }
@@ -53,6 +61,7 @@ impl Desk {
         let visit = Arc::new(Visit {
             caller,
             asking: AtomicUsize::new(0),
+            sampled: AtomicU64::new(0),
             moved: Notify::new(),
         });
         self.visits().push(visit.clone());
@@ -92,6 +101,20 @@ impl Desk {
         }
     }
 
+    /// Asks a model what the server wants to know; it does not say during which call.
+    ///
+    /// # Errors
+    /// Why it is not told, in words for the server.
+    pub(super) async fn sample(
+        &self,
+        params: CreateMessageRequestParams,
+    ) -> Result<CreateMessageResult, String> {
+        match self.only() {
+            Some(visit) => visit.sample(&self.server, &self.sampling, params).await,
+            None => Err("it is not clear for which call this is".to_owned()),
+        }
+    }
+
     /// The places that the server is to work in.
     pub(super) fn roots(&self) -> ListRootsResult {
         ListRootsResult::new(self.roots.iter().map(Root::new).collect())
@@ -116,11 +139,15 @@ impl Open {
                 serde_json::to_value(result)
             }
             InputRequest::ListRoots(_) => serde_json::to_value(self.desk.roots()),
-            InputRequest::CreateMessage(_) => {
-                return Err(
-                    "the tool asks for a model's answer, which this service does not give to tools"
-                        .to_owned(),
-                );
+            InputRequest::CreateMessage(request) => {
+                let desk = &self.desk;
+                let sampled = self
+                    .visit
+                    .sample(&desk.server, &desk.sampling, request.params)
+                    .await;
+                let refused =
+                    |reason| format!("the tool asks for a model's answer and is not given it: {reason}");
+                serde_json::to_value(sampled.map_err(refused)?)
             }
             _ => return Err("the tool asks for something that this service does not know".to_owned()),
         };
@@ -163,7 +190,40 @@ impl Visit {
     }
 }
 
-/// A question that waits for a person.
+impl Visit {
+    /// Asks a model, within what the operator allows.
+    async fn sample(
+        &self,
+        server: &str,
+        policy: &SamplingPolicy,
+        params: CreateMessageRequestParams,
+    ) -> Result<CreateMessageResult, String> {
+        if policy.allow == Consent::Deny {
+            return Err("this service does not ask models for tools".to_owned());
+        }
+        let sampling = convert::sampling(server, policy, params)?;
+        if self.sampled.fetch_add(1, Ordering::Relaxed) >= policy.max_requests {
+            return Err(format!(
+                "more than {} answers during one call",
+                policy.max_requests
+            ));
+        }
+        let _asking = Asking::new(self);
+        let sampled = self.caller.sample(sampling).await.map_err(|error| {
+            tracing::info!(server, %error, "a model does not answer a server");
+            error.message().to_owned()
+        })?;
+        let reason = match sampled.finish {
+            Finish::Stop => CreateMessageResult::STOP_REASON_END_TURN,
+            Finish::Length => CreateMessageResult::STOP_REASON_END_MAX_TOKEN,
+            Finish::ContentFilter => "contentFilter",
+        };
+        let message = SamplingMessage::assistant_text(sampled.text);
+        Ok(CreateMessageResult::new(message, sampled.model).with_stop_reason(reason))
+    }
+}
+
+/// A question that waits for a person or a model.
 struct Asking<'a>(&'a Visit);
 
 impl<'a> Asking<'a> {
@@ -217,6 +277,7 @@ fn question(server: &str, params: ElicitRequestParams) -> Result<Question, &'sta
 mod tests {
     use serde_json::json;
 
+    use super::super::config::{Endpoint, Remote};
     use super::*;
     use crate::run::event::Progress;
     use crate::run::id::{Mint, RunId};
@@ -239,6 +300,14 @@ mod tests {
         }
     }
 
+    fn server() -> ServerConfig {
+        let remote = Remote {
+            url: "http://127.0.0.1:1/mcp".to_owned(),
+            headers: Vec::new(),
+        };
+        ServerConfig::new("a", Endpoint::Http(remote))
+    }
+
     fn form(message: &str) -> ElicitRequestParams {
         let schema = json!({"type": "object", "properties": {"asked": {"type": "string"}}});
         serde_json::from_value(json!({"mode": "form", "message": message, "requestedSchema": schema}))
@@ -257,7 +326,7 @@ mod tests {
             (vec![run(), run()], ElicitationAction::Cancel),
             (vec![None, None], ElicitationAction::Cancel),
         ] {
-            let desk = Arc::new(Desk::new("a", &[]));
+            let desk = Arc::new(Desk::new(&server()));
             let open: Vec<_> = callers
                 .into_iter()
                 .map(|run| desk.enter(Arc::new(Asked(run))))
@@ -270,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_shown_is_declined() {
-        let desk = Arc::new(Desk::new("a", &[]));
+        let desk = Arc::new(Desk::new(&server()));
         let _open = desk.enter(Arc::new(Asked(None)));
         let url = |url: &str| {
             let params = json!({"mode": "url", "message": "go", "url": url, "elicitationId": "1"});

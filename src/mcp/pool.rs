@@ -13,11 +13,12 @@ use super::config::{Config, ServerConfig};
 use super::library::open;
 use super::roster::{Link, Roster, Trouble};
 use super::session::{Session, unavailable};
-use super::supervise::{Pacing, Supervisor};
+use super::supervise::{Pacing, Role, Supervisor};
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::message::ToolOutput;
-use crate::run::ports::{Caller, ServerStatus, Toolbox};
+use crate::run::pin::Fingerprint;
+use crate::run::ports::{Caller, Pinned, Pins, ServerStatus, Toolbox};
 
 /// How long the calls of a server that is not configured any more may go on.
 const RETIREMENT: Duration = Duration::from_secs(600);
@@ -32,6 +33,7 @@ const RETRY_LIMIT: Duration = Duration::from_secs(10);
 /// processes to end.
 pub struct Pool {
     roster: Arc<Roster>,
+    pins: Arc<dyn Pins>,
     pacing: Pacing,
     /// Held while the servers are exchanged.
     exchange: Mutex<()>,
@@ -42,13 +44,15 @@ pub struct Pool {
 
 impl Pool {
     /// Begins to connect to every server that is not disabled, each in a task of its own, and returns at once.
-    /// Must be called within a tokio runtime; TLS needs the process's default provider of rustls.
-    pub fn start(config: Config, pacing: Pacing) -> Self {
+    /// How tools were when they were approved is kept in `pins`. Must be called within a tokio runtime; TLS needs the
+    /// process's default provider of rustls.
+    pub fn start(config: Config, pacing: Pacing, pins: Arc<dyn Pins>) -> Self {
         let stop = CancellationToken::new();
         let servers = config.servers.into_iter();
         let links = servers.map(|server| Link::new(server, stop.child_token()));
         let pool = Self {
             roster: Arc::new(Roster::new(links.collect())),
+            pins,
             pacing,
             exchange: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -65,12 +69,21 @@ impl Pool {
         if link.config.disabled {
             return;
         }
+        for number in 0..link.config.connections {
+            self.hold(link, if number == 0 { Role::First } else { Role::Further });
+        }
+    }
+
+    fn hold(&self, link: &Arc<Link>, role: Role) {
         let supervisor = Supervisor {
+            role,
             link: link.clone(),
             roster: self.roster.clone(),
+            pins: self.pins.clone(),
             pacing: self.pacing,
             stop: link.stop.clone(),
             tasks: self.tasks.clone(),
+            has_warned: false,
             known: Vec::new(),
         };
         self.tasks.spawn(supervisor.run());
@@ -157,13 +170,7 @@ impl Toolbox for Pool {
         };
         let _permit = link.gate.pass(&description.server).await?;
         let session = open(&link)?;
-        let catalogue = self.roster.catalogue();
-        let offered = catalogue.get(&description.name).map(|tool| tool.description());
-        if !offered.is_some_and(|offered| {
-            offered.server == description.server && offered.remote_name == description.remote_name
-        }) {
-            return Err(not_found(tool));
-        }
+        check_offered(&link, &self.roster.catalogue(), tool)?;
         let again = tool.is_repeatable().then(|| arguments.clone());
         let called = session.call(description, arguments, caller.clone()).await;
         let called = match (called, again) {
@@ -183,6 +190,49 @@ impl Toolbox for Pool {
         let failure = failure.map(|error| error.message().to_owned());
         link.note_of(&session, Trouble::Calls, failure);
         called
+    }
+
+    async fn accept(
+        &self,
+        server: &str,
+        tools: &[String],
+        digests: &[String],
+    ) -> Result<Vec<Arc<Tool>>, Error> {
+        let Some(link) = self.roster.link(server) else {
+            return Err(Error::invalid(
+                "server",
+                format!("there is no MCP server named {server:?}"),
+            ));
+        };
+        open(&link)?;
+        let listed = link.tools();
+        if let Some(unknown) = tools
+            .iter()
+            .find(|name| listed.iter().all(|(tool, _)| tool.name() != *name))
+        {
+            let text = format!("MCP server {server:?} has no tool named {unknown:?}");
+            return Err(Error::new(Reason::ToolNotFound, text).with("tool", unknown));
+        }
+        let mut accepted = Vec::new();
+        let mut pinned = Pinned::new();
+        for (tool, held) in listed {
+            let Some(held) =
+                held.filter(|_| tools.is_empty() || tools.iter().any(|name| name == tool.name()))
+            else {
+                continue;
+            };
+            if !digests.is_empty() && !digests.contains(&held.now.digest()) {
+                return Err(changed(&tool));
+            }
+            pinned.insert(tool.description().remote_name.clone(), held.now);
+            accepted.push(tool);
+        }
+        if !accepted.is_empty() {
+            self.pins.accept(server, &pinned).await?;
+            self.roster.release(&link, &pinned);
+            tracing::info!(server, tools = ?pinned.keys(), "changed tools are accepted");
+        }
+        Ok(accepted)
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
@@ -234,6 +284,38 @@ fn harmless(error: Error) -> Error {
         }
         _ => error,
     }
+}
+
+/// Whether a tool can be called as it was given: its server has it, it is not held back, and where tools are pinned
+/// it is still the same.
+fn check_offered(link: &Link, catalogue: &Catalogue, tool: &Tool) -> Result<(), Error> {
+    let description = tool.description();
+    let offered = catalogue.get(&description.name).filter(|offered| {
+        let offered = offered.description();
+        offered.server == description.server && offered.remote_name == description.remote_name
+    });
+    let Some(offered) = offered else {
+        return Err(not_found(tool));
+    };
+    if let Some(quarantine) = catalogue.held().get(&description.name) {
+        return Err(quarantine.refusal(tool));
+    }
+    let is_pinned = link.config.pin_tools == Some(true) && offered.description() != description;
+    if is_pinned && Fingerprint::of(offered.description()) != Fingerprint::of(description) {
+        return Err(changed(tool));
+    }
+    Ok(())
+}
+
+fn changed(tool: &Tool) -> Error {
+    let description = tool.description();
+    let text = format!(
+        "the tool {:?} has changed since it was looked at",
+        description.name
+    );
+    Error::new(Reason::ToolChanged, text)
+        .with("tool", &description.name)
+        .with("server", &description.server)
 }
 
 fn not_found(tool: &Tool) -> Error {

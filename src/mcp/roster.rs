@@ -1,6 +1,7 @@
 //! What is known of every server, and the catalogue that follows from it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -13,7 +14,8 @@ use super::library::Shelf;
 use super::session::Session;
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::library::Holdings;
-use crate::run::ports::{Connection, ServerStatus};
+use crate::run::pin::Quarantine;
+use crate::run::ports::{Connection, Pinned, ServerStatus};
 
 /// One server and how it is now.
 pub(super) struct Link {
@@ -24,6 +26,8 @@ pub(super) struct Link {
     last_error_time: RwLock<Option<SystemTime>>,
     /// What does not work although it is connected.
     troubles: Mutex<BTreeMap<Trouble, String>>,
+    /// How many of its tools are in the catalogue and can be called.
+    offered: AtomicUsize,
     /// The way to it, for calls.
     pub(super) gate: Gate,
     /// Its supervisor ends.
@@ -33,6 +37,8 @@ pub(super) struct Link {
 /// What may not work of a server that is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trouble {
+    /// Fewer sessions are open than there are to be.
+    Sessions,
     /// Calls break off, or are not answered in time.
     Calls,
     /// It gives no signs of life while calls go on.
@@ -56,11 +62,17 @@ enum Phase {
     Disabled,
     Connecting,
     Ready {
-        session: Arc<Session>,
+        /// Those that are open: at least one.
+        sessions: Vec<Arc<Session>>,
         tools: Vec<Arc<Tool>>,
+        /// Those of them that are held back.
+        held: Held,
     },
     Down(String),
 }
+
+/// Tools of one server that are held back, by their names on the server.
+pub(super) type Held = HashMap<String, Quarantine>;
 
 /// All servers, in the order of the configuration.
 pub(super) struct Roster {
@@ -79,6 +91,7 @@ impl Link {
             false => Phase::Connecting,
         };
         Arc::new(Self {
+            offered: AtomicUsize::new(0),
             gate: Gate::new(config.max_concurrency),
             config,
             phase: RwLock::new(phase),
@@ -104,18 +117,21 @@ impl Link {
     /// The same, of a connection that may be over meanwhile: then it says nothing of the server as it is now.
     pub(super) fn note_of(&self, session: &Arc<Session>, trouble: Trouble, reason: Option<String>) {
         let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
-        if matches!(&*phase, Phase::Ready { session: open, .. } if Arc::ptr_eq(open, session)) {
+        if matches!(&*phase, Phase::Ready { sessions, .. } if has(sessions, session)) {
             self.note(trouble, reason);
         }
     }
 
-    /// The open connection.
+    /// The open session with the fewest calls.
     ///
     /// # Errors
     /// Why there is none.
     pub(super) fn session(&self) -> Result<Arc<Session>, String> {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Ready { session, .. } => Ok(session.clone()),
+            Phase::Ready { sessions, .. } => {
+                let least_busy = sessions.iter().min_by_key(|session| session.open_calls());
+                least_busy.cloned().ok_or_else(|| "not connected".to_owned())
+            }
             Phase::Connecting => Err("not connected yet".to_owned()),
             Phase::Disabled => Err("switched off".to_owned()),
             Phase::Down(reason) => Err(reason.clone()),
@@ -127,13 +143,17 @@ impl Link {
         let (connection, tool_count) = match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Disabled => (Connection::Disabled, 0),
             Phase::Connecting => (Connection::Connecting, 0),
-            Phase::Ready { tools, .. } => {
-                let troubles: Vec<String> = self.troubles().values().cloned().collect();
-                let connection = match troubles.is_empty() {
-                    true => Connection::Ready,
-                    false => Connection::Degraded(troubles.join("; ")),
+            Phase::Ready { tools, held, .. } => {
+                let troubles: Vec<String> = held_back(tools, held)
+                    .into_iter()
+                    .chain(self.troubles().values().cloned())
+                    .collect();
+                let connection = match (held.is_empty(), troubles.is_empty()) {
+                    (_, true) => Connection::Ready,
+                    (true, false) => Connection::Degraded(troubles.join("; ")),
+                    (false, false) => Connection::Quarantined(troubles.join("; ")),
                 };
-                (connection, tools.len())
+                (connection, self.offered.load(Ordering::Relaxed))
             }
             Phase::Down(reason) => (Connection::Down(reason.clone()), 0),
         };
@@ -150,8 +170,45 @@ impl Link {
         }
     }
 
-    fn set(&self, phase: Phase) {
-        *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+    /// Whether it can be used.
+    pub(super) fn is_ready(&self) -> bool {
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*phase, Phase::Ready { .. })
+    }
+
+    /// One more session is open with a server that can be used; says whether it can.
+    pub(super) fn join(&self, session: &Arc<Session>) -> bool {
+        let mut phase = self.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let Phase::Ready { sessions, .. } = &mut *phase else {
+            return false;
+        };
+        sessions.push(session.clone());
+        if sessions.len() >= self.config.connections {
+            self.note(Trouble::Sessions, None);
+        }
+        true
+    }
+
+    /// A session is over, or could not be had, for this reason; says whether the server can be used without it.
+    fn leave(&self, session: Option<&Arc<Session>>, reason: &str) -> bool {
+        let mut phase = self.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let open = match &mut *phase {
+            Phase::Ready { sessions, .. } => {
+                sessions.retain(|open| !session.is_some_and(|session| Arc::ptr_eq(open, session)));
+                sessions.len()
+            }
+            _ => 0,
+        };
+        if open == 0 {
+            *phase = Phase::Down(reason.to_owned());
+            return false;
+        }
+        let all = self.config.connections;
+        self.note(
+            Trouble::Sessions,
+            Some(format!("{open} of {all} sessions are open: {reason}")),
+        );
+        true
     }
 
     /// Whether the first attempt to connect is over, with everything listed if it succeeded.
@@ -172,11 +229,21 @@ impl Link {
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
     }
 
-    fn tools(&self) -> Vec<Arc<Tool>> {
+    /// Its tools, each with what it is held back for.
+    pub(super) fn tools(&self) -> Vec<(Arc<Tool>, Option<Quarantine>)> {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Ready { tools, .. } => tools.clone(),
+            Phase::Ready { tools, held, .. } => {
+                let held = |tool: &Tool| held.get(&tool.description().remote_name).cloned();
+                tools.iter().map(|tool| (tool.clone(), held(tool))).collect()
+            }
             _ => Vec::new(),
         }
+    }
+
+    /// Whether any of its tools are held back.
+    pub(super) fn is_holding(&self) -> bool {
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(&*phase, Phase::Ready { held, .. } if !held.is_empty())
     }
 }
 
@@ -250,25 +317,61 @@ impl Roster {
         self.changes.send_replace(());
     }
 
-    /// A server is connected and has these tools.
-    pub(super) fn ready(&self, link: &Link, session: Arc<Session>, tools: Vec<Arc<Tool>>) {
-        link.set(Phase::Ready { session, tools });
+    /// A server is connected and has these tools, some of them held back.
+    pub(super) fn ready(&self, link: &Link, session: &Arc<Session>, tools: Vec<Arc<Tool>>, held: Held) {
+        let mut phase = link.phase.write().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = match &mut *phase {
+            Phase::Ready { sessions, .. } => std::mem::take(sessions),
+            _ => Vec::new(),
+        };
+        if !has(&sessions, session) {
+            sessions.push(session.clone());
+        }
+        if sessions.len() >= link.config.connections {
+            link.note(Trouble::Sessions, None);
+        }
+        *phase = Phase::Ready {
+            sessions,
+            tools,
+            held,
+        };
+        drop(phase);
         self.publish();
     }
 
-    /// A server is not connected, for this reason.
-    pub(super) fn down(&self, link: &Link, reason: String) {
+    /// These tools of a server are not held back any more, as long as they are as they were.
+    pub(super) fn release(&self, link: &Link, accepted: &Pinned) {
+        if let Phase::Ready { held, .. } = &mut *link.phase.write().unwrap_or_else(PoisonError::into_inner) {
+            held.retain(|tool, quarantine| accepted.get(tool) != Some(&quarantine.now));
+        }
+        self.publish();
+    }
+
+    /// A session of a server is over, or could not be had, for this reason. Without any other the server is down.
+    pub(super) fn down(&self, link: &Link, session: Option<&Arc<Session>>, reason: &str) {
         *link
             .last_error_time
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
-        link.set(Phase::Down(reason));
+        if link.leave(session, reason) {
+            return;
+        }
         link.troubles().clear();
         let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
         link.set_shelf(None);
         *holdings = Arc::new(self.collected());
         drop(holdings);
         self.publish();
+    }
+
+    /// Waits until a server can be used.
+    pub(super) async fn ready_to(&self, link: &Link) {
+        let mut changes = self.changes.subscribe();
+        while !link.is_ready() {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Waits until the first attempt to connect to each server is over, with everything listed.
@@ -286,9 +389,9 @@ impl Roster {
     /// at once the later catalogue has both.
     fn publish(&self) {
         let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
-        let tools = self.merged();
-        if !are_same(&tools, catalogue.tools()) {
-            *catalogue = Arc::new(Catalogue::new(catalogue.version() + 1, tools));
+        let (tools, held) = self.merged();
+        if !are_same(&tools, catalogue.tools()) || held != *catalogue.held() {
+            *catalogue = Arc::new(Catalogue::new(catalogue.version() + 1, tools).holding(held));
         }
         drop(catalogue);
         self.changes.send_replace(());
@@ -315,12 +418,14 @@ impl Roster {
         )
     }
 
-    fn merged(&self) -> Vec<Arc<Tool>> {
+    /// The tools of all servers, and those that are held back, by their names here.
+    fn merged(&self) -> (Vec<Arc<Tool>>, HashMap<String, Quarantine>) {
         let mut owners: HashMap<String, String> = HashMap::new();
-        let mut merged = Vec::new();
+        let (mut merged, mut all_held) = (Vec::new(), HashMap::new());
         for link in self.links().iter() {
             let mut clashes = Vec::new();
-            for tool in link.tools() {
+            let mut offered = 0;
+            for (tool, held) in link.tools() {
                 let description = tool.description();
                 let origin = format!("{}/{}", description.server, description.remote_name);
                 if let Some(owner) = owners.get(&description.name) {
@@ -329,16 +434,38 @@ impl Roster {
                     continue;
                 }
                 owners.insert(description.name.clone(), origin);
+                match held {
+                    Some(held) => drop(all_held.insert(description.name.clone(), held)),
+                    None => offered += 1,
+                }
                 merged.push(tool);
             }
+            link.offered.store(offered, Ordering::Relaxed);
             let clashes = (!clashes.is_empty()).then(|| some_of(&clashes));
             if let Some(clashes) = &clashes {
                 tracing::warn!(server = link.config.name, clashes, "two tools have one name");
             }
             link.note(Trouble::Names, clashes);
         }
-        merged
+        (merged, all_held)
     }
+}
+
+fn has(sessions: &[Arc<Session>], session: &Arc<Session>) -> bool {
+    sessions.iter().any(|open| Arc::ptr_eq(open, session))
+}
+
+/// Which of a server's tools are held back, and for what.
+pub(super) fn held_back(tools: &[Arc<Tool>], held: &Held) -> Option<String> {
+    let remarks = tools.iter().filter_map(|tool| {
+        let changed = held.get(&tool.description().remote_name)?.changed.join(", ");
+        Some(format!(
+            "{} is held back until it is accepted: its {changed} changed",
+            tool.name()
+        ))
+    });
+    let remarks: Vec<String> = remarks.collect();
+    (!remarks.is_empty()).then(|| some_of(&remarks))
 }
 
 /// The first few of many remarks.

@@ -196,9 +196,14 @@ impl Session {
         }
     }
 
+    /// How many calls wait for their answers.
+    pub(super) fn open_calls(&self) -> usize {
+        self.open_calls.load(Ordering::Relaxed)
+    }
+
     /// Whether calls wait for their answers.
     pub(super) fn is_busy(&self) -> bool {
-        self.open_calls.load(Ordering::Relaxed) > 0
+        self.open_calls() > 0
     }
 
     /// Asks for a sign of life. An error that the server answers with is one.

@@ -22,11 +22,13 @@ use super::desk::Desk;
 use super::library;
 use super::reason;
 use super::remote;
-use super::roster::{Link, Roster, Trouble, some_of};
+use super::roster::{Held, Link, Roster, Trouble, held_back, some_of};
 use super::schema;
 use super::session::{Running, Session};
 use super::tap::{Changes, Tap};
 use crate::run::catalogue::{Tool, ToolDescription};
+use crate::run::pin::{Fingerprint, Quarantine};
+use crate::run::ports::{Pinned, Pins};
 
 /// How long to wait for the exit status of a child whose output has ended: it says more than the end of output.
 const EXIT_STATUS_GRACE: Duration = Duration::from_millis(200);
@@ -62,13 +64,26 @@ impl Default for Pacing {
     }
 }
 
-/// Keeps one server connected until it is told to stop.
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Calls, and what the server has: it lists, and hears of changes.
+    First,
+    /// Calls of a server that can be used already.
+    Further,
+}
+
+/// Keeps one session with a server open until it is told to stop.
 pub(super) struct Supervisor {
+    pub(super) role: Role,
     pub(super) link: Arc<Link>,
     pub(super) roster: Arc<Roster>,
+    pub(super) pins: Arc<dyn Pins>,
     pub(super) pacing: Pacing,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
+    /// Whether it was said what the configuration says of tools that are not there.
+    pub(super) has_warned: bool,
     /// The tools as they were last seen: compiled schemas are used again.
     pub(super) known: Vec<Arc<Tool>>,
 }
@@ -78,6 +93,12 @@ impl Supervisor {
     pub(super) async fn run(mut self) {
         let mut wait = self.pacing.retry_first;
         loop {
+            if self.role == Role::Further {
+                let ready = self.roster.ready_to(&self.link);
+                if self.stop.run_until_cancelled(ready).await.is_none() {
+                    return;
+                }
+            }
             let start = Instant::now();
             self.serve().await;
             // A server that has lived for a while starts anew; one that keeps dying is tried less and less often.
@@ -113,6 +134,7 @@ impl Supervisor {
             match self.serve_over(transport, lifecycle, never).await {
                 Attempt::Over => return,
                 Attempt::NeedsSession(reason) => refusal = Some(reason),
+                Attempt::Failed(reason) => return self.down(reason),
             }
         }
         if let Some(reason) = refusal {
@@ -120,25 +142,43 @@ impl Supervisor {
         }
     }
 
+    /// Tries to begin in every way that the server's [`Protocol`](super::config::Protocol) has, each with a process of
+    /// its own: one that has been asked a question that it does not know may be of no use any more.
     async fn serve_child(&mut self, process: &Process) {
-        let (mut child, streams) = match Child::start(process) {
-            Ok(started) => started,
-            Err(reason) => return self.down(reason),
-        };
-        let log = child::log_stderr(self.link.config.name.clone(), streams.stderr);
-        let gone = CancellationToken::new();
-        self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
-        let transport = AsyncRwTransport::new_client(streams.stdout, streams.stdin);
-        // Whoever has to be asked anew is started anew: there is only one way to begin for this process.
-        let mut lifecycles = self.link.config.protocol.lifecycles().into_iter();
-        let lifecycle = lifecycles.next().unwrap_or(ClientLifecycleMode::Initialize);
-        if let Attempt::NeedsSession(reason) =
-            self.serve_over(transport, lifecycle, pin!(child.exited())).await
-        {
-            self.down(reason);
+        let mut lifecycles = self.link.config.protocol.lifecycles().into_iter().peekable();
+        while let Some(lifecycle) = lifecycles.next() {
+            let (mut child, streams) = match Child::start(process) {
+                Ok(started) => started,
+                Err(reason) => return self.down(reason),
+            };
+            let log = child::log_stderr(self.link.config.name.clone(), streams.stderr);
+            let gone = CancellationToken::new();
+            self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
+            let transport = AsyncRwTransport::new_client(streams.stdout, streams.stdin);
+            let attempt = self.serve_over(transport, lifecycle, pin!(child.exited())).await;
+            let is_last = lifecycles.peek().is_none() || self.stop.is_cancelled();
+            let goes_on = match attempt {
+                Attempt::Over => false,
+                Attempt::NeedsSession(reason) | Attempt::Failed(reason) if is_last => {
+                    self.down(reason);
+                    false
+                }
+                Attempt::NeedsSession(reason) | Attempt::Failed(reason) => {
+                    let server = &self.link.config.name;
+                    tracing::debug!(
+                        server,
+                        reason,
+                        "the server is started anew, and asked in the old way"
+                    );
+                    true
+                }
+            };
+            child.end().await;
+            gone.cancel();
+            if !goes_on {
+                return;
+            }
         }
-        child.end().await;
-        gone.cancel();
     }
 
     /// Opens a session on a transport and keeps it; `exited` is the end of the process behind it, with the reason.
@@ -154,7 +194,7 @@ impl Supervisor {
         let changes = Changes::default();
         let tap = Tap::new(transport, self.link.config.name.clone(), changes.clone());
         let limit = self.link.config.connect_timeout;
-        let desk = Arc::new(Desk::new(&self.link.config.name, &self.link.config.roots));
+        let desk = Arc::new(Desk::new(&self.link.config));
         let client = Client::new(desk.clone(), &self.link.config);
         let opening = client.serve_with_lifecycle(tap, lifecycle);
         let opened = tokio::select! {
@@ -172,8 +212,7 @@ impl Supervisor {
                         && reason::is_refusal_of_post(&error)
                         && remote::speaks_only_sse(remote).await
                     {
-                        self.down(ONLY_SSE.to_owned());
-                        return Attempt::Over;
+                        return Attempt::Failed(ONLY_SSE.to_owned());
                     }
                     Err(self.exit_status_or(reason, exited.as_mut()).await)
                 }
@@ -181,10 +220,12 @@ impl Supervisor {
             },
         };
         match opened {
-            Ok(running) => self.keep(running, desk, &changes, exited).await,
-            Err(reason) => self.down(reason),
+            Ok(running) => {
+                self.keep(running, desk, &changes, exited).await;
+                Attempt::Over
+            }
+            Err(reason) => Attempt::Failed(reason),
         }
-        Attempt::Over
     }
 
     /// Lists the tools, declares the server ready, and stays until the connection is over.
@@ -198,7 +239,7 @@ impl Supervisor {
         let config = &self.link.config;
         let (session, signals) = Session::new(&config.name, &running, config.timeouts.clone(), desk).await;
         let (doubt, abandoned) = signals.split();
-        let stop = self.stop.clone();
+        let (stop, link) = (self.stop.clone(), self.link.clone());
         let probe_every = self.pacing.probe_every;
         let quit = running.cancellation_token();
         let shelving = library::Shelving {
@@ -209,6 +250,7 @@ impl Supervisor {
         };
         let mut closed = pin!(running.waiting());
         let mut is_closed = false;
+        let is_first = self.role == Role::First;
         let reason = tokio::select! {
             () = stop.cancelled() => "shutting down".to_owned(),
             reason = &mut exited => reason,
@@ -216,12 +258,15 @@ impl Supervisor {
                 is_closed = true;
                 self.exit_status_or("the server closed the connection".to_owned(), exited.as_mut()).await
             }
-            reason = self.follow(&session, &changes.tools, &doubt) => self.exit_status_or(reason, exited.as_mut()).await,
-            never = shelving.follow(&changes.library) => match never {},
-            never = session.listen(probe_every) => match never {},
+            reason = self.follow(&session, &changes.tools, &doubt), if is_first => {
+                self.exit_status_or(reason, exited.as_mut()).await
+            }
+            reason = stay(&link, &session, probe_every, &doubt), if !is_first => reason,
+            never = shelving.follow(&changes.library), if is_first => match never {},
+            never = session.listen(probe_every), if is_first => match never {},
             never = session.cancel_abandoned(abandoned) => match never {},
         };
-        self.down(reason);
+        self.lost(Some(&session), &reason);
         quit.cancel();
         if !is_closed {
             let _ = timeout(CLOSE_LIMIT, closed).await;
@@ -233,7 +278,7 @@ impl Supervisor {
         let limit = self.link.config.connect_timeout;
         match timeout(limit, self.list(session)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return reason::of_request(&error),
+            Ok(Err(reason)) => return reason,
             Err(_) => return format!("the tools were not listed within {} ms", limit.as_millis()),
         }
         let config = &self.link.config;
@@ -247,15 +292,16 @@ impl Supervisor {
                     true
                 }
                 () = doubt.notified(), if is_remote => false,
-                () = sleep(self.pacing.probe_every), if is_remote => {
+                // Another process may have been told that what is held back is accepted.
+                () = sleep(self.pacing.probe_every), if is_remote || self.link.is_holding() => {
                     probes = probes.wrapping_add(1);
-                    probes.is_multiple_of(RELIST_PROBES)
+                    is_remote && probes.is_multiple_of(RELIST_PROBES)
                 }
             };
             if lists {
                 let error = match timeout(limit, self.list(session)).await {
                     Ok(Ok(())) => None,
-                    Ok(Err(error)) => Some(reason::of_request(&error)),
+                    Ok(Err(reason)) => Some(reason),
                     Err(_) => Some(format!("no answer within {} ms", limit.as_millis())),
                 };
                 if let Some(error) = &error {
@@ -267,6 +313,8 @@ impl Supervisor {
                 }
                 let trouble = error.map(|error| format!("the tools cannot be listed: {error}"));
                 self.link.note(Trouble::Tools, trouble);
+            } else if self.link.is_holding() {
+                self.compare(session).await;
             }
             if is_remote {
                 let silent = match session.ping().await {
@@ -283,8 +331,12 @@ impl Supervisor {
     }
 
     /// Lists the tools and publishes them.
-    async fn list(&mut self, session: &Arc<Session>) -> Result<(), ServiceError> {
-        let listed = session.tools().await?;
+    async fn list(&mut self, session: &Arc<Session>) -> Result<(), String> {
+        let listed = session
+            .tools()
+            .await
+            .map_err(|error| reason::of_request(&error))?;
+        self.warn_of_unmatched(&listed);
         let mut tools = Vec::with_capacity(listed.len());
         let mut left_out = Vec::new();
         for tool in listed {
@@ -306,9 +358,71 @@ impl Supervisor {
             tracing::warn!(server = self.link.config.name, left_out, "tools are left out");
         }
         self.link.note(Trouble::LeftOut, left_out);
+        let held = self.held(&tools).await?;
+        if let Some(held) = held_back(&tools, &held).filter(|_| !self.is_known(&tools)) {
+            tracing::warn!(server = self.link.config.name, held, "tools have changed");
+        }
         self.known.clone_from(&tools);
-        self.roster.ready(&self.link, session.clone(), tools);
+        self.roster.ready(&self.link, session, tools, held);
         Ok(())
+    }
+
+    /// Says once what the configuration says of tools that the server does not have: it may be a slip of the pen.
+    fn warn_of_unmatched(&mut self, listed: &[rmcp::model::Tool]) {
+        if std::mem::replace(&mut self.has_warned, true) {
+            return;
+        }
+        let config = &self.link.config;
+        let names: Vec<&str> = listed.iter().map(|tool| &*tool.name).collect();
+        let file = config.file.as_ref().map(|file| file.display().to_string());
+        for key in config.unmatched(&names) {
+            let server = &config.name;
+            tracing::warn!(
+                server,
+                file,
+                key,
+                "the configuration is about a tool that the server does not have"
+            );
+        }
+    }
+
+    /// Which of these tools are not as they were approved. Those that nobody has seen before are approved now.
+    async fn held(&self, tools: &[Arc<Tool>]) -> Result<Held, String> {
+        if self.link.config.pin_tools != Some(true) {
+            return Ok(Held::new());
+        }
+        let mut now = Pinned::new();
+        for tool in tools {
+            let description = tool.description();
+            // Of two tools with one name the first is offered.
+            now.entry(description.remote_name.clone())
+                .or_insert_with(|| Fingerprint::of(description));
+        }
+        let approved = self.pins.pin(&self.link.config.name, &now).await;
+        let approved = approved.map_err(|error| {
+            format!(
+                "which of its tools are approved cannot be read: {}",
+                error.message()
+            )
+        })?;
+        let held = now.into_iter().filter_map(|(tool, now)| {
+            let quarantine = Quarantine::of(approved.get(&tool)?, now)?;
+            Some((tool, quarantine))
+        });
+        Ok(held.collect())
+    }
+
+    /// Looks again which tools are held back.
+    async fn compare(&self, session: &Arc<Session>) {
+        match self.held(&self.known).await {
+            Ok(held) => self.roster.ready(&self.link, session, self.known.clone(), held),
+            Err(error) => tracing::warn!(server = self.link.config.name, error, "tools stay held back"),
+        }
+    }
+
+    fn is_known(&self, tools: &[Arc<Tool>]) -> bool {
+        let mut pairs = tools.iter().zip(&self.known);
+        tools.len() == self.known.len() && pairs.all(|(tool, known)| Arc::ptr_eq(tool, known))
     }
 
     fn compiled(&self, description: ToolDescription) -> Arc<Tool> {
@@ -328,19 +442,48 @@ impl Supervisor {
     }
 
     fn down(&self, reason: String) {
-        if !self.stop.is_cancelled() {
-            tracing::warn!(server = self.link.config.name, reason, "MCP server down");
+        self.lost(None, &reason);
+    }
+
+    /// A session is over, or could not be had.
+    fn lost(&self, session: Option<&Arc<Session>>, reason: &str) {
+        self.roster.down(&self.link, session, reason);
+        let server = &self.link.config.name;
+        match (self.stop.is_cancelled(), self.link.is_ready()) {
+            (true, _) => {}
+            (false, true) => tracing::warn!(server, reason, "a session with an MCP server is lost"),
+            (false, false) => tracing::warn!(server, reason, "MCP server down"),
         }
-        self.roster.down(&self.link, reason);
+    }
+}
+
+/// Stays with a further session for as long as it is good, and its server can be used; gives the reason of its end.
+async fn stay(link: &Link, session: &Arc<Session>, probe_every: Duration, doubt: &Notify) -> String {
+    if !link.join(session) {
+        return "the server went away".to_owned();
+    }
+    loop {
+        tokio::select! {
+            () = doubt.notified() => {}
+            () = sleep(probe_every) => {}
+        }
+        match session.ping().await {
+            Err(ServiceError::Timeout { .. }) if session.is_busy() => {}
+            Err(error) => return reason::of_request(&error),
+            Ok(()) if !link.is_ready() => return "the server went away".to_owned(),
+            Ok(()) => {}
+        }
     }
 }
 
 /// What came of an attempt to connect.
 enum Attempt {
-    /// The connection was kept until its end, or failed; the server is down.
+    /// The connection was kept until its end; the server is down.
     Over,
     /// The server has none of the revisions that were offered, for this reason.
     NeedsSession(String),
+    /// There was no connection, for this reason.
+    Failed(String),
 }
 
 /// Whether the schemas of a tool are within bounds.

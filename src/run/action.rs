@@ -51,6 +51,32 @@ pub enum Request {
     },
     /// The call goes on, and its server asks a person for something.
     Elicitation(Question),
+    /// The call goes on, and its server asks a model: a person is to decide whether it may.
+    Sampling(Arc<SamplingPrompt>),
+}
+
+/// What the server of a call that goes on wants of a person.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asking {
+    /// To be told something.
+    Question(Question),
+    /// To be allowed to ask a model.
+    Sampling(Arc<SamplingPrompt>),
+}
+
+/// What an MCP server asks a model, as a person is shown it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SamplingPrompt {
+    /// The server in the configuration.
+    pub server: String,
+    /// The model that is asked; empty for the default.
+    pub model: String,
+    /// What the server tells the model about itself; empty for nothing.
+    pub system_prompt: String,
+    /// The conversation: who says what, a line each.
+    pub prompt: String,
+    /// Tokens that the model may write.
+    pub max_tokens: u64,
 }
 
 /// What an MCP server asks a person.
@@ -169,6 +195,27 @@ fn digest(server: &str, call: &ToolCall, schema: Option<&Value>) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+impl From<Asking> for Request {
+    fn from(asking: Asking) -> Self {
+        match asking {
+            Asking::Question(question) => Self::Elicitation(question),
+            Asking::Sampling(prompt) => Self::Sampling(prompt),
+        }
+    }
+}
+
+impl Request {
+    /// What this answer tells the server of a call that goes on; none where no server asks.
+    pub fn reply(&self, answer: &Answer) -> Option<Reply> {
+        match (self, answer) {
+            (Self::Elicitation(_), Answer::Reply(reply)) => Some(reply.clone()),
+            (Self::Sampling(_), Answer::Approve(_)) => Some(Reply::Accept(Map::new())),
+            (Self::Sampling(_), _) => Some(Reply::Decline),
+            _ => None,
+        }
+    }
 }
 
 impl Question {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::glob;
 use super::message::{Content, ToolOutput};
+use super::pin::Quarantine;
 
 /// Every tool of every connected server, at one moment. A run keeps the catalogue that it started with.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub struct Catalogue {
     by_name: HashMap<String, usize>,
     /// Policies that are stricter than the tools' own.
     stricter: HashMap<String, Policy>,
+    /// By name, the tools that are held back.
+    held: HashMap<String, Quarantine>,
     /// See [`Catalogue::size_bytes`], once somebody has asked.
     size_bytes: OnceLock<u64>,
 }
@@ -143,6 +146,18 @@ impl Catalogue {
         catalogue
     }
 
+    /// The same catalogue, with these of its tools held back: they are shown, and no run is given them.
+    #[must_use]
+    pub fn holding(mut self, held: HashMap<String, Quarantine>) -> Self {
+        self.held = held;
+        self
+    }
+
+    /// Which of its tools are held back, by name, and why.
+    pub fn held(&self) -> &HashMap<String, Quarantine> {
+        &self.held
+    }
+
     /// The catalogue of one run: without what it may not use, with the client's own tools.
     #[must_use]
     pub fn selected(self: &Arc<Self>, selection: &Selection) -> Arc<Self> {
@@ -150,7 +165,7 @@ impl Catalogue {
             .tools
             .iter()
             .any(|tool| tool.description.policy == Policy::Deny);
-        if *selection == Selection::default() && !denies {
+        if *selection == Selection::default() && !denies && self.held.is_empty() {
             return Arc::clone(self);
         }
         let mut stricter = HashMap::new();
@@ -161,7 +176,7 @@ impl Catalogue {
                 .as_ref()
                 .is_none_or(|allowed| allowed.iter().any(|name| glob::fits(name, tool.name())));
             let policy = selection.policy(&tool.description);
-            if !is_listed || policy == Policy::Deny {
+            if !is_listed || policy == Policy::Deny || self.held.contains_key(tool.name()) {
                 continue;
             }
             if policy != tool.description.policy {
@@ -223,9 +238,31 @@ impl Catalogue {
 /// # Errors
 /// What is wrong with it.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
-    jsonschema::validator_for(schema)
-        .map(drop)
-        .map_err(|error| error.to_string())
+    let error = match jsonschema::validator_for(schema) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let is_reference = matches!(error.kind(), ValidationErrorKind::Referencing(_));
+    Err(match foreign_reference(schema).filter(|_| is_reference) {
+        Some(reference) => format!(
+            "it refers to {reference}, and other documents are not fetched: put what is meant under \"$defs\""
+        ),
+        None => error.to_string(),
+    })
+}
+
+/// A reference to another document, if there is one.
+fn foreign_reference(schema: &Value) -> Option<&str> {
+    match schema {
+        Value::Array(items) => items.iter().find_map(foreign_reference),
+        Value::Object(fields) => fields.iter().find_map(|(key, field)| match field {
+            Value::String(reference) if key == "$ref" && !reference.starts_with('#') => {
+                Some(reference.as_str())
+            }
+            field => foreign_reference(field),
+        }),
+        _ => None,
+    }
 }
 
 /// What is wrong with a value by this JSON Schema, if anything is. A schema that does not compile checks nothing.
@@ -540,6 +577,22 @@ mod tests {
             assert_eq!(shown.collect::<Vec<_>>().join(" "), expected, "{selection:?}");
             assert_eq!(selected.version(), 3);
         }
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_is_refused_in_words_that_help() {
+        let refused = |schema: Value| check_schema(&schema).unwrap_err();
+        assert_eq!(
+            refused(json!({"properties": {"a": {"$ref": "https://elsewhere.example/a.json"}}})),
+            "it refers to https://elsewhere.example/a.json, and other documents are not fetched: \
+             put what is meant under \"$defs\""
+        );
+        assert!(refused(json!({"type": 5})).contains("5"));
+        assert!(!refused(json!({"$ref": "#/$defs/missing"})).contains("other documents"));
+        assert_eq!(
+            check_schema(&json!({"$ref": "#/$defs/a", "$defs": {"a": {}}})),
+            Ok(())
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod ownership;
 mod performance;
 mod queue;
 mod retention;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -474,7 +475,7 @@ impl Engine {
     /// Arguments that do not fit the tool's schema are the tool's failure, as they are in a run.
     ///
     /// # Errors
-    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`]. Nobody can be asked
+    /// `TOOL_NOT_FOUND`, `TOOL_NOT_ALLOWED`, `TOOL_QUARANTINED`, `DEADLINE_EXCEEDED` and those of [`Toolbox::call`]. Nobody can be asked
     /// here: a question of the tool's server is put away.
     pub async fn call_tool(
         &self,
@@ -493,6 +494,9 @@ impl Engine {
                 format!("the tool {name:?} may not be called"),
             );
             return Err(denied.with("tool", name));
+        }
+        if let Some(quarantine) = catalogue.held().get(name) {
+            return Err(quarantine.refusal(tool));
         }
         let limit = call::patience(tool, self.shared.settings.call_timeout);
         let timeout = timeout.map_or(limit, |timeout| timeout.min(limit));

@@ -170,6 +170,10 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED" => PermissionDenied,
     /// The tool may not be called.
     ToolNotAllowed = "TOOL_NOT_ALLOWED" => PermissionDenied,
+    /// The tool changed after it was approved, and is held back until an operator accepts it.
+    ToolQuarantined = "TOOL_QUARANTINED" => FailedPrecondition,
+    /// The tool is not the one that was looked at: it has changed meanwhile.
+    ToolChanged = "TOOL_CHANGED" => Aborted,
     /// Time ran out.
     DeadlineExceeded = "DEADLINE_EXCEEDED" => DeadlineExceeded,
     /// The run was called off before it had an answer.

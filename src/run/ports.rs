@@ -19,6 +19,7 @@ mod caller;
 mod library;
 mod observer;
 mod ownership;
+mod pins;
 mod restore;
 mod store;
 
@@ -26,6 +27,7 @@ pub use caller::Caller;
 pub use library::Library;
 pub use observer::{Call, CallOutcome, Happening, Observer, Turn};
 pub use ownership::{Letter, News, Ownership, Topic};
+pub use pins::{Pinned, Pins};
 pub use restore::{Restore, Restored, WholeRun, WholeThread};
 pub use store::{
     Append, History, NewThread, Opened, Opening, Pending, RequestKey, Save, Start, Started, Store,
@@ -196,14 +198,33 @@ pub trait Toolbox: Send + Sync {
     ///
     /// # Errors
     /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `OUTCOME_UNKNOWN` when it breaks off after
-    /// the call was sent; `TOOL_NOT_FOUND` when it does not have the tool any more; `OVERLOADED` when too many calls
-    /// wait for it.
+    /// the call was sent; `TOOL_NOT_FOUND` when it does not have the tool any more; `TOOL_QUARANTINED` when it is held
+    /// back; `TOOL_CHANGED` when it is another one than the tool that was given; `OVERLOADED` when too many calls wait
+    /// for it.
     async fn call(
         &self,
         tool: &Tool,
         arguments: Map<String, Value>,
         caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error>;
+
+    /// Approves tools of a server that are held back, as they are now, and gives them; of none that is not held back.
+    /// All of the server's, or those of these names; with `digests`, only those whose
+    /// [digest](crate::run::pin::Fingerprint::digest) is among them.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for an unknown server; `TOOL_NOT_FOUND` when it has no tool of that name;
+    /// `MCP_UNAVAILABLE` when it is not connected; `TOOL_CHANGED` when a tool that is held back has another digest;
+    /// `STORE_UNAVAILABLE`.
+    async fn accept(
+        &self,
+        server: &str,
+        tools: &[String],
+        digests: &[String],
+    ) -> Result<Vec<Arc<Tool>>, Error> {
+        let _ = (server, tools, digests);
+        Ok(Vec::new())
+    }
 
     /// How every configured server is, in the order of the configuration, from memory: MUST NOT wait.
     fn servers(&self) -> Vec<ServerStatus>;
@@ -223,7 +244,7 @@ pub struct ServerStatus {
     pub transport: &'static str,
     /// Whether its tools can be called now.
     pub connection: Connection,
-    /// How many tools it offers.
+    /// How many tools it offers: without those that are left out or held back.
     pub tool_count: usize,
     /// How many calls wait for one of those that it is given at once.
     pub waiting_calls: usize,

@@ -23,14 +23,14 @@ use self::calls::{Calls, Change, are_used_up};
 use self::journal::{Entry, Journal};
 use self::summing::Summing;
 use self::turn::Turn;
-use super::action::{Question, Reply, Resolution, Submission};
+use super::action::{Asking, Reply, Resolution, Submission};
 use super::answer::AnswerCheck;
 use super::catalogue::{Catalogue, Tool};
 use super::context::{self, Asked, Bounds, Choice, Context};
 use super::error::Error;
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
-use super::message::{Message, Role, ToolOutput};
+use super::message::{Message, Role, ToolOutput, Usage};
 use super::options::{ModelOptions, ToolChoice};
 use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
@@ -137,7 +137,12 @@ pub enum Input {
         /// The call.
         call: CallId,
         /// What is asked.
-        question: Question,
+        asking: Asking,
+    },
+    /// For a call that goes on, a model was asked by its tool's server.
+    CallSampled {
+        /// What that used.
+        usage: Usage,
     },
     /// A call broke off after it was sent: nobody knows whether it had its effect.
     CallLost {
@@ -432,9 +437,10 @@ impl Run {
                 output,
                 duration,
             } => self.on_call_done(&call, output, duration, now, out),
-            Input::CallAsks { call, question } => self.on_calls(now, out, |calls, terms, mint| {
-                calls.question(&call, question, terms, mint, now)
+            Input::CallAsks { call, asking } => self.on_calls(now, out, |calls, terms, mint| {
+                calls.question(&call, asking, terms, mint, now)
             }),
+            Input::CallSampled { usage } => self.on_sampled(usage, now, out),
             Input::CallLost { call } => {
                 self.on_calls(now, out, |calls, terms, mint| calls.lost(&call, terms, mint, now));
             }
@@ -593,6 +599,15 @@ impl Run {
         {
             self.journal
                 .emit(Body::ToolCallProgress { call, progress }, now, out);
+        }
+    }
+
+    /// Counts what the server of a call has used. Its call goes on; what is left is looked at when the calls are over.
+    fn on_sampled(&mut self, usage: Usage, now: SystemTime, out: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Calling(_)) && usage != Usage::default() {
+            let mut entry = Entry::default();
+            self.journal.add_usage(usage, &mut entry.bodies);
+            self.go_on_calling(entry, Vec::new(), now, out);
         }
     }
 
@@ -815,9 +830,13 @@ impl Run {
             return;
         }
         let message = calls.message(&self.journal.record().id, &self.terms, &mut self.mint, now);
-        self.history.push(Arc::clone(&message));
         entry.messages.push(Arc::clone(&message));
-        entry.bodies.push(Body::MessageCreated(message));
+        entry.bodies.push(Body::MessageCreated(Arc::clone(&message)));
+        // What servers have asked the model may have used up what was left.
+        if let Some(reason) = self.journal.limit_met() {
+            return self.end(Outcome::Incomplete(reason), entry, now, out);
+        }
+        self.history.push(message);
         self.journal.commit(entry, now, out);
         self.ask(now, out);
     }

@@ -10,7 +10,7 @@ use crate::run::error::Error;
 use crate::run::id::{AssistantId, MessageId, RunId, ThreadId};
 use crate::run::message::{Message, Usage};
 use crate::run::money::Cost;
-use crate::run::ports::{Letter, Pending};
+use crate::run::ports::{Letter, Pending, Pinned};
 use crate::run::record::{RunRecord, State, ThreadRecord};
 use crate::run::spending::{Day, Spending};
 use crate::run::step::Step;
@@ -268,6 +268,19 @@ pub(super) fn letters(rows: &[impl Columns]) -> Result<Vec<(RunId, Letter)>, Err
         .into_iter()
         .map(|(_, run, letter)| (run, letter))
         .collect())
+}
+
+/// Reads which tools are approved.
+///
+/// # Errors
+/// `INTERNAL` when a row holds what cannot be.
+pub(super) fn pins(rows: &[impl Columns]) -> Result<Pinned, Error> {
+    let pin = |row| -> Result<_, Odd> {
+        let fingerprint = serde_json::from_str(Columns::text(row, "fingerprint")?)?;
+        Ok((Columns::text(row, "tool")?.to_owned(), fingerprint))
+    };
+    let read = |row| pin(row).map_err(|odd| unreadable("tool pin", row, &odd));
+    rows.iter().map(read).collect()
 }
 
 /// Reads what a batch needs to know of an assistant: its version.

@@ -11,6 +11,7 @@ use super::{Opened, Url};
 use bell::Bell;
 use desk::Desk;
 use ownership::Owners;
+use pins::Pins;
 use readers::Readers;
 
 mod bell;
@@ -20,6 +21,7 @@ mod exchange;
 mod fault;
 mod lock;
 mod ownership;
+mod pins;
 mod readers;
 mod restore;
 mod sheet;
@@ -34,6 +36,7 @@ pub(super) async fn open(url: &Url) -> Result<Opened, Error> {
     let desk = Desk::new(connection, options, Arc::clone(&owner));
     Ok(Opened::new(
         Database::new(Writer::start(desk), Arc::clone(&readers)),
-        Owners::new(readers, bell, owner),
+        Owners::new(Arc::clone(&readers), bell, owner),
+        Pins::new(readers),
     ))
 }

@@ -14,16 +14,19 @@ use desk::Desk;
 use ownership::Owners;
 use presence::Presence;
 use readers::Readers;
+use statement::Statements;
 
 mod connect;
 mod desk;
 mod exchange;
 mod fault;
 mod ownership;
+mod pins;
 mod presence;
 mod readers;
 mod restore;
 mod script;
+mod statement;
 #[cfg(test)]
 mod tests;
 
@@ -39,14 +42,14 @@ pub(super) enum Location {
 /// Opens or creates the database; see [`open`](super::open).
 pub(super) async fn open(location: &Location) -> Result<Opened, Error> {
     let connection = Arc::new(Mutex::new(connect::open(location).await?));
-    let (database, owners) = over(connection, location);
-    Ok(Opened::new(database, owners))
+    let (database, owners, pins) = over(connection, location);
+    Ok(Opened::new(database, owners, pins))
 }
 
 fn over(
     connection: Arc<Mutex<sqlx::SqliteConnection>>,
     location: &Location,
-) -> (Database<Arc<Readers>>, Owners) {
+) -> (Database<Arc<Readers>>, Owners, Statements) {
     let owner = super::process_name();
     let readers = match location {
         Location::File(path) => Readers::of_file(path),
@@ -55,8 +58,8 @@ fn over(
     let readers = Arc::new(readers);
     let desk = Desk::new(Arc::clone(&connection), location, Arc::clone(&owner));
     let database = Database::new(Writer::start(desk), Arc::clone(&readers));
-    (
-        database,
-        Owners::new(connection, readers, Presence::new(location, &owner), owner),
-    )
+    let statements = Statements::new(connection, Arc::clone(&readers));
+    let presence = Presence::new(location, &owner);
+    let owners = Owners::new(statements.clone(), readers, presence, owner);
+    (database, owners, statements)
 }

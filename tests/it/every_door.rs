@@ -33,6 +33,7 @@ macro_rules! over_every_door {
 
 mod answers;
 mod conversations;
+mod quarantine;
 mod refusals;
 mod resources;
 mod runs;

@@ -1,7 +1,11 @@
 //! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
 
+mod connections;
 mod faults;
 pub mod peer;
+mod pins;
+mod sampling;
+mod slow;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -13,7 +17,8 @@ use assistd::run::action::{Question, Reply};
 use assistd::run::catalogue::Tool;
 use assistd::run::error::{Error, Reason};
 use assistd::run::message::ToolOutput;
-use assistd::run::ports::{Caller, Connection, Library, Toolbox};
+use assistd::run::ports::{Caller, Connection, Library, Pins, Toolbox};
+use assistd::store;
 use peer::{Listening, Peer, Seen};
 use rmcp::ServiceExt;
 use serde_json::{Map, Value, json};
@@ -43,7 +48,8 @@ async fn child_server() {
     }
 }
 
-fn child() -> Value {
+/// A server of this kind, over stdio, as the configuration has it.
+pub fn child() -> Value {
     json!({
         "command": std::env::current_exe().expect("own path"),
         "args": ["--exact", "mcp::child_server", "--ignored", "--nocapture", "--test-threads", "1"],
@@ -55,11 +61,24 @@ fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
+/// Approvals that nobody else has a part in.
+async fn no_pins() -> Arc<dyn Pins> {
+    let location = store::Location::Memory;
+    store::open(&store::Config { location })
+        .await
+        .expect("a store")
+        .pins
+}
+
 async fn pool(servers: Value) -> Pool {
+    pool_with(servers, no_pins().await).await
+}
+
+async fn pool_with(servers: Value, pins: Arc<dyn Pins>) -> Pool {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let json = json!({"mcpServers": servers}).to_string();
     let config = Config::parse(&json, |name| (name == "PATH").then(|| "/usr/bin:/bin".to_owned()));
-    let pool = Pool::start(config.expect("a configuration"), PACING);
+    let pool = Pool::start(config.expect("a configuration"), PACING, pins);
     assert!(pool.settled(PATIENCE).await, "not settled: {:?}", pool.servers());
     pool
 }
@@ -335,7 +354,8 @@ async fn of_two_tools_with_one_name_the_first_stays() {
     let catalogue = pool.catalogue();
     assert_eq!(catalogue.tools().len(), 6);
     assert_eq!(tool_of(&pool, "echo").description().server, "first");
-    assert_eq!(pool.servers()[1].tool_count, 6);
+    let counts: Vec<usize> = pool.servers().iter().map(|server| server.tool_count).collect();
+    assert_eq!(counts, [6, 0]);
     let Connection::Degraded(reason) = &pool.servers()[1].connection else {
         panic!("not told: {:?}", pool.servers());
     };
@@ -477,7 +497,7 @@ async fn nothing_that_a_child_has_started_is_left_after_shutdown() {
     let stubborn = json!({"command": "/bin/sh", "args": ["-c", script], "env": {"PIDS": pids}});
     let json = json!({"mcpServers": {"a": stubborn}}).to_string();
     let config = Config::parse(&json, |name| (name == "PATH").then(|| "/usr/bin:/bin".to_owned()));
-    let pool = Pool::start(config.expect("a configuration"), PACING);
+    let pool = Pool::start(config.expect("a configuration"), PACING, no_pins().await);
     until("started", || pids.exists()).await;
     pool.shutdown().await;
     let pids = std::fs::read_to_string(pids).expect("pids");

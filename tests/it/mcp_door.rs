@@ -1,6 +1,7 @@
 //! The assistants as MCP tools, over `/mcp`, in both eras of the protocol, with a client that knows nothing of this
 //! service.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use assistd::api::pb;
@@ -21,7 +22,8 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::actions::asking;
-use crate::world::{PATIENCE, World};
+use crate::mcp::peer::{Listening, Seen};
+use crate::world::{self, PATIENCE, World};
 
 /// Somebody else's client.
 #[derive(Clone, Default)]
@@ -265,6 +267,64 @@ async fn a_clients_user_decides_about_a_call() {
             client.cancel().await.unwrap();
             world.stopped().await;
         }
+    }
+}
+
+/// A service whose model calls a tool of a server that asks a person, and the server.
+async fn asked_by_a_server() -> (World, Listening) {
+    let seen = Arc::<Seen>::default();
+    seen.has_asking.store(true, Ordering::SeqCst);
+    let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
+    let servers = json!({"mcpServers": {"a": {"url": server.url()}}});
+    let script = Script::turns([Turn::call("a__ask", &json!({})), Turn::text("done")]);
+    let world = World::with(script, |config| {
+        config.mcp = world::mcp(&servers);
+        config.mcp.serve = true;
+    });
+    (world.await, server)
+}
+
+#[tokio::test]
+async fn what_a_server_asks_is_put_to_the_clients_user() {
+    for era in eras() {
+        let (world, _server) = asked_by_a_server().await;
+        let editor = Editor {
+            answer: Some(json!({"name": "Ada"})),
+            ..Editor::default()
+        };
+        let client = connected(&world, &editor, era).await;
+        let result = call(&client, "chat", json!({"message": "who am I?"})).await;
+        assert_eq!(text(&result), "done");
+        assert_eq!(*editor.asked.lock().unwrap(), ["The server a asks: who are you?"]);
+        let requests = world.simulator.requests();
+        let last = requests.last().unwrap().body.to_string();
+        assert!(last.contains("accept") && last.contains("Ada"), "{last}");
+        client.cancel().await.unwrap();
+        world.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_asks_is_named_to_a_client_that_can_ask_nobody() {
+    for era in eras() {
+        let (world, _server) = asked_by_a_server().await;
+        let client = connected(&world, &Editor::default(), era).await;
+        let result = call(&client, "chat", json!({"message": "who am I?"})).await;
+        let whole = result.structured_content.clone().unwrap();
+        let action = &whole["pendingActions"][0];
+        assert_eq!(action["question"]["message"], "who are you?");
+        assert!(
+            text(&result).contains("the server a asks: who are you?"),
+            "{}",
+            text(&result)
+        );
+        let run = whole["run"].as_str().unwrap();
+        let reply = json!({"action": "ELICITATION_ACTION_ACCEPT", "content": {"name": "Ada"}});
+        let answers = json!({"answers": [{"actionId": action["id"], "elicitation": reply}]});
+        let (status, answered) = world.post(&format!("/v1/{run}:submitActions"), &answers).await;
+        assert_eq!(status, 200, "{answered}");
+        client.cancel().await.unwrap();
+        world.stopped().await;
     }
 }
 

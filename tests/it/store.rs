@@ -25,6 +25,7 @@ use assistd::run::step::{Step, StepState, Work};
 use assistd::run::truncation::{Reach, Strategy, Truncation};
 use tokio::task::JoinSet;
 
+mod pins;
 pub mod place;
 mod postgres;
 mod restore;

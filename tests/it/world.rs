@@ -8,7 +8,7 @@ use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::app::App;
 use assistd::config::{
     ApiSection, Config, Environment, McpSection, McpSource, ModelEndpoint, ModelResilience, ModelSection,
-    ModelState, ModelTimeouts, Origins, RunLimits, RunSection, StoreSection, TruncationSection,
+    ModelState, ModelTimeouts, Origins, PinnedTools, RunLimits, RunSection, StoreSection, TruncationSection,
     TruncationStrategy,
 };
 use assistd::simulator::{Script, Simulator};
@@ -189,6 +189,7 @@ pub fn mcp(servers: &Value) -> McpSection {
         source,
         environment: Environment::default(),
         ask_before_destruction: false,
+        pin_tools: PinnedTools::Remote,
         serve: false,
     }
 }

@@ -148,6 +148,38 @@ def asked_by_a_server(service):
     assert "Name: Ada" in json.dumps(get(f"{url}/steps")[1]), get(f"{url}/steps")
 
 
+def asking_the_model(service):
+    """A server asks the model during a call, once a person lets it; the answer is what the simulator says."""
+    tool = "everything__trigger-sampling-request"
+    until(lambda: f"tools/{tool}" in tools(service), service.said)
+    status, answer = post(f"{service.url}/v1/chat", {"message": f'call {tool} {{"prompt": "a riddle", "maxTokens": 50}}'})
+    assert status == 200, answer
+    (action,) = answer["pendingActions"]
+    assert "a riddle" in action["sampling"]["prompt"] and action["sampling"]["maxTokens"] == "50", action
+    url = f"{service.url}/v1/{answer['run']}"
+    approve = {"answers": [{"actionId": action["id"], "approve": {}}]}
+    assert post(f"{url}:submitActions", approve)[0] == 200
+    until(lambda: get(url)[1]["state"] == "RUN_STATE_COMPLETED", service.said)
+    steps = get(f"{url}/steps")[1]
+    assert "LLM sampling result" in json.dumps(steps) and "a riddle" in json.dumps(steps), steps
+    turns = [step["modelTurn"]["usage"] for step in steps["steps"] if "modelTurn" in step]
+    assert int(get(url)[1]["usage"]["inputTokens"]) > sum(int(usage["inputTokens"]) for usage in turns)
+
+
+def check_everything_asks_the_model_over_stdio():
+    entry = {"command": EVERYTHING, "args": ["stdio"], "sampling": {"allow": "ask", "max_tokens": 200}}
+    with serving("--mcp-config", mcp_config({"everything": entry})) as service:
+        asking_the_model(service)
+
+
+def check_everything_asks_the_model_over_streamable_http():
+    port = free_port()
+    with running(["env", f"PORT={port}", EVERYTHING, "streamableHttp"], "listening|running"):
+        entry = {"url": f"http://127.0.0.1:{port}/mcp", "sampling": {"allow": "ask"}}
+        with serving("--mcp-config", mcp_config({"everything": entry})) as service:
+            asking_the_model(service)
+
+
 def check_a_person_answers_a_question_of_everything_over_stdio():
     config = mcp_config({"everything": {"command": EVERYTHING, "args": ["stdio"], "roots": ["/srv/files"]}})
     with serving("--mcp-config", config) as service:
@@ -183,6 +215,7 @@ def check_servers_come_and_go_with_their_file():
         rewrite("{")
         service.signal(signal.SIGHUP)
         until(lambda: get(f"{service.url}/v1/health")[1]["mcpConfigurationProblem"], service.said)
+        assert get(f"{service.url}/v1/health")[1]["status"] == "HEALTH_STATUS_DEGRADED"
         assert "tools/more__get_current_time" in tools(service)
         rewrite(json.dumps({"mcpServers": {"more": {**time, "disabled": True}, "time": time}}))
         until(lambda: "tools/more__get_current_time" not in tools(service), service.said)

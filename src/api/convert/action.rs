@@ -36,6 +36,14 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, action: &Action) -> pb::PendingActi
                 tool_call_id: action.call.id.to_string(),
             })
         }
+        Request::Sampling(prompt) => pending_action::Request::Sampling(pb::SamplingRequest {
+            server: prompt.server.clone(),
+            model: prompt.model.clone(),
+            system_prompt: prompt.system_prompt.clone(),
+            prompt: prompt.prompt.clone(),
+            max_tokens: i64::try_from(prompt.max_tokens).unwrap_or(i64::MAX),
+            tool_call_id: action.call.id.to_string(),
+        }),
         Request::UnknownOutcome { server, call_time } => {
             pending_action::Request::UnknownOutcome(pb::UnknownOutcomeRequest {
                 tool_call,

@@ -8,13 +8,14 @@ use super::{name, structure};
 use crate::api::pb;
 use crate::run::catalogue::{Annotations, Catalogue, ClientTool, Policy, Tool, check_schema};
 use crate::run::error::{Error, Violation};
+use crate::run::pin::Quarantine;
 
 /// The longest name of a function of the client, in bytes, and how many there may be.
 const NAME_LIMIT: usize = 64;
 const CLIENT_TOOLS_LIMIT: usize = 128;
 
-/// A tool as the contract has it, with the operator's policy.
-pub fn to_pb(tool: &Tool) -> pb::Tool {
+/// A tool as the contract has it, with the operator's policy, and what it is held back for.
+pub fn to_pb(tool: &Tool, held: Option<&Quarantine>) -> pb::Tool {
     let description = tool.description();
     pb::Tool {
         name: name::tool(&description.name),
@@ -25,6 +26,10 @@ pub fn to_pb(tool: &Tool) -> pb::Tool {
         annotations: annotations(&description.title, description.annotations),
         server: description.server.clone(),
         policy: policy(description.policy).into(),
+        quarantine: held.map(|held| pb::ToolQuarantine {
+            changed_fields: held.changed.iter().map(|field| (*field).to_owned()).collect(),
+            digest: held.now.digest(),
+        }),
     }
 }
 

@@ -66,6 +66,14 @@ impl AssistantService for Assistant {
         )
     }
 
+    async fn accept_tools(
+        &self,
+        request: Request<pb::AcceptToolsRequest>,
+    ) -> Result<Response<pb::AcceptToolsResponse>, Status> {
+        let id = RequestId::of(request.extensions());
+        answered(self.handlers.accept_tools(request.get_ref()).await, &id)
+    }
+
     async fn call_tool(
         &self,
         request: Request<pb::CallToolRequest>,

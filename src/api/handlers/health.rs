@@ -35,12 +35,17 @@ impl Handlers {
             message: store_trouble.unwrap_or_default(),
         };
         let mcp_servers: Vec<_> = ports.toolbox.servers().into_iter().map(server).collect();
+        let mcp_configuration_problem = ports.toolbox.trouble().unwrap_or_default();
+        let status = match overall(&model, &troubled_models, &store, &mcp_servers) {
+            HealthStatus::Healthy if !mcp_configuration_problem.is_empty() => HealthStatus::Degraded,
+            status => status,
+        };
         pb::HealthResponse {
-            status: overall(&model, &troubled_models, &store, &mcp_servers).into(),
+            status: status.into(),
             model: Some(model),
             store: Some(store),
             mcp_servers,
-            mcp_configuration_problem: ports.toolbox.trouble().unwrap_or_default(),
+            mcp_configuration_problem,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             start_time: Some(convert::timestamp(self.started)),
             troubled_models,

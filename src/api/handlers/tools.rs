@@ -50,7 +50,34 @@ impl Handlers {
         let found = catalogue.get(tool).ok_or_else(|| {
             Error::new(Reason::ToolNotFound, format!("there is no tool named {tool:?}")).with("tool", tool)
         })?;
-        Ok(convert::tool::to_pb(found))
+        Ok(convert::tool::to_pb(found, catalogue.held().get(tool)))
+    }
+
+    /// Approves tools that are held back, as they are now.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` and those of [`Toolbox::accept`](crate::run::ports::Toolbox::accept).
+    pub async fn accept_tools(
+        &self,
+        request: &pb::AcceptToolsRequest,
+    ) -> Result<pb::AcceptToolsResponse, Error> {
+        let parse = |(index, tool): (usize, &String)| {
+            name::parse_tool(&format!("tools[{index}]"), tool).map(str::to_owned)
+        };
+        let tools: Vec<String> = request
+            .tools
+            .iter()
+            .enumerate()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        let toolbox = &self.engine.ports().toolbox;
+        let accepted = toolbox.accept(&request.server, &tools, &request.digests).await?;
+        Ok(pb::AcceptToolsResponse {
+            tools: accepted
+                .iter()
+                .map(|tool| convert::tool::to_pb(tool, None))
+                .collect(),
+        })
     }
 
     /// Calls one tool directly. A tool that fails is an answer, not an error.
@@ -89,7 +116,7 @@ impl ListedTools {
                 let tools: Arc<[pb::Tool]> = catalogue
                     .tools()
                     .iter()
-                    .map(|tool| convert::tool::to_pb(tool))
+                    .map(|tool| convert::tool::to_pb(tool, catalogue.held().get(tool.name())))
                     .collect();
                 *newest = Some((catalogue.version(), Arc::clone(&tools)));
                 tools

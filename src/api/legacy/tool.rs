@@ -6,18 +6,14 @@ use serde_json::Value;
 use crate::run::catalogue;
 use crate::run::message::{self, ResourceBody, ResourceContents};
 
-/// A tool, as MCP's `tools/list` has it.
+/// A tool, as MCP's `tools/list` has it, with the keys that clients of the service before know.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tool<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    title: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     description: &'a str,
     input_schema: &'a Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_schema: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<Annotations>,
 }
@@ -95,10 +91,8 @@ impl<'a> From<&'a catalogue::Tool> for Tool<'a> {
         let hints = described.annotations;
         Self {
             name: &described.name,
-            title: &described.title,
             description: &described.description,
             input_schema: &described.input_schema,
-            output_schema: described.output_schema.as_deref(),
             annotations: (hints != catalogue::Annotations::default()).then_some(Annotations {
                 read_only_hint: hints.read_only,
                 destructive_hint: hints.destructive,

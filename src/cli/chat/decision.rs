@@ -1,7 +1,8 @@
 //! A person's answer to what a run asks: about a tool call, or on behalf of a tool's server.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::form::Form;
 use super::printer;
 use crate::api::convert::structure;
 use crate::api::pb;
@@ -9,7 +10,9 @@ use crate::api::pb::action_answer::Answer;
 use crate::api::pb::pending_action::Request;
 
 const ABOUT_A_CALL: &str = "call it? [y]es, [n]o, \"no, because …\", or other arguments as JSON: ";
-const TO_FILL_IN: &str = "the answer as JSON, [n]o, or nothing to put it away: ";
+const ABOUT_SAMPLING: &str = "let it ask? [y]es, [n]o: ";
+const TO_FILL_IN: &str = "fill it in? [y]es, the answer as JSON, [n]o, or nothing to put it away: ";
+const AS_JSON: &str = "the answer as JSON, [n]o, or nothing to put it away: ";
 const TO_VISIT: &str = "[y]es once you have been there, [n]o, or nothing to put it away: ";
 
 /// What a person is asked, and how the answer is read.
@@ -18,6 +21,8 @@ pub struct Decision {
     pub question: String,
     /// What can be answered.
     pub words: &'static str,
+    /// What can be filled in field by field, when the line says yes.
+    pub form: Option<Form>,
     /// Reads a line as an answer, or says what is wrong with it, for the person to try again.
     pub read: fn(&str) -> Result<Answer, String>,
 }
@@ -28,24 +33,54 @@ pub fn of(action: &pb::PendingAction) -> Option<Decision> {
         return Some(Decision {
             question: format!("? {} {}", call.tool, printer::arguments(call)),
             words: ABOUT_A_CALL,
+            form: None,
             read,
         });
     }
-    let Some(Request::Elicitation(asked)) = &action.request else {
-        return None;
+    let asked = match &action.request {
+        Some(Request::Elicitation(asked)) => asked,
+        Some(Request::Sampling(sampling)) => {
+            let system_prompt = match sampling.system_prompt.as_str() {
+                "" => String::new(),
+                text => format!("system: {text}\n"),
+            };
+            return Some(Decision {
+                question: format!(
+                    "? {} wants to ask a model:\n{system_prompt}{}",
+                    sampling.server, sampling.prompt
+                ),
+                words: ABOUT_SAMPLING,
+                form: None,
+                read,
+            });
+        }
+        _ => return None,
     };
-    let about = match &asked.requested_schema {
-        Some(schema) => format!("fill in {}", Value::Object(structure::to_json(schema.clone()))),
-        None => format!("go to {}", asked.url),
+    let schema = asked.requested_schema.clone().map(structure::to_json);
+    let form = schema.as_ref().and_then(Form::of);
+    let (about, words) = match (&form, schema) {
+        (Some(_), _) => (String::new(), TO_FILL_IN),
+        (None, Some(schema)) => (format!("\n  fill in {}", Value::Object(schema)), AS_JSON),
+        (None, None) => (format!("\n  go to {}", asked.url), TO_VISIT),
     };
     Some(Decision {
-        question: format!("? {} asks: {}\n  {about}", asked.server, asked.message),
-        words: if asked.url.is_empty() {
-            TO_FILL_IN
-        } else {
-            TO_VISIT
-        },
+        question: format!("? {} asks: {}{about}", asked.server, asked.message),
+        words,
+        form,
         read: read_reply,
+    })
+}
+
+/// Whether a line says yes.
+pub fn is_yes(line: &str) -> bool {
+    matches!(line.trim(), "y" | "Y" | "yes")
+}
+
+/// The answer to a form that is filled in so.
+pub fn accept(content: &Map<String, Value>) -> Answer {
+    Answer::Elicitation(pb::ElicitationAnswer {
+        action: pb::ElicitationAction::Accept.into(),
+        content: Some(structure::from_json(content)),
     })
 }
 
@@ -59,7 +94,7 @@ fn read_reply(line: &str) -> Result<Answer, String> {
     match line.trim() {
         "" => Ok(reply(pb::ElicitationAction::Cancel, None)),
         "n" | "N" | "no" => Ok(reply(pb::ElicitationAction::Decline, None)),
-        "y" | "Y" | "yes" => Ok(reply(pb::ElicitationAction::Accept, None)),
+        text if is_yes(text) => Ok(reply(pb::ElicitationAction::Accept, None)),
         text => match serde_json::from_str(text) {
             Ok(Value::Object(content)) => {
                 let content = structure::from_json(&content);
@@ -76,7 +111,7 @@ fn call(action: &pb::PendingAction) -> Option<&pb::ToolCall> {
     match action.request.as_ref()? {
         Request::ToolApproval(approval) => approval.tool_call.as_ref(),
         Request::UnknownOutcome(unknown) => unknown.tool_call.as_ref(),
-        Request::ClientTool(_) | Request::Elicitation(_) => None,
+        Request::ClientTool(_) | Request::Elicitation(_) | Request::Sampling(_) => None,
     }
 }
 

@@ -33,13 +33,13 @@ impl Prompt {
     }
 
     /// The next line, asked for with these words; `None` at the end, which is Ctrl-D or Ctrl-C for the editor.
-    pub async fn next(&mut self, words: &'static str) -> Result<Option<String>, Error> {
+    pub async fn next(&mut self, words: String) -> Result<Option<String>, Error> {
         match self {
             Prompt::Editor(place) => {
                 let Some(editor) = place.take() else {
                     return Ok(None);
                 };
-                let (editor, line) = tokio::task::spawn_blocking(move || read_line(editor, words))
+                let (editor, line) = tokio::task::spawn_blocking(move || read_line(editor, &words))
                     .await
                     .map_err(Error::service)?;
                 *place = Some(editor);

@@ -1,12 +1,12 @@
-//! Asking the client's user what a run asks: whether a call may be made.
+//! Asking the client's user what a run asks: whether a call may be made, and what its servers want to know.
 
 use rmcp::model::{
     ClientCapabilities, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction,
     ElicitationSchema, InputRequest, InputRequests, InputResponses,
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use crate::run::action::{Action, Answer, Request, Submission};
+use crate::run::action::{Action, Answer, Question, Reply, Request, Submission};
 use crate::run::record::RunRecord;
 
 /// The fields of the form.
@@ -24,50 +24,73 @@ pub(super) enum Decision {
     Open,
 }
 
-/// Whether the client can show a form.
-pub(super) fn is_possible(capabilities: Option<&ClientCapabilities>) -> bool {
-    let elicitation = capabilities.and_then(|capabilities| capabilities.elicitation.as_ref());
+/// Whether the client can ask its user about everything that the run waits for.
+pub(super) fn is_possible(record: &RunRecord, capabilities: Option<&ClientCapabilities>) -> bool {
+    let Some(modes) = capabilities.and_then(|capabilities| capabilities.elicitation.as_ref()) else {
+        return false;
+    };
     // A client that names no mode shows forms (2025-11-25, Elicitation).
-    elicitation.is_some_and(|modes| modes.form.is_some() || modes.url.is_none())
-}
-
-/// Whether everything that the run waits for is a decision of this kind.
-pub(super) fn is_all(record: &RunRecord) -> bool {
+    let shows_forms = modes.form.is_some() || modes.url.is_none();
     !record.pending.is_empty()
-        && record.pending.iter().all(|action| {
-            matches!(
-                action.request,
-                Request::Approval { .. } | Request::UnknownOutcome { .. }
-            )
+        && record.pending.iter().all(|action| match question(action) {
+            Some(ElicitRequestParams::UrlElicitationParams { .. }) => modes.url.is_some(),
+            Some(_) => shows_forms,
+            None => false,
         })
 }
 
-/// The question about one call.
-pub(super) fn question(action: &Action) -> ElicitRequestParams {
+/// The question about one action; none for one that no user can decide about.
+pub(super) fn question(action: &Action) -> Option<ElicitRequestParams> {
     let call = &action.call;
-    let shown = call.arguments.floor_char_boundary(ARGUMENTS_SHOWN_BYTES);
-    let arguments = &call.arguments[..shown];
+    let arguments = cut(&call.arguments);
     let message = match &action.request {
+        Request::Elicitation(asked) => return passed_on(action, asked),
+        Request::ClientTool => return None,
         Request::UnknownOutcome { .. } => format!(
             "The call of the tool {} with {arguments} was cut off, and may have been carried out. Make it again?",
             call.tool
         ),
-        _ => format!(
+        Request::Sampling(prompt) => format!(
+            "The server {} wants to ask a language model: {} Allow it?",
+            prompt.server,
+            cut(&prompt.prompt)
+        ),
+        Request::Approval { .. } => format!(
             "The assistant wants to call the tool {} with {arguments}. Allow it?",
             call.tool
         ),
     };
-    ElicitRequestParams::FormElicitationParams {
+    Some(ElicitRequestParams::FormElicitationParams {
         meta: None,
         message,
         requested_schema: form(),
-    }
+    })
+}
+
+/// What a server of the run itself asks, as it asks it, and who it is. None when its form is none of MCP's.
+fn passed_on(action: &Action, asked: &Question) -> Option<ElicitRequestParams> {
+    let message = format!("The server {} asks: {}", asked.server, asked.message);
+    let params = match &asked.requested_schema {
+        Some(schema) => json!({"mode": "form", "message": message, "requestedSchema": schema}),
+        None => json!({
+            "mode": "url",
+            "message": message,
+            "url": asked.url,
+            "elicitationId": action.id.as_str(),
+        }),
+    };
+    serde_json::from_value(params).ok()
+}
+
+/// As much as a form shows.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(ARGUMENTS_SHOWN_BYTES)]
 }
 
 fn form() -> ElicitationSchema {
     ElicitationSchema::builder()
         .required_bool_property(APPROVE, |approve| {
-            approve.title("Approve").description("Whether the call is made")
+            approve.title("Approve").description("Whether it is done")
         })
         .string_property(REASON, |reason| {
             reason.title("Reason").description("Why not, for the assistant")
@@ -79,9 +102,9 @@ fn form() -> ElicitationSchema {
 pub(super) fn questions(record: &RunRecord) -> InputRequests {
     let pending = record.pending.iter();
     pending
-        .map(|action| {
-            let request = ElicitRequest::new(question(action));
-            (action.id.to_string(), InputRequest::Elicitation(request))
+        .filter_map(|action| {
+            let request = ElicitRequest::new(question(action)?);
+            Some((action.id.to_string(), InputRequest::Elicitation(request)))
         })
         .collect()
 }
@@ -101,8 +124,11 @@ pub(super) fn decisions(record: &RunRecord, responses: &InputResponses) -> Optio
         .collect()
 }
 
-/// What the user has decided about one call.
+/// What the user has decided about one action.
 pub(super) fn decision(action: &Action, result: &ElicitResult) -> Decision {
+    if let Request::Elicitation(asked) = &action.request {
+        return told(action, asked, result);
+    }
     let field = |name: &str| result.content.as_ref().and_then(|content| content.get(name));
     let answer = match (&result.action, field(APPROVE)) {
         (ElicitationAction::Accept, Some(Value::Bool(true))) => Answer::Approve(None),
@@ -113,6 +139,27 @@ pub(super) fn decision(action: &Action, result: &ElicitResult) -> Decision {
         (ElicitationAction::Decline, _) => Answer::Reject("the user declined".to_owned()),
         _ => return Decision::Open,
     };
+    made(action, answer)
+}
+
+/// What the user has told a server. What does not fit its form is no answer yet.
+fn told(action: &Action, asked: &Question, result: &ElicitResult) -> Decision {
+    let content = match &result.content {
+        Some(Value::Object(content)) => content.clone(),
+        _ => Map::new(),
+    };
+    let reply = match &result.action {
+        ElicitationAction::Accept => Reply::Accept(content),
+        ElicitationAction::Decline => Reply::Decline,
+        _ => Reply::Cancel,
+    };
+    match asked.check(&reply) {
+        Ok(()) => made(action, Answer::Reply(reply)),
+        Err(_) => Decision::Open,
+    }
+}
+
+fn made(action: &Action, answer: Answer) -> Decision {
     Decision::Made(Submission {
         action: action.id.clone(),
         digest: action.digest.clone(),

@@ -3,6 +3,7 @@
 use rmcp::model::{CallToolResult, ContentBlock};
 use serde_json::{Value, json};
 
+use crate::run::action::Request;
 use crate::run::engine::Finished;
 use crate::run::id::{RunId, ThreadId};
 use crate::run::record::{Outcome, RunRecord, State};
@@ -58,11 +59,26 @@ fn structured(record: &RunRecord, response: &str) -> Value {
     }
     if !record.pending.is_empty() {
         let pending = record.pending.iter().map(|action| {
-            json!({
+            let mut pending = json!({
                 "id": action.id.as_str(),
                 "tool": action.call.tool,
                 "arguments": action.call.arguments,
-            })
+            });
+            match &action.request {
+                Request::Elicitation(asked) => {
+                    pending["question"] = json!({
+                        "server": asked.server,
+                        "message": asked.message,
+                        "requestedSchema": asked.requested_schema,
+                        "url": asked.url,
+                    });
+                }
+                Request::Sampling(prompt) => {
+                    pending["sampling"] = json!({"server": prompt.server, "prompt": prompt.prompt});
+                }
+                Request::Approval { .. } | Request::ClientTool | Request::UnknownOutcome { .. } => {}
+            }
+            pending
         });
         structured["pendingActions"] = pending.collect();
     }
@@ -93,11 +109,21 @@ fn waits(record: &RunRecord, run: &str) -> String {
     let mut text = format!("The run {run} waits for people:\n");
     for action in &record.pending {
         let call = &action.call;
-        text.push_str(&format!("- {}: {} {}\n", action.id, call.tool, call.arguments));
+        let id = &action.id;
+        text.push_str(&match &action.request {
+            Request::Elicitation(asked) => {
+                format!("- {id}: the server {} asks: {}\n", asked.server, asked.message)
+            }
+            Request::Sampling(prompt) => {
+                format!("- {id}: the server {} wants to ask a model\n", prompt.server)
+            }
+            _ => format!("- {id}: {} {}\n", call.tool, call.arguments),
+        });
     }
     text.push_str(&format!(
         "It goes on when they are answered: POST /v1/{run}:submitActions with \
-         {{\"answers\": [{{\"actionId\": …, \"approve\": {{}}}}]}}, or \"reject\"."
+         {{\"answers\": [{{\"actionId\": …, \"approve\": {{}}}}]}}, or \"reject\"; the question of a server with \
+         \"elicitation\": {{\"action\": \"ELICITATION_ACTION_ACCEPT\", \"content\": …}}."
     ));
     text
 }

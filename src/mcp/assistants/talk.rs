@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::approval::{self, Decision};
 use super::tools::Addressee;
 use super::{failure, result};
-use crate::run::action::Submission;
+use crate::run::action::{Request, Submission};
 use crate::run::assistant::AssistantRecord;
 use crate::run::engine::{Begun, Engine, Finished, NewRun, OnDisconnect, RunHandle, Watch};
 use crate::run::error::{Error, Reason};
@@ -206,8 +206,7 @@ impl<'a> Talk<'a> {
             let finished = self.stands().await?;
             let record = &finished.record;
             let can_ask = record.state == State::RequiresAction
-                && approval::is_all(record)
-                && approval::is_possible(context.client_capabilities().as_ref());
+                && approval::is_possible(record, context.client_capabilities().as_ref());
             if !can_ask {
                 self.let_go();
                 return Ok(result::of(&finished).into());
@@ -262,7 +261,10 @@ impl<'a> Talk<'a> {
         let asking = async {
             let mut submissions = Vec::with_capacity(record.pending.len());
             for action in &record.pending {
-                match peer.create_elicitation(approval::question(action)).await {
+                let Some(question) = approval::question(action) else {
+                    return Asked::Undecided;
+                };
+                match peer.create_elicitation(question).await {
                     Ok(result) => match approval::decision(action, &result) {
                         Decision::Made(submission) => submissions.push(submission),
                         Decision::Open => return Asked::Undecided,
@@ -370,9 +372,10 @@ impl Reports {
                 format!("the tool {tool} has failed")
             }
             Body::ToolCallCompleted { tool, .. } => format!("the tool {tool} has answered"),
-            Body::ActionRequired(action) => {
-                format!("the run waits for a decision about the tool {}", action.call.tool)
-            }
+            Body::ActionRequired(action) => match &action.request {
+                Request::Elicitation(asked) => format!("the server {} asks something", asked.server),
+                _ => format!("the run waits for a decision about the tool {}", action.call.tool),
+            },
             Body::TextDelta { text, .. } => {
                 self.characters += text.chars().count();
                 if self.last_length.is_some_and(|last| last.elapsed() < REPORT_EVERY) {

@@ -10,30 +10,57 @@ use super::arithmetic;
 /// A tool with one required string argument.
 struct Definition {
     name: &'static str,
+    title: &'static str,
     description: &'static str,
     argument: &'static str,
     argument_description: &'static str,
-    answer: fn(&str) -> String,
+    /// What its structured output may have: keys, each with what it is. There is one of them.
+    outputs: &'static [(&'static str, &'static str)],
+    answer: fn(&str) -> Answer,
+}
+
+/// What a tool answers.
+struct Answer {
+    text: String,
+    /// One of the tool's outputs.
+    output: (&'static str, String),
 }
 
 const DEFINITIONS: [Definition; 2] = [
     Definition {
         name: "echo",
+        title: "Echo",
         description: "Echo back the input text",
         argument: "text",
         argument_description: "Text to echo back",
-        answer: |text| format!("Echo: {text}"),
+        outputs: &[("text", "The text, unchanged")],
+        answer: |text| Answer {
+            text: format!("Echo: {text}"),
+            output: ("text", text.to_owned()),
+        },
     },
     Definition {
         name: "calculate",
+        title: "Calculator",
         description: "Perform basic arithmetic calculations",
         argument: "expression",
         argument_description: "Mathematical expression to evaluate",
+        // Texts, since a number of JSON holds neither a large integer nor what Python prints of a float.
+        outputs: &[
+            ("result", "The value, as Python prints it"),
+            ("error", "Why the expression has no value"),
+        ],
         // An expression without a value is an answer, not a failure of the tool: clients of the
         // service that this one replaces read it as text.
         answer: |expression| match arithmetic::evaluate(expression) {
-            Ok(value) => format!("Result: {value}"),
-            Err(error) => format!("Error: {error}"),
+            Ok(value) => Answer {
+                text: format!("Result: {value}"),
+                output: ("result", value),
+            },
+            Err(error) => Answer {
+                text: format!("Error: {error}"),
+                output: ("error", error.to_string()),
+            },
         },
     },
 ];
@@ -44,22 +71,37 @@ pub(super) fn all() -> Vec<Tool> {
 }
 
 fn listed(definition: &Definition) -> Tool {
-    let mut property = JsonObject::new();
-    property.insert("type".to_owned(), json!("string"));
-    property.insert("description".to_owned(), json!(definition.argument_description));
-    let mut properties = JsonObject::new();
-    properties.insert(definition.argument.to_owned(), Value::Object(property));
-    let mut schema = JsonObject::new();
-    schema.insert("type".to_owned(), json!("object"));
-    schema.insert("properties".to_owned(), Value::Object(properties));
-    schema.insert("required".to_owned(), json!([definition.argument]));
-    Tool::new(definition.name, definition.description, Arc::new(schema)).with_annotations(
+    let mut input = strings(&[(definition.argument, definition.argument_description)]);
+    input.insert("required".to_owned(), json!([definition.argument]));
+    let mut output = strings(definition.outputs);
+    output.insert("additionalProperties".to_owned(), json!(false));
+    output.insert("minProperties".to_owned(), json!(1));
+    output.insert("maxProperties".to_owned(), json!(1));
+    let mut tool = Tool::new(definition.name, definition.description, Arc::new(input)).with_annotations(
         ToolAnnotations::new()
             .read_only(true)
             .destructive(false)
             .idempotent(true)
             .open_world(false),
-    )
+    );
+    tool.title = Some(definition.title.to_owned());
+    tool.output_schema = Some(Arc::new(output));
+    tool
+}
+
+/// The schema of an object with these texts.
+fn strings(properties: &[(&str, &str)]) -> JsonObject {
+    let properties: JsonObject = properties
+        .iter()
+        .map(|(name, description)| {
+            let property = json!({"type": "string", "description": description});
+            ((*name).to_owned(), property)
+        })
+        .collect();
+    let mut schema = JsonObject::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    schema
 }
 
 /// What the tool answers; `None` when there is no tool of this name. Arguments that do not fit the
@@ -68,7 +110,13 @@ pub(super) fn call(name: &str, arguments: &JsonObject) -> Option<CallToolResult>
     let definition = DEFINITIONS.iter().find(|definition| definition.name == name)?;
     Some(match arguments.get(definition.argument) {
         Some(Value::String(text)) => {
-            CallToolResult::success(vec![ContentBlock::text((definition.answer)(text))])
+            let Answer {
+                text,
+                output: (key, value),
+            } = (definition.answer)(text);
+            let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+            result.structured_content = Some(json!({ key: value }));
+            result
         }
         Some(other) => invalid(&format!("{} is not of type 'string'", in_python(other))),
         None => invalid(&format!("'{}' is a required property", definition.argument)),
@@ -207,6 +255,38 @@ mod tests {
     }
 
     #[test]
+    fn structured_output_fits_the_schema_that_is_listed() {
+        for (name, arguments, expected) in [
+            ("echo", json!({"text": "hi"}), Some(json!({"text": "hi"}))),
+            ("echo", json!({}), None),
+            (
+                "calculate",
+                json!({"expression": "2**100"}),
+                Some(json!({"result": "1267650600228229401496703205376"})),
+            ),
+            (
+                "calculate",
+                json!({"expression": "4/2"}),
+                Some(json!({"result": "2.0"})),
+            ),
+            (
+                "calculate",
+                json!({"expression": "1/0"}),
+                Some(json!({"error": "division by zero"})),
+            ),
+        ] {
+            let result = call(name, arguments.as_object().unwrap()).unwrap();
+            assert_eq!(result.structured_content, expected, "{name} {arguments}");
+            let tool = all().into_iter().find(|tool| tool.name == name).unwrap();
+            let schema = Value::Object(Arc::unwrap_or_clone(tool.output_schema.unwrap()));
+            if let Some(structured) = &expected {
+                assert_eq!(crate::run::catalogue::violation(&schema, structured), None);
+            }
+            assert!(crate::run::catalogue::violation(&schema, &json!({})).is_some());
+        }
+    }
+
+    #[test]
     fn a_tool_that_does_not_exist_has_no_answer() {
         assert!(call("nope", &JsonObject::new()).is_none());
     }
@@ -224,17 +304,34 @@ mod tests {
                 "required": [argument],
             })
         };
+        let output = |properties: Value| {
+            json!({
+                "type": "object",
+                "properties": properties,
+                "additionalProperties": false,
+                "minProperties": 1,
+                "maxProperties": 1,
+            })
+        };
+        let string = |description: &str| json!({"type": "string", "description": description});
         let expected = json!([
             {
                 "name": "echo",
+                "title": "Echo",
                 "description": "Echo back the input text",
                 "inputSchema": schema("text", "Text to echo back"),
+                "outputSchema": output(json!({"text": string("The text, unchanged")})),
                 "annotations": hints,
             },
             {
                 "name": "calculate",
+                "title": "Calculator",
                 "description": "Perform basic arithmetic calculations",
                 "inputSchema": schema("expression", "Mathematical expression to evaluate"),
+                "outputSchema": output(json!({
+                    "result": string("The value, as Python prints it"),
+                    "error": string("Why the expression has no value"),
+                })),
                 "annotations": hints,
             },
         ]);

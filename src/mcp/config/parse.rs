@@ -10,7 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::run::catalogue::Policy;
 
-use super::{Config, ConfigError, Endpoint, Process, Protocol, Remote, ServerConfig, reference};
+use super::{
+    Config, ConfigError, Endpoint, Process, Protocol, Remote, SamplingPolicy, ServerConfig, reference,
+};
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
 /// speak the user's language. The service's own keys are not among them.
@@ -54,10 +56,13 @@ const KNOWN: &[&str] = &[
     "connect_timeout_ms",
     "tool_timeouts_ms",
     "call_limit_ms",
+    "connections",
     "max_concurrency",
     "allowed_tools",
     "denied_tools",
     "roots",
+    "pin_tools",
+    "sampling",
     "policy",
     "tool_policies",
     "type",
@@ -90,6 +95,7 @@ const RESERVED_HEADERS: &[&str] = &[
 const NAME_LIMIT_BYTES: usize = 40;
 const TIMEOUT_LIMIT_MS: u64 = 24 * 60 * 60 * 1000;
 const CONCURRENCY_LIMIT: u64 = 4096;
+const CONNECTIONS_LIMIT: u64 = 32;
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -139,7 +145,7 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
         }
         server.prefix = prefix;
     }
-    server.disabled = entry.flag("disabled")?;
+    server.disabled = entry.choice("disabled")?.unwrap_or(false);
     if let Some(text) = entry.text("protocol")? {
         let refusal = || entry.invalid("protocol", format!("'{text}': {}", Protocol::EXPECTED));
         server.protocol = Protocol::parse(&text).ok_or_else(refusal)?;
@@ -152,14 +158,21 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
     if let Some(limit) = entry.timeout("connect_timeout_ms")? {
         server.connect_timeout = limit;
     }
+    if let Some(count) = entry.number("connections", CONNECTIONS_LIMIT)? {
+        server.connections = usize::try_from(count).unwrap_or(1);
+    }
     if let Some(most) = entry.number("max_concurrency", CONCURRENCY_LIMIT)? {
-        server.max_concurrency = most;
+        server.max_concurrency = usize::try_from(most).unwrap_or(usize::MAX);
     }
     if entry.fields.contains_key("allowed_tools") {
         server.offer.allowed = Some(entry.texts("allowed_tools")?);
     }
     server.offer.denied = entry.texts("denied_tools")?;
     server.roots = entry.roots()?;
+    server.pin_tools = entry.choice("pin_tools")?;
+    if let Some(sampling) = entry.inner("sampling")? {
+        server.sampling = SamplingPolicy::read(&sampling)?;
+    }
     server.policies.all = entry
         .text("policy")?
         .map(|name| entry.policy("policy", &name))
@@ -171,14 +184,31 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
     Ok(server)
 }
 
-/// The fields of one server.
-struct Entry<'a> {
+/// The fields of one server, or of an object in it.
+pub(super) struct Entry<'a> {
     fields: &'a Map<String, Value>,
     place: String,
     lookup: Lookup<'a>,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// The object of this key.
+    fn inner(&self, key: &str) -> Result<Option<Entry<'a>>, ConfigError> {
+        let place = self.at(key);
+        let inner = self.fields.get(key).map(|value| {
+            Ok(Entry {
+                fields: object(value, &place)?,
+                place,
+                lookup: self.lookup,
+            })
+        });
+        inner.transpose()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.fields.keys().map(String::as_str)
+    }
+
     fn endpoint(&self) -> Result<Endpoint, ConfigError> {
         let stdio = self.fields.contains_key("command");
         let remote = self.fields.contains_key("url");
@@ -186,8 +216,8 @@ impl Entry<'_> {
         let (stray, owner) = match (stdio, remote) {
             (true, true) => return Err(invalid(&self.place, "has both 'command' and 'url'")),
             (false, false) => return Err(invalid(&self.place, "needs 'command' or 'url'")),
-            (true, false) => (["headers", "headers", "headers"], "url"),
-            (false, true) => (["args", "env", "cwd"], "command"),
+            (true, false) => (["headers", "connections"].as_slice(), "url"),
+            (false, true) => (["args", "env", "cwd"].as_slice(), "command"),
         };
         if let Some(key) = stray.iter().find(|key| self.fields.contains_key(**key)) {
             return Err(self.invalid(key, format!("goes with '{owner}', which is not there")));
@@ -290,7 +320,7 @@ impl Entry<'_> {
         Ok((header, value))
     }
 
-    fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
         self.fields
             .get(key)
             .map(|value| self.resolved(key, value))
@@ -319,10 +349,10 @@ impl Entry<'_> {
             .collect()
     }
 
-    fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+    fn choice(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.fields.get(key) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(*flag),
+            None => Ok(None),
+            Some(Value::Bool(choice)) => Ok(Some(*choice)),
             Some(_) => Err(self.invalid(key, "expected true or false")),
         }
     }
@@ -349,11 +379,10 @@ impl Entry<'_> {
         }
     }
 
-    fn number(&self, key: &str, most: u64) -> Result<Option<usize>, ConfigError> {
+    pub(super) fn number(&self, key: &str, most: u64) -> Result<Option<u64>, ConfigError> {
         let number = self.fields.get(key).map(|value| {
             let fits = value.as_u64().filter(|number| (1..=most).contains(number));
-            fits.and_then(|number| usize::try_from(number).ok())
-                .ok_or_else(|| self.invalid(key, format!("expected a whole number from 1 to {most}")))
+            fits.ok_or_else(|| self.invalid(key, format!("expected a whole number from 1 to {most}")))
         });
         number.transpose()
     }
@@ -383,11 +412,11 @@ impl Entry<'_> {
         }
     }
 
-    fn at(&self, key: &str) -> String {
+    pub(super) fn at(&self, key: &str) -> String {
         format!("{}.{key}", self.place)
     }
 
-    fn invalid(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn invalid(&self, key: &str, problem: impl Into<String>) -> ConfigError {
         invalid(self.at(key), problem)
     }
 }
@@ -405,7 +434,7 @@ fn object<'a>(value: &'a Value, place: &str) -> Result<&'a Map<String, Value>, C
         .ok_or_else(|| invalid(place, "expected an object"))
 }
 
-fn unknown(place: String, key: &str, known: &[&str]) -> ConfigError {
+pub(super) fn unknown(place: String, key: &str, known: &[&str]) -> ConfigError {
     let nearest = known.iter().max_by(|a, b| {
         strsim::normalized_damerau_levenshtein(key, a)
             .total_cmp(&strsim::normalized_damerau_levenshtein(key, b))

@@ -76,6 +76,48 @@ fn secrets_do_not_show_in_debug_output() {
 }
 
 #[test]
+fn whether_a_server_may_ask_models_is_read() {
+    let read = |entry: &str| {
+        let json = format!(r#"{{"mcpServers": {{"a": {{"command": "x"{entry}}}}}}}"#);
+        parse(&json).servers.remove(0)
+    };
+    assert_eq!(read("").sampling, SamplingPolicy::default());
+    assert_eq!(read("").sampling.allow, Consent::Deny);
+    assert_eq!(
+        (read("").pin_tools, read(r#", "pin_tools": false"#).pin_tools),
+        (None, Some(false))
+    );
+    let sampling = read(r#", "sampling": {"allow": "ask", "model": "${TOKEN}", "max_tokens": 5}"#).sampling;
+    assert_eq!(
+        (sampling.allow, sampling.model.as_str()),
+        (Consent::Ask, "s3cret")
+    );
+    assert_eq!((sampling.max_tokens, sampling.max_requests), (5, 8));
+}
+
+#[test]
+fn what_is_said_of_tools_that_are_not_there_is_named_with_its_place() {
+    let config = parse(
+        r#"{"mcpServers": {"a": {
+            "command": "x", "allowed_tools": ["red", "reed*"], "denied_tools": ["*"],
+            "tool_policies": {"read": "ask", "rm": "deny"}, "tool_timeouts_ms": {"re*": 5, "x*": 5}
+        }}}"#,
+    );
+    let unmatched = config.servers[0].unmatched(&["read", "write"]);
+    let expected = [
+        "mcpServers.a.allowed_tools[0] (\"red\")",
+        "mcpServers.a.allowed_tools[1] (\"reed*\")",
+        "mcpServers.a.tool_policies.rm",
+        "mcpServers.a.tool_timeouts_ms.x*",
+    ];
+    assert_eq!(unmatched, expected);
+    assert_eq!(
+        parse(r#"{"mcpServers": {"a": {"command": "x"}}}"#).servers[0].unmatched(&[]),
+        [""; 0]
+    );
+}
+
+#[test]
 fn every_mistake_is_named_with_its_place() {
     let cases = [
         (
@@ -111,6 +153,34 @@ fn every_mistake_is_named_with_its_place() {
         (
             r#"{"mcpServers": {"a": {"command": "x", "env": {"K": "${NONE}"}}}}"#,
             "mcpServers.a.env.K: the environment variable NONE is not set",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "x", "connections": 2}}}"#,
+            "mcpServers.a.connections: goes with 'url', which is not there",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"url": "http://h", "connections": 33}}}"#,
+            "mcpServers.a.connections: expected a whole number from 1 to 32",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "x", "pin_tools": "yes"}}}"#,
+            "mcpServers.a.pin_tools: expected true or false",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "x", "sampling": "ask"}}}"#,
+            "mcpServers.a.sampling: expected an object",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "x", "sampling": {"allow": "yes"}}}}"#,
+            "mcpServers.a.sampling.allow: 'yes': expected \"deny\", \"ask\" or \"allow\"",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "x", "sampling": {"max_token": 5}}}}"#,
+            "mcpServers.a.sampling.max_token: unknown key; the nearest known one is 'max_tokens'",
+        ),
+        (
+            r#"{"mcpServers": {"a": {"command": "x", "sampling": {"max_requests": 0}}}}"#,
+            "mcpServers.a.sampling.max_requests: expected a whole number from 1 to 1000",
         ),
         (
             r#"{"mcpServers": {"a": {"url": "http://h", "type": "sse"}}}"#,

@@ -10,14 +10,17 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::run::action::{Question, Reply};
+use crate::run::action::{Asking, Question, Reply};
 use crate::run::catalogue::Tool;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::id::{CallId, RunId};
-use crate::run::message::ToolOutput;
+use crate::run::message::{ToolOutput, Usage};
 use crate::run::ports::{Caller, Toolbox};
+use crate::run::sampling::{Sampled, Sampling};
 use crate::run::state::Input;
+
+use super::sampling::Sampler;
 
 /// What the server of one call may ask; further questions are put away.
 const QUESTIONS: usize = 32;
@@ -28,7 +31,7 @@ pub(super) type Report = (CallId, Progress);
 /// What the server of a call asks a person, and where the reply goes.
 pub(super) struct Asked {
     pub(super) call: CallId,
-    pub(super) question: Question,
+    pub(super) asking: Asking,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
@@ -44,6 +47,9 @@ pub(super) struct PendingCall {
 pub(super) struct OfRun {
     pub(super) progress: mpsc::Sender<Report>,
     pub(super) questions: mpsc::Sender<Asked>,
+    /// Answers servers that ask a model, and where it goes what that used.
+    pub(super) sampler: Sampler,
+    pub(super) used: mpsc::Sender<Usage>,
 }
 
 /// The caller of one call of a run.
@@ -67,6 +73,29 @@ impl Caller for OfCall {
     }
 
     async fn ask(&self, question: Question) -> Reply {
+        self.put(Asking::Question(question)).await
+    }
+
+    async fn sample(&self, sampling: Sampling) -> Result<Sampled, Error> {
+        if sampling.asks_first
+            && !matches!(
+                self.put(Asking::Sampling(sampling.prompt())).await,
+                Reply::Accept(_)
+            )
+        {
+            let text = format!("MCP server '{}' may not ask a model", sampling.server);
+            return Err(Error::new(Reason::PermissionDenied, text).with("server", sampling.server));
+        }
+        let (sampled, usage) = self.to.sampler.sample(&self.run, sampling).await;
+        // The run's task may have gone.
+        let _ = self.to.used.send(usage).await;
+        sampled
+    }
+}
+
+impl OfCall {
+    /// Puts something to a person.
+    async fn put(&self, asking: Asking) -> Reply {
         let mut asked = self.asked.lock().await;
         if *asked == QUESTIONS {
             return Reply::Cancel;
@@ -75,7 +104,7 @@ impl Caller for OfCall {
         let (reply, replied) = oneshot::channel();
         let inquiry = Asked {
             call: self.call.clone(),
-            question,
+            asking,
             reply,
         };
         if self.to.questions.send(inquiry).await.is_err() {
@@ -164,7 +193,7 @@ struct Watched {
     caller: Arc<dyn Caller>,
     /// There was progress, or a question began or ended.
     moved: Notify,
-    /// Questions that wait for a person.
+    /// Questions that wait for a person or a model.
     asking: AtomicUsize,
 }
 
@@ -180,15 +209,20 @@ impl Caller for Watched {
     }
 
     async fn ask(&self, question: Question) -> Reply {
-        let _asking = Asking::new(self);
+        let _standstill = Standstill::new(self);
         self.caller.ask(question).await
+    }
+
+    async fn sample(&self, sampling: Sampling) -> Result<Sampled, Error> {
+        let _standstill = Standstill::new(self);
+        self.caller.sample(sampling).await
     }
 }
 
-/// A question that waits for a person.
-struct Asking<'a>(&'a Watched);
+/// Time that is not the tool's: a person or a model is asked.
+struct Standstill<'a>(&'a Watched);
 
-impl<'a> Asking<'a> {
+impl<'a> Standstill<'a> {
     fn new(watched: &'a Watched) -> Self {
         watched.asking.fetch_add(1, Ordering::Relaxed);
         watched.moved.notify_one();
@@ -196,7 +230,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Standstill<'_> {
     fn drop(&mut self) {
         self.0.asking.fetch_sub(1, Ordering::Relaxed);
         self.0.moved.notify_one();

@@ -16,6 +16,7 @@ use super::call::{self, Asked, OfRun, PendingCall, Report};
 use super::elsewhere::elsewhere;
 use super::ownership::Inheritance;
 use super::queue::{self, Queued};
+use super::sampling::Sampler;
 use super::{Finished, LiveRun, OnBusy, Shared, Standing};
 use crate::run::action::Reply;
 use crate::run::clock;
@@ -23,6 +24,7 @@ use crate::run::context;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::{CallId, Mint, RunId};
+use crate::run::message::Usage;
 use crate::run::page::{Order, Page};
 use crate::run::ports::{Append, Happening, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
@@ -32,6 +34,8 @@ use crate::run::state::{Alarm, Beginning, Effect, Input, RESERVE, Run, opening_e
 const PROGRESS_QUEUE: usize = 64;
 /// Questions of servers that may wait for a run to look at them.
 const QUESTIONS_QUEUE: usize = 16;
+/// Answers of models to servers that may wait to be counted.
+const USED_QUEUE: usize = 16;
 
 /// How often a write is tried again before the run gives up on the store, and how long after the first try.
 const SAVE_RETRIES: u32 = 5;
@@ -569,6 +573,8 @@ struct Work {
     calls: FuturesUnordered<BoxFuture<'static, Input>>,
     progress: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     questions: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
+    /// What servers have used of models.
+    used: (mpsc::Sender<Usage>, mpsc::Receiver<Usage>),
     /// Where the replies to open questions go.
     replies: HashMap<CallId, oneshot::Sender<Reply>>,
 }
@@ -580,6 +586,7 @@ impl Work {
             calls: FuturesUnordered::new(),
             progress: mpsc::channel(PROGRESS_QUEUE),
             questions: mpsc::channel(QUESTIONS_QUEUE),
+            used: mpsc::channel(USED_QUEUE),
             replies: HashMap::new(),
         }
     }
@@ -595,6 +602,11 @@ impl Work {
         let to = OfRun {
             progress: self.progress.0.clone(),
             questions: self.questions.0.clone(),
+            sampler: Sampler {
+                model: Arc::clone(&shared.ports.model),
+                default_model: shared.settings.model.clone(),
+            },
+            used: self.used.0.clone(),
         };
         let call = call::perform(toolbox, pending, shared.settings.call_timeout, to);
         self.calls.push(call.boxed());
@@ -633,9 +645,11 @@ impl Work {
         tokio::select! {
             biased;
             Some((call, progress)) = self.progress.1.recv() => Input::CallProgress { call, progress },
-            Some(Asked { call, question, reply }) = self.questions.1.recv() => {
+            // Before the end of the call that it was for.
+            Some(usage) = self.used.1.recv() => Input::CallSampled { usage },
+            Some(Asked { call, asking, reply }) = self.questions.1.recv() => {
                 self.replies.insert(call.clone(), reply);
-                Input::CallAsks { call, question }
+                Input::CallAsks { call, asking }
             }
             Some(done) = self.calls.next() => done,
             event = next_event(&mut self.model) => event,

@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 
 use crate::run::action::{Question, Reply};
+use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::id::RunId;
+use crate::run::sampling::{Sampled, Sampling};
 
 /// Who made a call, as far as its tool may turn to them while it goes on.
 #[async_trait]
@@ -22,6 +24,17 @@ pub trait Caller: Send + Sync {
     async fn ask(&self, question: Question) -> Reply {
         let _ = question;
         Reply::Cancel
+    }
+
+    /// Asks a model on the server's behalf, and a person before that if it says so; the time that is given to the call
+    /// stands still meanwhile. What it uses is the run's.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED` where nobody can be asked, or a person has said no; those of
+    /// [`Model::stream`](crate::run::ports::Model::stream).
+    async fn sample(&self, sampling: Sampling) -> Result<Sampled, Error> {
+        let text = format!("MCP server '{}' asks a model outside of any run", sampling.server);
+        Err(Error::new(Reason::PermissionDenied, text).with("server", sampling.server))
     }
 }
 

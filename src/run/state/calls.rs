@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::journal::Journal;
 use super::{Effect, Terms};
-use crate::run::action::{Action, Answer, Question, Request, Resolution, Submission};
+use crate::run::action::{Action, Answer, Asking, Request, Resolution, Submission};
 use crate::run::catalogue::{Catalogue, Policy, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::event::Body;
@@ -245,7 +245,7 @@ impl Calls {
     pub(super) fn question(
         &mut self,
         call: &CallId,
-        question: Question,
+        asking: Asking,
         terms: &Terms,
         mint: &mut Mint,
         now: SystemTime,
@@ -256,7 +256,7 @@ impl Calls {
             return None;
         }
         let mut bodies = Vec::new();
-        slot.pass_on(question, terms, mint, now, &mut bodies);
+        slot.pass_on(asking, terms, mint, now, &mut bodies);
         Some(self.changed(place, bodies, terms, now))
     }
 
@@ -521,18 +521,28 @@ impl Slot {
         }
     }
 
-    /// Asks a person what the tool's server wants to know. The call goes on.
+    /// Asks a person what the tool's server wants of one. The call goes on.
     fn pass_on(
         &mut self,
-        asked: Question,
+        asking: Asking,
         terms: &Terms,
         mint: &mut Mint,
         now: SystemTime,
         bodies: &mut Vec<Body>,
     ) {
         let expires = now.checked_add(terms.waiting_limit).unwrap_or(now);
-        let shown = serde_json::json!([asked.message, asked.requested_schema, asked.url]);
-        let request = Request::Elicitation(asked);
+        let shown = match &asking {
+            Asking::Question(asked) => {
+                serde_json::json!([asked.message, asked.requested_schema, asked.url])
+            }
+            Asking::Sampling(prompt) => serde_json::json!([
+                prompt.model,
+                prompt.system_prompt,
+                prompt.prompt,
+                prompt.max_tokens
+            ]),
+        };
+        let request = Request::from(asking);
         let (call, server) = (self.as_approved(), self.server());
         let asked = Action::new(request, &call, server, Some(&shown), mint, now, expires);
         let asked = Arc::new(asked);
@@ -640,10 +650,11 @@ impl Slot {
             action,
             resolution: given.resolution(),
         });
-        if let Answer::Reply(said) = &given {
+        let asked = self.step.pending();
+        if let Some(reply) = asked.and_then(|action| action.request.reply(&given)) {
             let effect = Effect::Reply {
                 call: self.call.id.clone(),
-                reply: said.clone(),
+                reply,
             };
             if let Work::ToolCall { questions, .. } = &mut self.step.work
                 && let Some(open) = questions.last_mut()
@@ -733,6 +744,12 @@ fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) 
         }
         (Request::Elicitation(_), _) => {
             let description = "does not fit: the question of an MCP server is answered by `elicitation`";
+            return Err(Error::invalid(format!("answers[{index}]"), description));
+        }
+        (Request::Sampling(_), Answer::Approve(None) | Answer::Reject(_)) => return Ok(None),
+        (Request::Sampling(_), _) => {
+            let description =
+                "does not fit: that an MCP server asks a model is approved as it is, or rejected";
             return Err(Error::invalid(format!("answers[{index}]"), description));
         }
         (_, Answer::Reply(_)) => {

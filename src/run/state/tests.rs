@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
 use super::*;
-use crate::run::action::{Action, Answer, Question, Reply};
+use crate::run::action::{Action, Answer, Question, Reply, SamplingPrompt};
 use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
 use crate::run::error::Reason;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
@@ -1182,7 +1182,7 @@ fn a_question_of_a_server_is_asked_while_its_call_goes_on() {
     let asking = stage.open[0].clone();
     stage.feed(Input::CallAsks {
         call: asking.clone(),
-        question: question(),
+        asking: Asking::Question(question()),
     });
     assert_eq!(stage.run.record().state, State::RequiresAction);
     for (unfit, field) in [
@@ -1217,6 +1217,73 @@ fn a_question_of_a_server_is_asked_while_its_call_goes_on() {
     );
 }
 
+fn prompt() -> SamplingPrompt {
+    SamplingPrompt {
+        server: "fake".into(),
+        model: String::new(),
+        system_prompt: "Be kind.".into(),
+        prompt: "user: hello".into(),
+        max_tokens: 10,
+    }
+}
+
+#[test]
+fn a_person_decides_whether_a_server_may_ask_the_model() {
+    let reply = Answer::Reply(Reply::Accept(Map::new()));
+    for (answer, expected) in [
+        (Answer::Approve(None), Ok(Reply::Accept(Map::new()))),
+        (Answer::Reject("no".into()), Ok(Reply::Decline)),
+        (Answer::Approve(Some(Map::new())), Err(())),
+        (Answer::Output(says("x")), Err(())),
+        (reply, Err(())),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, "echo", r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        let call = stage.open[0].clone();
+        let asking = Asking::Sampling(Arc::new(prompt()));
+        stage.feed(Input::CallAsks { call, asking });
+        assert_eq!(stage.run.record().state, State::RequiresAction);
+        let mut effects = Vec::new();
+        let submission = submission(&stage.pending()[0], answer);
+        let submitted = stage.run.submit(vec![submission], NOW, &mut effects);
+        match expected {
+            Ok(expected) => {
+                submitted.unwrap();
+                let told = effects.iter().find_map(|effect| match effect {
+                    Effect::Reply { reply, .. } => Some(reply.clone()),
+                    _ => None,
+                });
+                assert_eq!(told, Some(expected));
+                assert_eq!(stage.run.record().state, State::Running);
+            }
+            Err(()) => assert_eq!(submitted.unwrap_err().reason(), Reason::ValidationFailed),
+        }
+    }
+}
+
+#[test]
+fn what_a_server_uses_of_the_model_counts_for_the_run() {
+    let mut stage = Stage::new(Limits {
+        max_total_tokens: Some(10),
+        ..Limits::default()
+    });
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    let before = stage.run.record().usage;
+    stage.feed(Input::CallSampled { usage: usage(11) });
+    let used = stage.run.record().usage;
+    assert_eq!(used.total_tokens(), before.total_tokens() + 11);
+    assert_eq!(used.turns, before.turns, "it is no turn of the run's own");
+    let asked = stage.requests.len();
+    stage.answer("x");
+    let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
+    assert_eq!(stage.run.record().state, State::Ended(outcome));
+    assert_eq!(stage.requests.len(), asked, "there is nothing left to ask for");
+    let last = stage.saved.last().unwrap();
+    assert_eq!(last.role, Role::Tool, "what the call brought is kept");
+}
+
 #[test]
 fn a_question_ends_with_its_call() {
     // The server gives up asking; the process dies, and the call may have had its effect; or it does no harm.
@@ -1233,7 +1300,7 @@ fn a_question_ends_with_its_call() {
         let question = question();
         stage.feed(Input::CallAsks {
             call: asking,
-            question,
+            asking: Asking::Question(question),
         });
         let before = stage.events.len();
         match happens {
@@ -1480,7 +1547,8 @@ enum Move {
     AnswerAndFail,
     AnswerTwice,
     Progress,
-    Asks { which: usize },
+    Asks { which: usize, asking: Asking },
+    Sampled { tokens: u64 },
     Lost { which: usize },
     StrayAnswer,
     ModelFails,
@@ -1547,7 +1615,8 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => Just(Move::AnswerTwice),
         1 => Just(Move::AnswerAndFail),
         2 => Just(Move::Progress),
-        3 => any::<usize>().prop_map(|which| Move::Asks { which }),
+        3 => (any::<usize>(), an_asking()).prop_map(|(which, asking)| Move::Asks { which, asking }),
+        1 => (0..9u64).prop_map(|tokens| Move::Sampled { tokens }),
         2 => any::<usize>().prop_map(|which| Move::Lost { which }),
         1 => Just(Move::StrayAnswer),
         1 => Just(Move::ModelFails),
@@ -1557,6 +1626,13 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => model_event().prop_map(Move::SaveFails),
         2 => Just(Move::Crash),
         6 => (any::<usize>(), an_answer()).prop_map(|(which, answer)| Move::Decide { which, answer }),
+    ]
+}
+
+fn an_asking() -> impl Strategy<Value = Asking> {
+    prop_oneof![
+        2 => Just(Asking::Question(question())),
+        1 => Just(Asking::Sampling(Arc::new(prompt()))),
     ]
 }
 
@@ -1585,11 +1661,11 @@ fn play(stage: &mut Stage, step: Move) {
                 progress: Progress::default(),
             });
         }
-        Move::Asks { which } if !stage.open.is_empty() => {
+        Move::Asks { which, asking } if !stage.open.is_empty() => {
             let call = stage.open[which % stage.open.len()].clone();
-            let question = question();
-            stage.feed(Input::CallAsks { call, question });
+            stage.feed(Input::CallAsks { call, asking });
         }
+        Move::Sampled { tokens } => stage.feed(Input::CallSampled { usage: usage(tokens) }),
         Move::Lost { which } if !stage.open.is_empty() => {
             let which = which % stage.open.len();
             stage.open.rotate_left(which);

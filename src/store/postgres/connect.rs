@@ -48,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
         "usage of callers",
         include_str!("../../../migrations/postgres/0004_usage_of_callers.sql"),
     ),
+    (
+        5,
+        "tool pins",
+        include_str!("../../../migrations/postgres/0005_tool_pins.sql"),
+    ),
 ];
 
 /// What an address may say in its query; `options[…]` besides.

@@ -53,6 +53,11 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         "usage of callers",
         include_str!("../../../migrations/sqlite/0006_usage_of_callers.sql"),
     ),
+    (
+        7,
+        "tool pins",
+        include_str!("../../../migrations/sqlite/0007_tool_pins.sql"),
+    ),
 ];
 
 /// How to connect for writing.

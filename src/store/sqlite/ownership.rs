@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::SqlSafeStr;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::run::error::{Error, Reason};
@@ -14,18 +12,16 @@ use crate::run::id::RunId;
 use crate::run::ports::{Letter, News, Ownership, Topic};
 use crate::run::record::RunRecord;
 use crate::store::decode::{self, Columns};
-use crate::store::query::{self, Queries, Readers as _, Value, named};
+use crate::store::query::{Queries, Value, named};
 use crate::store::row;
 
 use super::fault;
 use super::presence::Presence;
 use super::readers::Readers;
+use super::statement::Statements;
 
 /// How often a process looks for letters: those who share a file do not hear of one another.
 const LETTERS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long a write of one of these may take, with waiting for its turn.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 const OTHER_OWNERS: &str = "SELECT DISTINCT coalesce(owner, '') AS owner FROM runs \
                             WHERE (active OR queued IS NOT NULL) AND owner IS NOT $1";
@@ -51,8 +47,7 @@ pub(super) const STATEMENTS: [&str; 4] = [OTHER_OWNERS, CLAIM, HAS_LETTERS, TAKE
 
 /// See the [module](self).
 pub(super) struct Owners {
-    /// The writer's.
-    connection: Arc<Mutex<SqliteConnection>>,
+    statements: Statements,
     queries: Queries<Arc<Readers>>,
     presence: Presence,
     /// The name of this process.
@@ -63,16 +58,16 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Over the writer's connection and these readers, for the process of this name.
+    /// By these statements and these readers, for the process of this name.
     pub(super) fn new(
-        connection: Arc<Mutex<SqliteConnection>>,
+        statements: Statements,
         readers: Arc<Readers>,
         presence: Presence,
         owner: Arc<str>,
     ) -> Self {
         let letters = watch::Sender::new(());
         Self {
-            connection,
+            statements,
             queries: Queries { readers },
             presence,
             owner,
@@ -80,23 +75,6 @@ impl Owners {
             _reminding: AbortOnDropHandle::new(tokio::spawn(remind(letters.clone()))),
             letters,
         }
-    }
-
-    /// Writes by one statement, and gives its rows.
-    async fn written(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, Error> {
-        let arguments = query::arguments::<sqlx::Sqlite>(values)?;
-        let write = async {
-            let mut connection = self.connection.lock().await;
-            sqlx::query_with(sql, arguments).fetch_all(&mut *connection).await
-        };
-        match tokio::time::timeout(PATIENCE, write).await {
-            Ok(rows) => rows.map_err(fault::error),
-            Err(_) => Err(fault::unavailable("it does not answer in time")),
-        }
-    }
-
-    async fn read(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<SqliteRow>, Error> {
-        self.queries.readers.rows(sql.into_sql_str(), values).await
     }
 }
 
@@ -110,7 +88,7 @@ impl Ownership for Owners {
     }
 
     async fn claim(&self, limit: u32) -> Result<Vec<RunRecord>, Error> {
-        let rows = self.read(OTHER_OWNERS, named([&*self.owner])).await?;
+        let rows = self.statements.read(OTHER_OWNERS, named([&*self.owner])).await?;
         let mut gone = Vec::new();
         for row in &rows {
             let owner = decode::column(row, "owner", Columns::text)?;
@@ -123,7 +101,7 @@ impl Ownership for Owners {
         }
         let mut values = named([&*self.owner, &*row::json(&gone)?]);
         values.push(Value::Number(limit.into()));
-        let claimed = self.written(CLAIM, values).await?;
+        let claimed = self.statements.write(CLAIM, values).await?;
         self.queries.claimed(&claimed).await
     }
 
@@ -138,7 +116,7 @@ impl Ownership for Owners {
 
     async fn post(&self, run: &RunId, letter: &Letter) -> Result<(), Error> {
         let values = named([run.as_str(), &*row::json(letter)?]);
-        match self.written(POST, values).await?.is_empty() {
+        match self.statements.write(POST, values).await?.is_empty() {
             true => Err(Error::new(Reason::RunNotFound, "no such run")),
             false => Ok(()),
         }
@@ -147,10 +125,10 @@ impl Ownership for Owners {
     async fn letters(&self) -> Result<Vec<(RunId, Letter)>, Error> {
         // Nobody is to wait for a writer because somebody looks into an empty box.
         let owner = named([&*self.owner]);
-        if self.read(HAS_LETTERS, owner.clone()).await?.is_empty() {
+        if self.statements.read(HAS_LETTERS, owner.clone()).await?.is_empty() {
             return Ok(Vec::new());
         }
-        decode::letters(&self.written(TAKE_LETTERS, owner).await?)
+        decode::letters(&self.statements.write(TAKE_LETTERS, owner).await?)
     }
 }
 

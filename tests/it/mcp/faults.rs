@@ -121,6 +121,9 @@ fn answer(fault: &str, request: &Value) {
         _ => {}
     }
     say(&whole);
+    if fault == "dies after" && method == "tools/call" {
+        std::process::exit(3);
+    }
 }
 
 /// A short schema that takes forever to check against.
@@ -194,6 +197,7 @@ async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
             "work",
             Failure(Reason::OutcomeUnknown, "it is not known what the call has done"),
         ),
+        ("dies after", "work", Text("done")),
         ("dies once", "look", Text("done")),
         (
             "dies once",
@@ -243,6 +247,18 @@ async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
         assert!(call(&pool, "good__echo", json!({})).await.is_ok(), "{what}");
         pool.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn a_server_that_the_newest_revisions_question_kills_is_started_again_and_asked_in_the_old_way() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut old = faulty("dies at server/discover", &place.path().join("mark"));
+    old["protocol"] = json!("auto");
+    let pool = pool(json!({"old": old})).await;
+    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    let output = call(&pool, "old__work", json!({})).await;
+    assert_eq!(output.expect("an output").text(), "done");
+    pool.shutdown().await;
 }
 
 #[tokio::test]

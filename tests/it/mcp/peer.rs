@@ -1,11 +1,13 @@
 //! An MCP server for the tests: over streamable HTTP in this process, or over stdio in a child.
 
 mod library;
+mod sampling;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -17,7 +19,7 @@ use rmcp::model::{
     ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, ServerRequest, Tool,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, ServerHandler};
@@ -38,12 +40,28 @@ pub struct Seen {
     /// Calls of `wait` so far, and those that were cancelled.
     pub calls: AtomicUsize,
     pub cancels: AtomicUsize,
+    /// Sessions that were begun, and the calls of `wait` by session.
+    pub sessions: AtomicUsize,
+    pub by_session: Mutex<HashMap<String, usize>>,
     /// Lets every call of `wait` go.
     pub release: Notify,
-    /// The tool `ask` is there.
+    /// The tools `ask` and `sample` are there.
     pub has_asking: AtomicBool,
+    /// How the tools `echo` and `count` are described, after their first words.
+    pub describes: Mutex<String>,
     /// It speaks only the revisions before 2026-07-28.
     pub is_old: AtomicBool,
+}
+
+impl Seen {
+    fn note_session(&self, context: &RequestContext<RoleServer>) {
+        let head = context.extensions.get::<http::request::Parts>();
+        let session = head.and_then(|head| head.headers.get("mcp-session-id")?.to_str().ok());
+        if let Some(session) = session {
+            let mut by_session = self.by_session.lock().expect("a lock");
+            *by_session.entry(session.to_owned()).or_default() += 1;
+        }
+    }
 }
 
 /// The server.
@@ -70,6 +88,10 @@ impl ServerHandler for Peer {
         }
     }
 
+    async fn on_initialized(&self, _context: NotificationContext<RoleServer>) {
+        self.0.sessions.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// One tool on each page.
     async fn list_tools(
         &self,
@@ -82,13 +104,17 @@ impl ServerHandler for Peer {
             names.push("late");
         }
         if self.0.has_asking.load(Ordering::SeqCst) {
-            names.push("ask");
+            names.extend(["ask", "sample"]);
         }
         let page: usize = request
             .and_then(|request| request.cursor)
             .and_then(|cursor| cursor.parse().ok())
             .unwrap_or(0);
-        let tool = Tool::new(names[page], "a tool of the test", schema);
+        let mut description = "a tool of the test".to_owned();
+        if ["echo", "count"].contains(&names[page]) {
+            description.push_str(&self.0.describes.lock().expect("a lock"));
+        }
+        let tool = Tool::new(names[page], description, schema);
         let mut result = ListToolsResult::with_all_items(vec![tool]);
         result.next_cursor = (page + 1 < names.len()).then(|| (page + 1).to_string());
         Ok(result)
@@ -143,6 +169,7 @@ impl ServerHandler for Peer {
         let text = match request.name.as_ref() {
             "echo" => serde_json::to_string(&request.arguments).unwrap_or_default(),
             "wait" => {
+                self.0.note_session(&context);
                 let released = self.0.release.notified();
                 self.0.calls.fetch_add(1, Ordering::SeqCst);
                 self.0.waiting.notify_one();
@@ -156,9 +183,13 @@ impl ServerHandler for Peer {
                 }
             }
             "ask" => return ask(&request, &context).await,
+            "sample" => return sampling::sample(&request, &context).await,
             "count" => count(&context).await,
             "die" => std::process::exit(3),
             "grow" => {
+                if let Some(text) = described(&request) {
+                    text.clone_into(&mut self.0.describes.lock().expect("a lock"));
+                }
                 self.0.has_late.store(true, Ordering::SeqCst);
                 let _ = context.peer.notify_tool_list_changed().await;
                 let _ = context.peer.notify_resource_list_changed().await;
@@ -199,6 +230,11 @@ async fn ask(
         said["content"]
     );
     Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
+}
+
+/// What the tools are to say of themselves from now on, if a call says it.
+fn described(request: &CallToolRequestParams) -> Option<&str> {
+    request.arguments.as_ref()?.get("describes")?.as_str()
 }
 
 async fn count(context: &RequestContext<RoleServer>) -> String {

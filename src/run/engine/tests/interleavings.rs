@@ -13,9 +13,9 @@ use proptest::test_runner::{Config, TestCaseError};
 use super::archive::Archive;
 use super::players::{OF_CLIENT, Players};
 use super::*;
-use crate::run::action::{Action, Request};
+use crate::run::action::{Action, Reply, Request};
 use crate::run::rules;
-use crate::run::step::{StepState, Work};
+use crate::run::step::StepState;
 
 /// In which everything that is asked of an engine is answered, whatever happens.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -349,16 +349,7 @@ async fn submit(
     action: Arc<Action>,
     word: Word,
 ) {
-    let edited = Map::from_iter([
-        ("text".to_owned(), text_of(&action)),
-        ("edited".to_owned(), json!(true)),
-    ]);
-    let given = match word {
-        Word::Approve | Word::Twice | Word::WrongDigest | Word::HalfUnknown => Answer::Approve(None),
-        Word::Edit => Answer::Approve(Some(edited)),
-        Word::Reject => Answer::Reject("no".to_owned()),
-        Word::Output => Answer::Output(ToolOutput::failure("by hand")),
-    };
+    let given = given(&action, word);
     let submission = Submission {
         action: action.id.clone(),
         digest: match word {
@@ -385,8 +376,8 @@ async fn submit(
         _ => answer(&scene, "an answer", once).await,
     };
     let is_written = scene.archive.kept().runs[&run].steps.values().any(|step| {
-        matches!(&step.work, Work::ToolCall { action: Some(asked), answer: Some(given), .. }
-            if asked.id == action.id && *given == submission.answer)
+        step.asked()
+            .any(|(asked, given)| asked.id == action.id && given == Some(&submission.answer))
     });
     match submitted {
         Some(Ok(())) if matches!(word, Word::HalfUnknown) => scene.offend("half of the answers were taken"),
@@ -403,6 +394,31 @@ async fn submit(
             ],
         ),
         _ => {}
+    }
+}
+
+/// What a person answers to an action, for this word.
+fn given(action: &Action, word: Word) -> Answer {
+    let edited = Map::from_iter([
+        ("text".to_owned(), text_of(action)),
+        ("edited".to_owned(), json!(true)),
+    ]);
+    if let Request::Elicitation(_) = &action.request {
+        return Answer::Reply(match word {
+            Word::Approve | Word::Twice | Word::WrongDigest | Word::HalfUnknown => {
+                Reply::Accept(Map::from_iter([("name".to_owned(), json!("Ada"))]))
+            }
+            // The form asks for something else.
+            Word::Edit => Reply::Accept(edited),
+            Word::Reject => Reply::Decline,
+            Word::Output => Reply::Cancel,
+        });
+    }
+    match word {
+        Word::Approve | Word::Twice | Word::WrongDigest | Word::HalfUnknown => Answer::Approve(None),
+        Word::Edit => Answer::Approve(Some(edited)),
+        Word::Reject => Answer::Reject("no".to_owned()),
+        Word::Output => Answer::Output(ToolOutput::failure("by hand")),
     }
 }
 

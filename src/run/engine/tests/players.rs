@@ -10,14 +10,16 @@ use futures::StreamExt;
 use serde_json::{Map, Value, json};
 
 use super::archive::Archive;
+use crate::run::action::Question;
 use crate::run::catalogue::{Annotations, Catalogue, Policy, Tool, ToolDescription};
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
-use crate::run::message::{Content, ToolOutput, Usage};
+use crate::run::message::{Content, Part, Role, ToolOutput, Usage};
 use crate::run::ports::{
     Caller, Finish, Model, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus, Toolbox,
 };
 use crate::run::rules;
+use crate::run::sampling::Sampling;
 
 /// The client's own function, which a run is begun with.
 pub(super) const OF_CLIENT: &str = "mine";
@@ -160,6 +162,13 @@ impl Toolbox for Players {
             caller.progress(Progress::default());
         }
         self.dawdle(120).await;
+        if self.happens(20) {
+            caller.ask(question()).await;
+        }
+        if self.happens(15) {
+            let asks_first = self.happens(50);
+            let _ = caller.sample(sampling(asks_first)).await;
+        }
         match self.pick(20) {
             0 => Err(Error::new(Reason::McpUnavailable, "it is gone")),
             1 => Ok(ToolOutput::failure("it does not work")),
@@ -173,6 +182,31 @@ impl Toolbox for Players {
 
     fn servers(&self) -> Vec<ServerStatus> {
         Vec::new()
+    }
+}
+
+/// What a server asks a person.
+fn question() -> Question {
+    let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]});
+    Question {
+        server: "fake".to_owned(),
+        message: "who are you?".to_owned(),
+        requested_schema: Some(Arc::new(schema)),
+        url: String::new(),
+    }
+}
+
+/// What a server asks the model.
+fn sampling(asks_first: bool) -> Sampling {
+    Sampling {
+        server: "fake".to_owned(),
+        model: String::new(),
+        system_prompt: String::new(),
+        messages: vec![(Role::User, vec![Part::Text("how are you?".to_owned())])],
+        max_tokens: 10,
+        temperature: None,
+        stop: Vec::new(),
+        asks_first,
     }
 }
 

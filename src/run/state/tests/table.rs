@@ -49,6 +49,7 @@ names!(INPUTS, input_name, Input, {
     Input::CallDone { .. } => "done",
     Input::CallAsks { .. } => "asks",
     Input::CallLost { .. } => "lost",
+    Input::CallSampled { .. } => "sampled",
     Input::Cancel => "cancel",
     Input::Deadline => "deadline",
     Input::Expire => "expire",
@@ -199,7 +200,7 @@ fn places() -> Vec<Place> {
             ask_for(stage, &["echo"]);
             stage.say([STOP]);
             let call = stage.open[0].clone();
-            stage.feed(Input::CallAsks { call, question: question() });
+            stage.feed(Input::CallAsks { call, asking: Asking::Question(question()) });
         }, "requires_action", &[ASKED_BY_SERVER, NOT_ASKING]),
         over("completed", |stage| stage.say([STOP]), "completed"),
         over("incomplete", |stage| stage.feed(Input::Deadline), "incomplete:deadline"),
@@ -253,9 +254,10 @@ fn input(name: &str, of: Option<CallId>) -> Input {
         },
         "asks" => Input::CallAsks {
             call,
-            question: question(),
+            asking: Asking::Question(question()),
         },
         "lost" => Input::CallLost { call },
+        "sampled" => Input::CallSampled { usage: usage(5) },
         "cancel" => Input::Cancel,
         "deadline" => Input::Deadline,
         "expire" => Input::Expire,

@@ -18,6 +18,7 @@ pub(super) const NOT_CALLING: &[Row] = &[
     ("done", "", ""),
     ("asks", "", ""),
     ("lost", "", ""),
+    ("sampled", "", ""),
 ];
 
 /// The model is not asked.
@@ -398,6 +399,7 @@ pub(super) const CALLING: &[Row] = &[
     ("done", "save([x] +tool) ask", "running"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
+    ("sampled", "save(5tok)", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -444,6 +446,7 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("done", "save([x] requires_action)", "requires_action"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
+    ("sampled", "save(5tok)", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -500,6 +503,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
     ("done", "save(cancelled [x] running +tool) ask", "running"),
     ("asks", "", ""),
     ("lost", "save(cancelled ask:echo)", ""),
+    ("sampled", "save(5tok)", ""),
     (
         "model failed",
         "abort save(cancelled [not finished: the run failed] +tool =failed)",
@@ -544,6 +548,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
 
 /// Somebody is asked, and nothing else goes on.
 pub(super) const WAITING: &[Row] = &[
+    ("sampled", "save(5tok)", ""),
     (
         "model failed",
         "abort save(cancelled [not called: the run failed] +tool =failed)",

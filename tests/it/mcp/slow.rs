@@ -1,0 +1,153 @@
+//! Servers over HTTP whose streams of events are slow, written by hand.
+
+use std::time::Duration;
+
+use assistd::run::error::Reason;
+use assistd::run::ports::{Connection, Toolbox};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use super::{call, child, loopback, pool, until};
+
+/// What becomes of the stream that answers a call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stream {
+    /// It comes in tiny pieces.
+    Trickles,
+    /// It stops in the middle of the answer, and stays open.
+    Stalls,
+    /// Comments keep it open, and the answer never comes.
+    Idles,
+}
+
+/// A server that answers calls so, until the set is dropped.
+async fn slow(stream: Stream) -> (String, JoinSet<()>) {
+    let listener = TcpListener::bind(loopback()).await.expect("bind");
+    let url = format!("http://{}/mcp", listener.local_addr().expect("address"));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((socket, _)) = listener.accept().await {
+            connections.spawn(serve(socket, stream));
+        }
+    });
+    (url, tasks)
+}
+
+/// One request for each connection.
+async fn serve(mut socket: TcpStream, stream: Stream) {
+    let Some((is_post, request)) = read(&mut socket).await else {
+        return;
+    };
+    let result = match request["method"].as_str().unwrap_or_default() {
+        _ if !is_post => return write(&mut socket, "405 Method Not Allowed", "").await,
+        _ if request["id"].is_null() => return write(&mut socket, "202 Accepted", "").await,
+        "initialize" => json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "slow", "version": "1"},
+        }),
+        "tools/list" => json!({"tools": [{"name": "work", "inputSchema": {"type": "object"}}]}),
+        "tools/call" => return trickle(&mut socket, stream, &request["id"]).await,
+        "ping" => json!({}),
+        _ => {
+            let error = json!({"code": -32601, "message": "no such method"});
+            let answer = json!({"jsonrpc": "2.0", "id": request["id"], "error": error});
+            return write(&mut socket, "200 OK", &answer.to_string()).await;
+        }
+    };
+    let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": result});
+    write(&mut socket, "200 OK", &answer.to_string()).await;
+}
+
+async fn read(socket: &mut TcpStream) -> Option<(bool, Value)> {
+    let mut read = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&read).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let length: usize = length.and_then(|length| length.trim().parse().ok()).unwrap_or(0);
+            if body.len() >= length {
+                let request = serde_json::from_str(body).unwrap_or_default();
+                return Some((head.starts_with("post"), request));
+            }
+        }
+        if socket.read_buf(&mut read).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+async fn write(socket: &mut TcpStream, status: &str, body: &str) {
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
+}
+
+async fn trickle(socket: &mut TcpStream, stream: Stream, id: &Value) {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+    let _ = socket.write_all(head.as_bytes()).await;
+    let content = json!([{"type": "text", "text": "done"}]);
+    let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"content": content}});
+    let event = format!(": still here\n\nevent: message\ndata: {answer}\n\n");
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    let pieces = match stream {
+        Stream::Trickles => event.as_bytes(),
+        Stream::Stalls => &event.as_bytes()[..event.len() / 2],
+        Stream::Idles => b"",
+    };
+    for piece in pieces.chunks(5) {
+        ticks.tick().await;
+        if socket.write_all(piece).await.is_err() {
+            return;
+        }
+    }
+    if stream == Stream::Trickles {
+        return;
+    }
+    loop {
+        ticks.tick().await;
+        let comment: &[u8] = if stream == Stream::Idles {
+            b": still here\n\n"
+        } else {
+            b""
+        };
+        if socket.write_all(comment).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_events_may_be_slow_and_not_silent() {
+    for (stream, timeout_ms, expected) in [
+        (Stream::Trickles, 60_000, Ok("done")),
+        (Stream::Stalls, 300, Err("was silent for 300 ms")),
+        (Stream::Idles, 300, Err("was silent for 300 ms")),
+    ] {
+        let (url, _server) = slow(stream).await;
+        let pool = pool(json!({"slow": {"url": url, "timeout_ms": timeout_ms}, "good": child()})).await;
+        let called = call(&pool, "slow__work", json!({})).await;
+        match expected {
+            Ok(text) => assert_eq!(called.expect("an output").text(), text, "{stream:?}"),
+            Err(text) => {
+                let error = called.expect_err("silence");
+                assert_eq!(error.reason(), Reason::McpUnavailable, "{stream:?}");
+                assert!(error.message().contains(text), "{stream:?}: {error}");
+                until("it is told", || {
+                    matches!(&pool.servers()[0].connection, Connection::Degraded(reason) if reason.contains(text))
+                })
+                .await;
+            }
+        }
+        assert!(call(&pool, "good__echo", json!({})).await.is_ok(), "{stream:?}");
+        pool.shutdown().await;
+    }
+}
