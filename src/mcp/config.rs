@@ -1,9 +1,11 @@
 //! Which MCP servers there are, in the format that editors use (`mcpServers`), and a few keys of our own.
 
+mod oauth;
 mod parse;
 mod protocol;
 mod reference;
 
+pub use oauth::{Credential, Grant, OAuth};
 pub use protocol::Protocol;
 
 use std::collections::BTreeMap;
@@ -168,6 +170,8 @@ pub struct Remote {
     pub url: String,
     /// Headers of every request, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How we are authorized there, if it asks for that and the headers do not.
+    pub oauth: OAuth,
 }
 
 /// Why a configuration cannot be used.

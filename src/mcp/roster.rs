@@ -7,17 +7,21 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::auth::{Authorizer, Vault};
 use super::config::ServerConfig;
 use super::gate::Gate;
 use super::library::Shelf;
-use super::session::Session;
+use super::session::{Session, unauthorized, unavailable};
 use crate::run::catalogue::{Catalogue, Tool};
+use crate::run::error::Error;
 use crate::run::library::Holdings;
 use crate::run::ports::{Connection, ServerStatus};
 
 /// One server and how it is now.
 pub(super) struct Link {
     pub(super) config: ServerConfig,
+    /// Gets its tokens, if it may need some.
+    pub(super) authorizer: Option<Arc<Authorizer>>,
     phase: RwLock<Phase>,
     /// What it has besides tools, once that was listed on the open connection.
     shelf: RwLock<Option<Shelf>>,
@@ -59,6 +63,8 @@ enum Phase {
         session: Arc<Session>,
         tools: Vec<Arc<Tool>>,
     },
+    /// It does not let us in; the reason says what is to be done.
+    Unauthorized(String),
     Down(String),
 }
 
@@ -72,14 +78,15 @@ pub(super) struct Roster {
 }
 
 impl Link {
-    /// A server that is not connected yet; `stop` ends what is done for it.
-    pub(super) fn new(config: ServerConfig, stop: CancellationToken) -> Arc<Self> {
+    /// A server that is not connected yet; `stop` ends what is done for it, and logins are in the vault.
+    pub(super) fn new(config: ServerConfig, vault: &Arc<Vault>, stop: CancellationToken) -> Arc<Self> {
         let phase = match config.disabled {
             true => Phase::Disabled,
             false => Phase::Connecting,
         };
         Arc::new(Self {
             gate: Gate::new(config.max_concurrency),
+            authorizer: Authorizer::new(&config, vault.clone()),
             config,
             phase: RwLock::new(phase),
             shelf: RwLock::new(None),
@@ -112,14 +119,18 @@ impl Link {
     /// The open connection.
     ///
     /// # Errors
-    /// Why there is none.
-    pub(super) fn session(&self) -> Result<Arc<Session>, String> {
-        match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
-            Phase::Ready { session, .. } => Ok(session.clone()),
-            Phase::Connecting => Err("not connected yet".to_owned()),
-            Phase::Disabled => Err("switched off".to_owned()),
-            Phase::Down(reason) => Err(reason.clone()),
-        }
+    /// `MCP_AUTHORIZATION_REQUIRED` or `MCP_UNAVAILABLE`, and why.
+    pub(super) fn session(&self) -> Result<Arc<Session>, Error> {
+        let name = &self.config.name;
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        let reason = match &*phase {
+            Phase::Ready { session, .. } => return Ok(session.clone()),
+            Phase::Unauthorized(want) => return Err(unauthorized(name, want)),
+            Phase::Connecting => "not connected yet",
+            Phase::Disabled => "switched off",
+            Phase::Down(reason) => reason,
+        };
+        Err(unavailable(name, format!("MCP server '{name}': {reason}")))
     }
 
     /// What Health says of it.
@@ -135,6 +146,7 @@ impl Link {
                 };
                 (connection, tools.len())
             }
+            Phase::Unauthorized(want) => (Connection::Unauthorized(want.clone()), 0),
             Phase::Down(reason) => (Connection::Down(reason.clone()), 0),
         };
         ServerStatus {
@@ -158,7 +170,7 @@ impl Link {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Connecting => false,
             Phase::Ready { .. } => self.shelf().is_some(),
-            Phase::Down(_) | Phase::Disabled => true,
+            Phase::Unauthorized(_) | Phase::Down(_) | Phase::Disabled => true,
         }
     }
 
@@ -261,7 +273,11 @@ impl Roster {
             .last_error_time
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(SystemTime::now());
-        link.set(Phase::Down(reason));
+        let want = link.authorizer.as_ref().and_then(|authorizer| authorizer.want());
+        link.set(match want {
+            Some(want) => Phase::Unauthorized(want),
+            None => Phase::Down(reason),
+        });
         link.troubles().clear();
         let mut holdings = self.holdings.write().unwrap_or_else(PoisonError::into_inner);
         link.set_shelf(None);

@@ -184,6 +184,8 @@ pub fn mcp(servers: &Value) -> McpSection {
         environment: Environment::default(),
         ask_before_destruction: false,
         serve: false,
+        token_file: None,
+        token_key: assistd::config::TokenKey::Beside,
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::run::catalogue::Policy;
 
-use super::{Config, ConfigError, Endpoint, Process, Protocol, Remote, ServerConfig, reference};
+use super::{Config, ConfigError, Endpoint, OAuth, Process, Protocol, Remote, ServerConfig, reference};
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
 /// speak the user's language. The service's own keys are not among them.
@@ -47,6 +47,8 @@ const KNOWN: &[&str] = &[
     "cwd",
     "url",
     "headers",
+    "oauth",
+    "auth",
     "prefix",
     "disabled",
     "protocol",
@@ -172,10 +174,10 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
 }
 
 /// The fields of one server.
-struct Entry<'a> {
-    fields: &'a Map<String, Value>,
+pub(super) struct Entry<'a> {
+    pub(super) fields: &'a Map<String, Value>,
     place: String,
-    lookup: Lookup<'a>,
+    pub(super) lookup: Lookup<'a>,
 }
 
 impl Entry<'_> {
@@ -186,7 +188,7 @@ impl Entry<'_> {
         let (stray, owner) = match (stdio, remote) {
             (true, true) => return Err(invalid(&self.place, "has both 'command' and 'url'")),
             (false, false) => return Err(invalid(&self.place, "needs 'command' or 'url'")),
-            (true, false) => (["headers", "headers", "headers"], "url"),
+            (true, false) => (["headers", "oauth", "auth"], "url"),
             (false, true) => (["args", "env", "cwd"], "command"),
         };
         if let Some(key) = stray.iter().find(|key| self.fields.contains_key(**key)) {
@@ -270,10 +272,38 @@ impl Entry<'_> {
             .pairs("headers")?
             .into_iter()
             .map(|(name, value)| self.header(&name, &value))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Remote {
             url: url.into(),
+            oauth: self.authorization(&headers)?,
             headers,
+        })
+    }
+
+    /// Under `oauth`, or under `auth` as one editor has it.
+    fn authorization(&self, headers: &[(HeaderName, HeaderValue)]) -> Result<OAuth, ConfigError> {
+        let (key, value) = match (self.fields.get("oauth"), self.fields.get("auth")) {
+            (Some(_), Some(_)) => return Err(self.invalid("auth", "'oauth' is given too")),
+            (Some(value), None) => ("oauth", value),
+            (None, Some(value)) => ("auth", value),
+            (None, None) => return Ok(OAuth::default()),
+        };
+        if headers
+            .iter()
+            .any(|(name, _)| *name == http::header::AUTHORIZATION)
+        {
+            return Err(self.invalid(key, "'headers.Authorization' is given too"));
+        }
+        OAuth::parse(self, key, value)
+    }
+
+    /// An object under one of the keys.
+    pub(super) fn inner<'a>(&'a self, key: &str, value: &'a Value) -> Result<Entry<'a>, ConfigError> {
+        let place = self.at(key);
+        Ok(Entry {
+            fields: object(value, &place)?,
+            place,
+            lookup: self.lookup,
         })
     }
 
@@ -290,14 +320,14 @@ impl Entry<'_> {
         Ok((header, value))
     }
 
-    fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
+    pub(super) fn text(&self, key: &str) -> Result<Option<String>, ConfigError> {
         self.fields
             .get(key)
             .map(|value| self.resolved(key, value))
             .transpose()
     }
 
-    fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
         match self.fields.get(key) {
             None => Ok(Vec::new()),
             Some(Value::Array(values)) => values
@@ -349,7 +379,7 @@ impl Entry<'_> {
         }
     }
 
-    fn number(&self, key: &str, most: u64) -> Result<Option<usize>, ConfigError> {
+    pub(super) fn number(&self, key: &str, most: u64) -> Result<Option<usize>, ConfigError> {
         let number = self.fields.get(key).map(|value| {
             let fits = value.as_u64().filter(|number| (1..=most).contains(number));
             fits.and_then(|number| usize::try_from(number).ok())
@@ -383,11 +413,11 @@ impl Entry<'_> {
         }
     }
 
-    fn at(&self, key: &str) -> String {
+    pub(super) fn at(&self, key: &str) -> String {
         format!("{}.{key}", self.place)
     }
 
-    fn invalid(&self, key: &str, problem: impl Into<String>) -> ConfigError {
+    pub(super) fn invalid(&self, key: &str, problem: impl Into<String>) -> ConfigError {
         invalid(self.at(key), problem)
     }
 }
@@ -405,7 +435,7 @@ fn object<'a>(value: &'a Value, place: &str) -> Result<&'a Map<String, Value>, C
         .ok_or_else(|| invalid(place, "expected an object"))
 }
 
-fn unknown(place: String, key: &str, known: &[&str]) -> ConfigError {
+pub(super) fn unknown(place: String, key: &str, known: &[&str]) -> ConfigError {
     let nearest = known.iter().max_by(|a, b| {
         strsim::normalized_damerau_levenshtein(key, a)
             .total_cmp(&strsim::normalized_damerau_levenshtein(key, b))
