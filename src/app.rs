@@ -229,6 +229,7 @@ impl App {
                 }
                 Connection::Connecting => "connecting".to_owned(),
                 Connection::Disabled => "switched off".to_owned(),
+                Connection::Unauthorized(want) => want,
                 Connection::Down(reason) => format!("down: {reason}"),
             };
             banner.push_str(&format!("  tools    {}: {state}\n", server.name));
@@ -313,7 +314,8 @@ impl Core {
             return Err(StartError::Configuration(format!("run.summary_model: {refusal}")));
         }
         let pacing = mcp::Pacing::default();
-        let pool = Arc::new(mcp::Pool::start(servers, pacing, opened.pins));
+        let vault = Arc::new(mcp_vault(&config.mcp));
+        let pool = Arc::new(mcp::Pool::with_logins(servers, pacing, opened.pins, vault));
         let metrics = config
             .api
             .metrics
@@ -722,7 +724,25 @@ pub async fn open_store(config: &config::StoreSection, creates: bool) -> Result<
     Ok(opened.store)
 }
 
-fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
+/// Where the tokens of logins at MCP servers are.
+pub fn mcp_vault(config: &config::McpSection) -> mcp::auth::Vault {
+    use mcp::auth::{KeySource, Vault};
+    let key = match &config.token_key {
+        config::TokenKey::Beside => KeySource::Beside,
+        config::TokenKey::Text(text) => KeySource::Text(text.reveal().to_owned()),
+        config::TokenKey::File(path) => KeySource::File(path.clone()),
+    };
+    match &config.token_file {
+        Some(path) => Vault::in_file(path.clone(), key),
+        None => Vault::in_memory(),
+    }
+}
+
+/// The MCP servers that the service connects to.
+///
+/// # Errors
+/// The list of them is wrong.
+pub fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError> {
     match &config.source {
         config::McpSource::Builtin => {
             let exe: PathBuf = std::env::current_exe().map_err(|error| {

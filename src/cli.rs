@@ -10,6 +10,7 @@ mod export;
 mod flags;
 mod health;
 mod import;
+mod mcp;
 mod models;
 mod openapi;
 mod prompts;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use export::ExportArguments;
 pub use health::HealthArguments;
 pub use import::ImportArguments;
+pub use mcp::{McpArguments, McpCommand};
 pub use models::ModelsArguments;
 pub use prompts::PromptsArguments;
 pub use resources::ResourcesArguments;
@@ -50,6 +52,7 @@ Examples:
   assistd chat 'What is 12 * 34?'          … one message, one answer
   assistd tools                            the tools that it has
   assistd call calculate '{\"expression\":\"12*34\"}'
+  assistd mcp login wiki                   log in at the MCP server `wiki`
   assistd export --output threads.jsonl    everything in the store, as a file
   assistd import threads.jsonl             … and back, or from OpenAI's Assistants API
   assistd config                           every setting, and where it comes from
@@ -98,6 +101,8 @@ pub enum Command {
     Export(ExportArguments),
     /// Read threads and assistants into the store: what `export` wrote, or what OpenAI's Assistants API returned
     Import(ImportArguments),
+    /// Log in at an MCP server that asks for authorization, or out
+    Mcp(McpArguments),
     /// Run the built-in MCP server, with `echo` and `calculate`
     McpServer(McpServerArguments),
     /// Run the built-in stand-in for an OpenAI-compatible API
@@ -150,6 +155,7 @@ fn grammar() -> clap::Command {
 pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
     match command {
         Command::Serve => service::serve(settings).await,
+        Command::Mcp(arguments) => mcp::run(settings, arguments).await,
         Command::McpServer(arguments) => service::mcp_server(arguments).await,
         Command::Simulate(arguments) => service::simulate(arguments).await,
         Command::Chat(arguments) => chat::run(settings, arguments).await,

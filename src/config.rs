@@ -27,7 +27,7 @@ pub use secret::Secret;
 pub use section::{
     ApiSection, Dialect, LogFormat, LogSection, McpSection, McpSource, ModelEndpoint, ModelPrices,
     ModelResilience, ModelSection, ModelState, ModelTimeouts, NamedModel, Origins, PinnedTools,
-    ReasoningBack, RunLimits, RunSection, StoreSection, TruncationSection, TruncationStrategy,
+    ReasoningBack, RunLimits, RunSection, StoreSection, TokenKey, TruncationSection, TruncationStrategy,
 };
 pub use settings::{Inputs, Row, Setting, Settings, Source};
 pub use watched::WatchedFile;
@@ -274,7 +274,35 @@ fn mcp(settings: &Settings) -> Result<McpSection, Error> {
         ask_before_destruction: settings.require(&table::MCP_ASK_BEFORE_DESTRUCTION)?,
         pin_tools: settings.require(&table::MCP_PIN_TOOLS)?,
         serve: settings.require(&table::MCP_SERVE)?,
+        token_file: token_file(settings)?,
+        token_key: token_key(settings)?,
     })
+}
+
+/// Beside the store's file, unless it is said; in memory only if the state is.
+fn token_file(settings: &Settings) -> Result<Option<PathBuf>, Error> {
+    const NAME: &str = "mcp-tokens.json";
+    if let Some(path) = settings.path(&table::MCP_TOKEN_FILE) {
+        return Ok(Some(path));
+    }
+    match settings.get(&table::DATA_DIR) {
+        Some(path) if path == Path::new(IN_MEMORY) => Ok(None),
+        Some(_) => Ok(settings.path(&table::DATA_DIR).map(|path| path.join(NAME))),
+        None => default_data_dir().map(|path| Some(path.join(NAME))),
+    }
+}
+
+fn token_key(settings: &Settings) -> Result<TokenKey, Error> {
+    let text = settings.get(&table::MCP_TOKEN_KEY);
+    match (text, settings.path(&table::MCP_TOKEN_KEY_FILE)) {
+        (Some(_), Some(_)) => Err(Error::from(Problem::Missing {
+            key: table::MCP_TOKEN_KEY_FILE.about.name,
+            reason: format!("`{}` is given too", table::MCP_TOKEN_KEY.about.name),
+        })),
+        (Some(text), None) => Ok(TokenKey::Text(text)),
+        (None, Some(path)) => Ok(TokenKey::File(path)),
+        (None, None) => Ok(TokenKey::Beside),
+    }
 }
 
 fn run(settings: &Settings) -> Result<RunSection, Error> {

@@ -8,6 +8,8 @@ pub mod assistants;
 pub mod builtin;
 pub mod door;
 
+pub mod auth;
+
 mod child;
 mod client;
 mod config;
@@ -20,10 +22,13 @@ mod reason;
 mod remote;
 mod roster;
 mod schema;
+mod secret;
 mod session;
 mod supervise;
 mod tap;
 
-pub use config::{Config, ConfigError, Endpoint, Process, Protocol, Remote, ServerConfig};
+pub use config::{
+    Config, ConfigError, Credential, Endpoint, Grant, OAuth, Process, Protocol, Remote, ServerConfig,
+};
 pub use pool::Pool;
 pub use supervise::Pacing;

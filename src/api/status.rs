@@ -138,7 +138,9 @@ fn precondition(reason: Reason) -> Option<&'static str> {
         Reason::ModelNotConfigured | Reason::ModelCredentialsRejected => Some("CONFIGURATION"),
         Reason::ContextLengthExceeded => Some("CONTEXT_LENGTH"),
         Reason::ModelRequestRejected => Some("PROVIDER"),
-        Reason::McpRequestRejected | Reason::ContentTooLarge => Some("MCP_SERVER"),
+        Reason::McpRequestRejected | Reason::McpAuthorizationRequired | Reason::ContentTooLarge => {
+            Some("MCP_SERVER")
+        }
         Reason::ToolQuarantined => Some("TOOL_APPROVAL"),
         _ => None,
     }

@@ -7,12 +7,13 @@ use crate::config::key::{Entry, Flag, Scope};
 use crate::config::table::KEYS;
 
 /// The subcommands that take the flags of a scope, beside those of [`Scope::Every`]. Without a subcommand
-/// the service runs, so the flags of [`Scope::Service`] and [`Scope::Store`] stand at the top too.
+/// the service runs, so the flags of all scopes but [`Scope::Client`] stand at the top too.
 const fn subcommands(scope: Scope) -> &'static [&'static str] {
     match scope {
         Scope::Every => &[],
         Scope::Service => &["serve", "config"],
-        Scope::Store => &["serve", "export", "import", "config"],
+        Scope::Store => &["serve", "export", "import", "mcp", "config"],
+        Scope::Logins => &["serve", "mcp", "config"],
         Scope::Client => &[
             "chat",
             "tools",
@@ -34,7 +35,11 @@ pub fn add(mut grammar: Command) -> Command {
             grammar = grammar.arg(argument(entry, flag).global(flag.scope == Scope::Every));
         }
         for name in subcommands(flag.scope) {
-            grammar = grammar.mut_subcommand(name, |subcommand| subcommand.arg(argument(entry, flag)));
+            grammar = grammar.mut_subcommand(name, |subcommand| {
+                // Its flags may stand behind its own subcommands.
+                let is_global = subcommand.has_subcommands();
+                subcommand.arg(argument(entry, flag).global(is_global))
+            });
         }
     }
     grammar

@@ -19,9 +19,13 @@ fn the_grammar_holds_together() {
 
 #[test]
 fn flags_are_keys_wherever_they_stand() {
-    let cases: [(&str, &[(&str, &str)]); 10] = [
+    let cases: [(&str, &[(&str, &str)]); 11] = [
         ("", &[]),
         ("export --data-dir d", &[("data_dir", "d")]),
+        (
+            "mcp login wiki --data-dir d --mcp-config f",
+            &[("data_dir", "d"), ("mcp_config", "f")],
+        ),
         ("--data-dir d import f", &[("data_dir", "d")]),
         ("--listen [::1]:9", &[("listen", "[::1]:9")]),
         (

@@ -142,6 +142,7 @@ fn server_cells(server: &pb::McpServerHealth) -> [String; 3] {
         pb::McpServerState::Down => "down",
         pb::McpServerState::Disabled => "disabled",
         pb::McpServerState::Quarantined => "quarantined",
+        pb::McpServerState::Unauthorized => "unauthorized",
     };
     let message = brief(&server.message, MESSAGE_CHARS);
     let separator = if message.is_empty() { "" } else { "  " };

@@ -44,6 +44,8 @@ pub enum Scope {
     Every,
     /// Those that run the service or show its configuration.
     Service,
+    /// Those that run the service, and those that log in at its MCP servers.
+    Logins,
     /// Those that use the store: the service, and what reads or fills the store beside it.
     Store,
     /// Those that talk to a running service.

@@ -250,6 +250,22 @@ pub struct McpSection {
     pub pin_tools: PinnedTools,
     /// Whether the assistants are served as MCP tools.
     pub serve: bool,
+    /// Where the tokens of logins at servers are kept; none for in memory.
+    pub token_file: Option<PathBuf>,
+    /// What they are sealed with.
+    pub token_key: TokenKey,
+}
+
+/// The key that tokens in a file are sealed with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TokenKey {
+    /// One that is made when it is first needed, in a file beside theirs.
+    #[default]
+    Beside,
+    /// This text.
+    Text(Secret),
+    /// What is in this file.
+    File(PathBuf),
 }
 
 /// Whose tools are held back when they change after they were approved.

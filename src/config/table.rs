@@ -22,6 +22,9 @@ pub const KEYS: &[&dyn Entry] = &[
     &MCP_ASK_BEFORE_DESTRUCTION,
     &MCP_PIN_TOOLS,
     &MCP_SERVE,
+    &MCP_TOKEN_FILE,
+    &MCP_TOKEN_KEY,
+    &MCP_TOKEN_KEY_FILE,
     &MODEL_API_KEY,
     &MODEL_API_KEY_FILE,
     &MODEL_API_KEY_HEADER,
@@ -142,7 +145,7 @@ pub static MCP_CONFIG: Key<PathBuf> = Key {
     about: About {
         name: "mcp_config",
         env: "ASSISTD_MCP_CONFIG",
-        flag: flag("mcp-config", Scope::Service),
+        flag: flag("mcp-config", Scope::Logins),
         default: Fallback::Unset("the built-in server with `echo` and `calculate`"),
         help: "A JSON file with the MCP servers to connect, under `mcpServers`",
     },
@@ -189,6 +192,43 @@ pub static MCP_SERVE: Key<bool> = Key {
         help: "Serve the assistants as MCP tools, over streamable HTTP at /mcp",
     },
     form: form::SWITCH,
+};
+
+/// Where the tokens of logins at MCP servers are kept.
+pub static MCP_TOKEN_FILE: Key<PathBuf> = Key {
+    about: About {
+        name: "mcp.token_file",
+        env: "ASSISTD_MCP_TOKEN_FILE",
+        flag: flag("mcp-token-file", Scope::Logins),
+        default: Fallback::Unset("`mcp-tokens.json` in `data_dir`; in memory where that is"),
+        help: "Where the tokens of `assistd mcp login` are kept, sealed with a key",
+    },
+    form: form::PATH,
+};
+
+/// What they are sealed with.
+pub static MCP_TOKEN_KEY: Key<Secret> = Key {
+    about: About {
+        name: "mcp.token_key",
+        env: "ASSISTD_MCP_TOKEN_KEY",
+        flag: None,
+        default: Fallback::Unset("a key that is made at the first login, in a file beside the tokens"),
+        help: "What the tokens of logins at MCP servers are sealed with: 32 random bytes in base64, or any other text \
+               that nobody guesses",
+    },
+    form: form::SECRET,
+};
+
+/// The file with that key.
+pub static MCP_TOKEN_KEY_FILE: Key<PathBuf> = Key {
+    about: About {
+        name: "mcp.token_key_file",
+        env: "ASSISTD_MCP_TOKEN_KEY_FILE",
+        flag: None,
+        default: Fallback::Unset("none"),
+        help: "A file that holds that key and nothing else, instead of `mcp.token_key`",
+    },
+    form: form::PATH,
 };
 
 /// No stand-in for a missing model.

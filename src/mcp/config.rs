@@ -1,10 +1,12 @@
 //! Which MCP servers there are, in the format that editors use (`mcpServers`), and a few keys of our own.
 
+mod oauth;
 mod parse;
 mod protocol;
 mod reference;
 mod sampling;
 
+pub use oauth::{Credential, Grant, OAuth};
 pub use protocol::Protocol;
 pub use sampling::{Consent, SamplingPolicy};
 
@@ -179,6 +181,8 @@ pub struct Remote {
     pub url: String,
     /// Headers of every request, marked sensitive.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How we are authorized there, if it asks for that and the headers do not.
+    pub oauth: OAuth,
 }
 
 /// Why a configuration cannot be used.

@@ -277,7 +277,7 @@ fn question(server: &str, params: ElicitRequestParams) -> Result<Question, &'sta
 mod tests {
     use serde_json::json;
 
-    use super::super::config::{Endpoint, Remote};
+    use super::super::config::{Endpoint, OAuth, Remote};
     use super::*;
     use crate::run::event::Progress;
     use crate::run::id::{Mint, RunId};
@@ -304,6 +304,7 @@ mod tests {
         let remote = Remote {
             url: "http://127.0.0.1:1/mcp".to_owned(),
             headers: Vec::new(),
+            oauth: OAuth::default(),
         };
         ServerConfig::new("a", Endpoint::Http(remote))
     }

@@ -15,7 +15,7 @@ use super::convert;
 use super::pool::Pool;
 use super::reason;
 use super::roster::{Link, Roster, Trouble};
-use super::session::{Session, no_prompt, no_resource, unavailable};
+use super::session::{Session, no_prompt, no_resource};
 use super::supervise::CHANGES_SETTLE;
 use crate::run::error::Error;
 use crate::run::library::{FilledPrompt, Holdings, Prompt, Resource, ResourceTemplate};
@@ -151,9 +151,7 @@ impl Library for Pool {
 
 /// The open connection to a server.
 pub(super) fn open(link: &Link) -> Result<Arc<Session>, Error> {
-    let server = &link.config.name;
     link.session()
-        .map_err(|reason| unavailable(server, format!("MCP server '{server}': {reason}")))
 }
 
 /// Which server a prompt that nobody lists would belong to: the one with the longest prefix that its name has.
@@ -176,6 +174,7 @@ mod tests {
             let remote = Remote {
                 url: "http://127.0.0.1:1/mcp".to_owned(),
                 headers: Vec::new(),
+                oauth: super::super::config::OAuth::default(),
             };
             let mut server = ServerConfig::new(name, Endpoint::Http(remote));
             if let Some(prefix) = prefix {

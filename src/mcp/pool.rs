@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Vault;
 use super::config::{Config, ServerConfig};
 use super::library::open;
 use super::roster::{Link, Roster, Trouble};
@@ -35,6 +36,7 @@ pub struct Pool {
     roster: Arc<Roster>,
     pins: Arc<dyn Pins>,
     pacing: Pacing,
+    vault: Arc<Vault>,
     /// Held while the servers are exchanged.
     exchange: Mutex<()>,
     tasks: TaskTracker,
@@ -46,14 +48,22 @@ impl Pool {
     /// Begins to connect to every server that is not disabled, each in a task of its own, and returns at once.
     /// How tools were when they were approved is kept in `pins`. Must be called within a tokio runtime; TLS needs the
     /// process's default provider of rustls.
+    ///
+    /// Nobody can be logged in; see [`with_logins`](Self::with_logins).
     pub fn start(config: Config, pacing: Pacing, pins: Arc<dyn Pins>) -> Self {
+        Self::with_logins(config, pacing, pins, Arc::new(Vault::in_memory()))
+    }
+
+    /// The same, with the logins of people at servers in this vault.
+    pub fn with_logins(config: Config, pacing: Pacing, pins: Arc<dyn Pins>, vault: Arc<Vault>) -> Self {
         let stop = CancellationToken::new();
         let servers = config.servers.into_iter();
-        let links = servers.map(|server| Link::new(server, stop.child_token()));
+        let links = servers.map(|server| Link::new(server, &vault, stop.child_token()));
         let pool = Self {
             roster: Arc::new(Roster::new(links.collect())),
             pins,
             pacing,
+            vault,
             exchange: Mutex::default(),
             tasks: TaskTracker::new(),
             _stop_on_drop: stop.clone().drop_guard(),
@@ -99,7 +109,7 @@ impl Pool {
         let mut added = Vec::new();
         let links = config.servers.into_iter().map(|server| {
             kept(&server).unwrap_or_else(|| {
-                let link = Link::new(server, self.stop.child_token());
+                let link = Link::new(server, &self.vault, self.stop.child_token());
                 added.push(link.clone());
                 link
             })
@@ -184,8 +194,12 @@ impl Toolbox for Pool {
             }
             (called, _) => called,
         };
-        let is_theirs =
-            |error: &&Error| matches!(error.reason(), Reason::McpUnavailable | Reason::OutcomeUnknown);
+        let is_theirs = |error: &&Error| {
+            matches!(
+                error.reason(),
+                Reason::McpUnavailable | Reason::McpAuthorizationRequired | Reason::OutcomeUnknown
+            )
+        };
         let failure = called.as_ref().err().filter(is_theirs);
         let failure = failure.map(|error| error.message().to_owned());
         link.note_of(&session, Trouble::Calls, failure);

@@ -53,6 +53,17 @@ pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
     }
 }
 
+/// Whether a server has turned a request away for want of authorization: it was not begun.
+pub(super) fn is_refusal_of_access(error: &ServiceError) -> bool {
+    let ServiceError::TransportSend(error) = error else {
+        return false;
+    };
+    matches!(
+        error.error.downcast_ref::<HttpError>(),
+        Some(HttpError::AuthRequired(_))
+    )
+}
+
 /// Whether a server refuses the way in which streamable HTTP begins, as one does that knows only the transport before
 /// it.
 pub(super) fn is_refusal_of_post(error: &ClientInitializeError) -> bool {
@@ -78,7 +89,11 @@ fn of_transport(error: &DynamicTransportError) -> String {
     match error.error.downcast_ref::<HttpError>() {
         Some(HttpError::Client(error)) => of_client(error),
         Some(HttpError::HttpStatus(error)) => format!("the server answers with HTTP {}", error.status),
-        Some(HttpError::AuthRequired(_)) => "the server asks for authorization (HTTP 401)".to_owned(),
+        Some(HttpError::AuthRequired(error)) => match error.www_authenticate_header.as_str() {
+            "" => "the server asks for authorization (HTTP 401)".to_owned(),
+            // Not the server's header: what is to be done about it, as `auth::transport` says.
+            want => want.to_owned(),
+        },
         Some(HttpError::InsufficientScope(_)) => "the server denies access (HTTP 403)".to_owned(),
         Some(HttpError::SessionExpired) => "the server has forgotten the session (HTTP 404)".to_owned(),
         Some(HttpError::UnexpectedServerResponse(text)) => match text.split_once(':') {
@@ -95,7 +110,8 @@ fn of_transport(error: &DynamicTransportError) -> String {
     }
 }
 
-fn of_client(error: &reqwest::Error) -> String {
+/// Why a request over HTTP had no answer.
+pub(super) fn of_client(error: &reqwest::Error) -> String {
     let mut root: &dyn StdError = error;
     while let Some(source) = root.source() {
         root = source;

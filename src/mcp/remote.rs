@@ -1,5 +1,6 @@
 //! The transport to a server at an address: streamable HTTP, with bounds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::{Attempt, Policy};
@@ -7,6 +8,7 @@ use reqwest::{Client, StatusCode};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
 
+use super::auth::{Authorized, Authorizer};
 use super::config::Remote;
 
 /// Requests to one server that may be under way at once; rmcp's own default is 16.
@@ -49,7 +51,8 @@ async fn begins_with_endpoint(remote: &Remote) -> Result<bool, reqwest::Error> {
     Ok(begun.starts_with(b"event: endpoint") || begun.starts_with(b"event:endpoint"))
 }
 
-fn client() -> Result<Client, reqwest::Error> {
+/// A client with the bounds of every request to a server.
+pub(super) fn client() -> Result<Client, reqwest::Error> {
     Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)
@@ -61,11 +64,15 @@ fn client() -> Result<Client, reqwest::Error> {
 ///
 /// # Errors
 /// When the HTTP client cannot be made: TLS cannot be set up.
-pub(super) fn transport(remote: &Remote) -> Result<StreamableHttpClientTransport<Client>, String> {
+pub(super) fn transport(
+    remote: &Remote,
+    authorizer: Option<Arc<Authorizer>>,
+) -> Result<StreamableHttpClientTransport<Authorized>, String> {
     let client = client().map_err(|error| format!("cannot set up the HTTP client: {error}"))?;
     let config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str())
         .custom_headers(remote.headers.iter().cloned().collect())
         .max_concurrent_requests(CONCURRENT_REQUESTS);
+    let client = Authorized::new(client, authorizer);
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 

@@ -8,11 +8,13 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::auth::{Authorizer, Vault};
 use super::config::ServerConfig;
 use super::gate::Gate;
 use super::library::Shelf;
-use super::session::Session;
+use super::session::{Session, unauthorized, unavailable};
 use crate::run::catalogue::{Catalogue, Tool};
+use crate::run::error::Error;
 use crate::run::library::Holdings;
 use crate::run::pin::Quarantine;
 use crate::run::ports::{Connection, Pinned, ServerStatus};
@@ -20,6 +22,8 @@ use crate::run::ports::{Connection, Pinned, ServerStatus};
 /// One server and how it is now.
 pub(super) struct Link {
     pub(super) config: ServerConfig,
+    /// Gets its tokens, if it may need some.
+    pub(super) authorizer: Option<Arc<Authorizer>>,
     phase: RwLock<Phase>,
     /// What it has besides tools, once that was listed on the open connection.
     shelf: RwLock<Option<Shelf>>,
@@ -68,6 +72,8 @@ enum Phase {
         /// Those of them that are held back.
         held: Held,
     },
+    /// It does not let us in; the reason says what is to be done.
+    Unauthorized(String),
     Down(String),
 }
 
@@ -84,8 +90,8 @@ pub(super) struct Roster {
 }
 
 impl Link {
-    /// A server that is not connected yet; `stop` ends what is done for it.
-    pub(super) fn new(config: ServerConfig, stop: CancellationToken) -> Arc<Self> {
+    /// A server that is not connected yet; `stop` ends what is done for it, and logins are in the vault.
+    pub(super) fn new(config: ServerConfig, vault: &Arc<Vault>, stop: CancellationToken) -> Arc<Self> {
         let phase = match config.disabled {
             true => Phase::Disabled,
             false => Phase::Connecting,
@@ -93,6 +99,7 @@ impl Link {
         Arc::new(Self {
             offered: AtomicUsize::new(0),
             gate: Gate::new(config.max_concurrency),
+            authorizer: Authorizer::new(&config, vault.clone()),
             config,
             phase: RwLock::new(phase),
             shelf: RwLock::new(None),
@@ -125,17 +132,23 @@ impl Link {
     /// The open session with the fewest calls.
     ///
     /// # Errors
-    /// Why there is none.
-    pub(super) fn session(&self) -> Result<Arc<Session>, String> {
-        match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
+    /// `MCP_AUTHORIZATION_REQUIRED` or `MCP_UNAVAILABLE`, and why there is none.
+    pub(super) fn session(&self) -> Result<Arc<Session>, Error> {
+        let name = &self.config.name;
+        let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
+        let reason = match &*phase {
             Phase::Ready { sessions, .. } => {
-                let least_busy = sessions.iter().min_by_key(|session| session.open_calls());
-                least_busy.cloned().ok_or_else(|| "not connected".to_owned())
+                match sessions.iter().min_by_key(|session| session.open_calls()) {
+                    Some(least_busy) => return Ok(Arc::clone(least_busy)),
+                    None => "not connected",
+                }
             }
-            Phase::Connecting => Err("not connected yet".to_owned()),
-            Phase::Disabled => Err("switched off".to_owned()),
-            Phase::Down(reason) => Err(reason.clone()),
-        }
+            Phase::Unauthorized(want) => return Err(unauthorized(name, want)),
+            Phase::Connecting => "not connected yet",
+            Phase::Disabled => "switched off",
+            Phase::Down(reason) => reason,
+        };
+        Err(unavailable(name, format!("MCP server '{name}': {reason}")))
     }
 
     /// What Health says of it.
@@ -155,6 +168,7 @@ impl Link {
                 };
                 (connection, self.offered.load(Ordering::Relaxed))
             }
+            Phase::Unauthorized(want) => (Connection::Unauthorized(want.clone()), 0),
             Phase::Down(reason) => (Connection::Down(reason.clone()), 0),
         };
         ServerStatus {
@@ -200,7 +214,11 @@ impl Link {
             _ => 0,
         };
         if open == 0 {
-            *phase = Phase::Down(reason.to_owned());
+            let want = self.authorizer.as_ref().and_then(|authorizer| authorizer.want());
+            *phase = match want {
+                Some(want) => Phase::Unauthorized(want),
+                None => Phase::Down(reason.to_owned()),
+            };
             return false;
         }
         let all = self.config.connections;
@@ -216,7 +234,7 @@ impl Link {
         match &*self.phase.read().unwrap_or_else(PoisonError::into_inner) {
             Phase::Connecting => false,
             Phase::Ready { .. } => self.shelf().is_some(),
-            Phase::Down(_) | Phase::Disabled => true,
+            Phase::Unauthorized(_) | Phase::Down(_) | Phase::Disabled => true,
         }
     }
 

@@ -298,6 +298,10 @@ impl Session {
         };
         self.doubt.notify_one();
         let mut text = format!("MCP server '{}': {}", self.server, reason::of_request(&error));
+        if reason::is_refusal_of_access(&error) {
+            let refused = unauthorized(&self.server, &reason::of_request(&error));
+            return Failure::Lost(refused.caused_by(error));
+        }
         let failure = if was_sent && reason::may_have_arrived(&error) {
             text.push_str("; it is not known what the call has done");
             Error::new(Reason::OutcomeUnknown, text).with("server", &self.server)
@@ -371,6 +375,12 @@ impl Signals {
     pub(super) fn split(self) -> (Arc<Notify>, mpsc::Receiver<RequestId>) {
         (self.doubt, self.abandoned)
     }
+}
+
+/// `MCP_AUTHORIZATION_REQUIRED`, naming the server.
+pub(super) fn unauthorized(server: &str, want: &str) -> Error {
+    let text = format!("MCP server '{server}': {want}");
+    Error::new(Reason::McpAuthorizationRequired, text).with("server", server)
 }
 
 /// `MCP_UNAVAILABLE`, naming the server.

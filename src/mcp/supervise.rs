@@ -106,10 +106,24 @@ impl Supervisor {
                 wait = self.pacing.retry_first;
             }
             let pause = sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0));
+            let pause = async {
+                tokio::select! {
+                    () = pause => {}
+                    () = self.authorized() => {}
+                }
+            };
             if self.stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
             wait = (wait * 2).min(self.pacing.retry_longest);
+        }
+    }
+
+    /// Waits until somebody has logged in at a server that asks for that.
+    async fn authorized(&self) {
+        match &self.link.authorizer {
+            Some(authorizer) => authorizer.changed().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -124,9 +138,10 @@ impl Supervisor {
 
     /// Tries to begin in every way that the server's [`Protocol`](super::config::Protocol) has.
     async fn serve_remote(&mut self, remote: &Remote) {
+        self.notice_logins().await;
         let mut refusal = None;
         for lifecycle in self.link.config.protocol.lifecycles() {
-            let transport = match remote::transport(remote) {
+            let transport = match remote::transport(remote, self.link.authorizer.clone()) {
                 Ok(transport) => transport,
                 Err(reason) => return self.down(reason),
             };
@@ -139,6 +154,13 @@ impl Supervisor {
         }
         if let Some(reason) = refusal {
             self.down(reason);
+        }
+    }
+
+    /// Takes notice of who has logged in, or out, since.
+    async fn notice_logins(&self) {
+        if let Some(authorizer) = &self.link.authorizer {
+            authorizer.look().await;
         }
     }
 
@@ -317,6 +339,7 @@ impl Supervisor {
                 self.compare(session).await;
             }
             if is_remote {
+                self.notice_logins().await;
                 let silent = match session.ping().await {
                     Ok(()) => None,
                     // One that is busy with a call may have no time for a ping.

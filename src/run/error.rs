@@ -144,6 +144,8 @@ reasons! {
     ModelUnavailable = "MODEL_UNAVAILABLE" => Unavailable,
     /// The MCP server of the tool cannot be reached.
     McpUnavailable = "MCP_UNAVAILABLE" => Unavailable,
+    /// The MCP server of the tool wants to be authorized, or for more than it is.
+    McpAuthorizationRequired = "MCP_AUTHORIZATION_REQUIRED" => FailedPrecondition,
     /// The tool's MCP server broke off while the call was at work: nobody knows whether it had its effect.
     OutcomeUnknown = "OUTCOME_UNKNOWN" => Aborted,
     /// The store cannot be read or written.

@@ -197,10 +197,10 @@ pub trait Toolbox: Send + Sync {
     /// asks, and MUST NOT hear anything after the future is done.
     ///
     /// # Errors
-    /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `OUTCOME_UNKNOWN` when it breaks off after
-    /// the call was sent; `TOOL_NOT_FOUND` when it does not have the tool any more; `TOOL_QUARANTINED` when it is held
-    /// back; `TOOL_CHANGED` when it is another one than the tool that was given; `OVERLOADED` when too many calls wait
-    /// for it.
+    /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `MCP_AUTHORIZATION_REQUIRED` when it wants more
+    /// authorization; `OUTCOME_UNKNOWN` when it breaks off after the call was sent; `TOOL_NOT_FOUND` when it does not have
+    /// the tool any more; `TOOL_QUARANTINED` when it is held back; `TOOL_CHANGED` when it is another one than the tool that
+    /// was given; `OVERLOADED` when too many calls wait for it.
     async fn call(
         &self,
         tool: &Tool,
@@ -263,6 +263,8 @@ pub enum Connection {
     Degraded(String),
     /// In part: tools are held back until an operator has looked at how they have changed.
     Quarantined(String),
+    /// No: it wants to be authorized; this says what is to be done.
+    Unauthorized(String),
     /// No, for this reason; it is tried again.
     Down(String),
     /// No: the operator has switched it off.
@@ -274,7 +276,7 @@ impl Connection {
     pub fn is_open(&self) -> bool {
         match self {
             Self::Ready | Self::Degraded(_) | Self::Quarantined(_) => true,
-            Self::Connecting | Self::Down(_) | Self::Disabled => false,
+            Self::Connecting | Self::Unauthorized(_) | Self::Down(_) | Self::Disabled => false,
         }
     }
 }

@@ -643,11 +643,12 @@ fn kinds(usage: &Usage) -> [(&'static str, u64); 4] {
 }
 
 /// Where an MCP server can be.
-const STATES: [&str; 6] = [
+const STATES: [&str; 7] = [
     "connecting",
     "ready",
     "degraded",
     "quarantined",
+    "unauthorized",
     "down",
     "disabled",
 ];
@@ -658,6 +659,7 @@ fn state_of(connection: &Connection) -> &'static str {
         Connection::Ready => "ready",
         Connection::Degraded(_) => "degraded",
         Connection::Quarantined(_) => "quarantined",
+        Connection::Unauthorized(_) => "unauthorized",
         Connection::Down(_) => "down",
         Connection::Disabled => "disabled",
     }

@@ -1,5 +1,6 @@
 //! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
 
+mod auth;
 mod connections;
 mod faults;
 pub mod peer;

@@ -191,6 +191,8 @@ pub fn mcp(servers: &Value) -> McpSection {
         ask_before_destruction: false,
         pin_tools: PinnedTools::Remote,
         serve: false,
+        token_file: None,
+        token_key: assistd::config::TokenKey::Beside,
     }
 }
 

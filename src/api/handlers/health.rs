@@ -161,6 +161,7 @@ fn server(status: ServerStatus) -> pb::McpServerHealth {
         Connection::Ready => (HealthStatus::Healthy, State::Ready, String::new()),
         Connection::Degraded(reason) => (HealthStatus::Degraded, State::Degraded, reason),
         Connection::Quarantined(reason) => (HealthStatus::Degraded, State::Quarantined, reason),
+        Connection::Unauthorized(want) => (HealthStatus::Unhealthy, State::Unauthorized, want),
         Connection::Down(reason) => (HealthStatus::Unhealthy, State::Down, reason),
         Connection::Disabled => (HealthStatus::Unspecified, State::Disabled, String::new()),
     };

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::run::catalogue::Policy;
 
 use super::{
-    Config, ConfigError, Endpoint, Process, Protocol, Remote, SamplingPolicy, ServerConfig, reference,
+    Config, ConfigError, Endpoint, OAuth, Process, Protocol, Remote, SamplingPolicy, ServerConfig, reference,
 };
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
@@ -49,6 +49,8 @@ const KNOWN: &[&str] = &[
     "cwd",
     "url",
     "headers",
+    "oauth",
+    "auth",
     "prefix",
     "disabled",
     "protocol",
@@ -186,9 +188,9 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
 
 /// The fields of one server, or of an object in it.
 pub(super) struct Entry<'a> {
-    fields: &'a Map<String, Value>,
+    pub(super) fields: &'a Map<String, Value>,
     place: String,
-    lookup: Lookup<'a>,
+    pub(super) lookup: Lookup<'a>,
 }
 
 impl<'a> Entry<'a> {
@@ -216,7 +218,7 @@ impl<'a> Entry<'a> {
         let (stray, owner) = match (stdio, remote) {
             (true, true) => return Err(invalid(&self.place, "has both 'command' and 'url'")),
             (false, false) => return Err(invalid(&self.place, "needs 'command' or 'url'")),
-            (true, false) => (["headers", "connections"].as_slice(), "url"),
+            (true, false) => (["headers", "oauth", "auth", "connections"].as_slice(), "url"),
             (false, true) => (["args", "env", "cwd"].as_slice(), "command"),
         };
         if let Some(key) = stray.iter().find(|key| self.fields.contains_key(**key)) {
@@ -300,10 +302,38 @@ impl<'a> Entry<'a> {
             .pairs("headers")?
             .into_iter()
             .map(|(name, value)| self.header(&name, &value))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Remote {
             url: url.into(),
+            oauth: self.authorization(&headers)?,
             headers,
+        })
+    }
+
+    /// Under `oauth`, or under `auth` as one editor has it.
+    fn authorization(&self, headers: &[(HeaderName, HeaderValue)]) -> Result<OAuth, ConfigError> {
+        let (key, value) = match (self.fields.get("oauth"), self.fields.get("auth")) {
+            (Some(_), Some(_)) => return Err(self.invalid("auth", "'oauth' is given too")),
+            (Some(value), None) => ("oauth", value),
+            (None, Some(value)) => ("auth", value),
+            (None, None) => return Ok(OAuth::default()),
+        };
+        if headers
+            .iter()
+            .any(|(name, _)| *name == http::header::AUTHORIZATION)
+        {
+            return Err(self.invalid(key, "'headers.Authorization' is given too"));
+        }
+        OAuth::parse(self, key, value)
+    }
+
+    /// The object that this value is, as the one under this key.
+    pub(super) fn object<'o>(&'o self, key: &str, value: &'o Value) -> Result<Entry<'o>, ConfigError> {
+        let place = self.at(key);
+        Ok(Entry {
+            fields: object(value, &place)?,
+            place,
+            lookup: self.lookup,
         })
     }
 
@@ -327,7 +357,7 @@ impl<'a> Entry<'a> {
             .transpose()
     }
 
-    fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
+    pub(super) fn texts(&self, key: &str) -> Result<Vec<String>, ConfigError> {
         match self.fields.get(key) {
             None => Ok(Vec::new()),
             Some(Value::Array(values)) => values

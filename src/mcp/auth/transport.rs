@@ -1,0 +1,204 @@
+//! The HTTP client of a transport, with the token of its server on every request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use http::{HeaderName, HeaderValue};
+use reqwest::{Client, StatusCode};
+use rmcp::model::ClientJsonRpcMessage;
+use rmcp::transport::streamable_http_client::{
+    AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
+    StreamableHttpResponseLimits,
+};
+use sse_stream::Sse;
+
+use super::challenge::Challenge;
+use super::token::Tokens;
+use super::{Authorizer, Refusal};
+
+type HttpError = StreamableHttpError<reqwest::Error>;
+
+/// How often a request is repeated: after a 401 with another token, and after a 403 with more scopes.
+const REPEATS: usize = 2;
+
+/// The client; without an authorizer it is as reqwest's own.
+#[derive(Clone, Debug)]
+pub(in crate::mcp) struct Authorized {
+    http: Client,
+    authorizer: Option<Arc<Authorizer>>,
+}
+
+impl Authorized {
+    /// Around `http`.
+    pub(in crate::mcp) fn new(http: Client, authorizer: Option<Arc<Authorizer>>) -> Self {
+        Self { http, authorizer }
+    }
+
+    /// Makes a request with a token, and again with another one if it was turned away. A request that was turned away
+    /// so has not been executed (RFC 9110, section 15.5.2).
+    async fn with_token<T, Sent>(
+        &self,
+        mut request: impl FnMut(Client, Option<String>) -> Sent,
+    ) -> Result<T, HttpError>
+    where
+        Sent: Future<Output = Result<T, HttpError>>,
+    {
+        let Some(authorizer) = &self.authorizer else {
+            let outcome = request(self.http.clone(), None).await;
+            // What such a server wants is not for the reader of an error: nobody can give it.
+            return outcome.map_err(|error| match error {
+                HttpError::AuthRequired(_) => turned_away(String::new()),
+                error => error,
+            });
+        };
+        let mut tokens = authorizer.token().await;
+        for _ in 0..=REPEATS {
+            let outcome = request(self.http.clone(), tokens.as_deref().map(text)).await;
+            let Some(refusal) = outcome.as_ref().err().and_then(refusal) else {
+                authorizer.let_in();
+                return outcome;
+            };
+            let other = authorizer.answer(refusal, tokens.as_ref()).await;
+            tokens = Some(other.map_err(turned_away)?);
+        }
+        let want = "the server refuses every token";
+        authorizer.set_want(Some(want.to_owned()));
+        Err(turned_away(want.to_owned()))
+    }
+}
+
+/// What becomes of a request that is turned away for good, with what is to be done about it.
+fn turned_away(want: String) -> HttpError {
+    HttpError::AuthRequired(AuthRequiredError::new(want))
+}
+
+fn text(tokens: &Tokens) -> String {
+    tokens.access.reveal().to_owned()
+}
+
+/// How the server has turned a request away, if that is what it did.
+fn refusal(error: &HttpError) -> Option<Refusal> {
+    match error {
+        HttpError::AuthRequired(error) => Some(Refusal::Unauthorized(Challenge::parse(
+            &error.www_authenticate_header,
+        ))),
+        HttpError::InsufficientScope(error) => {
+            let challenge = Challenge::parse(&error.www_authenticate_header);
+            // Any other 403 is a no.
+            (challenge.error.as_deref() == Some("insufficient_scope"))
+                .then_some(Refusal::InsufficientScope(challenge))
+        }
+        HttpError::Client(error) if error.status() == Some(StatusCode::UNAUTHORIZED) => {
+            Some(Refusal::Unauthorized(Challenge::default()))
+        }
+        HttpError::UnexpectedServerResponse(text) if text.starts_with("HTTP 401") => {
+            Some(Refusal::Unauthorized(Challenge::default()))
+        }
+        _ => None,
+    }
+}
+
+impl StreamableHttpClient for Authorized {
+    type Error = reqwest::Error;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        let limits = StreamableHttpResponseLimits::default();
+        self.post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits)
+            .await
+    }
+
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        _auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+        limits: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        // A request that nothing can mend is sent once, and need not be kept.
+        let is_kept = self.authorizer.as_ref().is_some_and(|one| one.may_mend());
+        let mut parts = Some((message, custom_headers));
+        self.with_token(move |http, token| {
+            let parts = if is_kept { parts.clone() } else { parts.take() };
+            let (uri, session_id) = (uri.clone(), session_id.clone());
+            async move {
+                let again = || turned_away("somebody has just logged in: try again".to_owned());
+                let (message, headers) = parts.ok_or_else(again)?;
+                http.post_message_with_response_limits(uri, message, session_id, token, headers, limits)
+                    .await
+            }
+        })
+        .await
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, HttpError> {
+        let limit = StreamableHttpResponseLimits::default().max_sse_event_size;
+        self.get_stream_with_max_sse_event_size(
+            uri,
+            session_id,
+            last_event_id,
+            auth_header,
+            custom_headers,
+            limit,
+        )
+        .await
+    }
+
+    async fn get_stream_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        _auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+        max_sse_event_size: usize,
+    ) -> Result<BoxStream<'static, Result<Sse, SseError>>, HttpError> {
+        self.with_token(move |http, token| {
+            let (uri, session_id, headers) = (uri.clone(), session_id.clone(), custom_headers.clone());
+            let last_event_id = last_event_id.clone();
+            async move {
+                http.get_stream_with_max_sse_event_size(
+                    uri,
+                    session_id,
+                    last_event_id,
+                    token,
+                    headers,
+                    max_sse_event_size,
+                )
+                .await
+            }
+        })
+        .await
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session_id: Arc<str>,
+        _auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), HttpError> {
+        // Worth no other token: the session is given up anyway.
+        let tokens = self.authorizer.as_ref().and_then(|one| one.tokens());
+        let token = tokens.as_deref().map(text);
+        self.http
+            .delete_session(uri, session_id, token, custom_headers)
+            .await
+    }
+}
