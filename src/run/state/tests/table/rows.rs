@@ -50,6 +50,7 @@ pub(super) const SUMMING: &[Row] = &[
     ("call", "", ""),
     ("arguments", "", ""),
     ("attempt", "", ""),
+    ("unknown", "", ""),
     ("usage", "", ""),
     ("filter", "save() ask", ""),
     ("model failed", "save() ask", ""),
@@ -133,16 +134,8 @@ pub(super) const SPEAKING: &[Row] = &[
     ("unknown", "", ""),
     ("usage", "", ""),
     ("stop", "save(message =completed)", "completed"),
-    (
-        "length",
-        "save(partial 1tok =incomplete)",
-        "incomplete:max_tokens",
-    ),
-    (
-        "filter",
-        "save(partial 1tok =incomplete)",
-        "incomplete:content_filter",
-    ),
+    ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
+    ("filter", "save(partial =incomplete)", "incomplete:content_filter"),
     ("model failed", "abort save(partial 1tok =failed)", "failed"),
     (
         "cancel",
@@ -186,12 +179,12 @@ pub(super) const WANTING: &[Row] = &[
     ("stop", "save(message) call:echo", "running"),
     (
         "length",
-        "save([not called: no calls are left] partial 2tok =incomplete)",
+        "save([not called: no calls are left] partial =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial 2tok =incomplete)",
+        "save([not called: no calls are left] partial =incomplete)",
         "incomplete:content_filter",
     ),
     (
