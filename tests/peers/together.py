@@ -134,8 +134,8 @@ def check_a_run_whose_owner_stalls_or_dies_is_called_off_elsewhere():
                     place.service.signal(signal.SIGCONT)
             print(f"{end.name}: called off after {took:.2f} s, with a lease of {lease_seconds} s")
             assert status == 200 and answer["state"] == "RUN_STATE_CANCELLED", (end, status, answer)
-            # The lease, and what is left until the other one looks who is gone.
-            assert took < lease_seconds * 4 / 3 + 2, (end, took)
+            # The lease, and what a busy machine takes besides.
+            assert took < lease_seconds + 2, (end, took)
             watcher.wait_for(lambda: ended(watcher.seen[-1]))
             assert "runCancelled" in watcher.seen[-1], watcher.seen[-1]
             assert [ended(event) for event in watcher.seen].count(True) == 1

@@ -2,6 +2,7 @@
 
 mod archive;
 mod interleavings;
+mod late;
 mod players;
 mod several;
 
@@ -20,12 +21,15 @@ use crate::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use crate::run::event::{Body, Progress};
 use crate::run::id::ActionId;
 use crate::run::message::Content;
-use crate::run::ports::{Caller, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus};
+use crate::run::ports::{
+    Caller, Connection, Finish, ModelEvent, ModelRequest, ModelStatus, ModelStream, ServerStatus,
+};
 use crate::run::rules::{self, Quarters};
 use crate::run::state::RESERVE;
 use crate::run::truncation::Truncation;
 
 /// What the model does in one turn.
+#[derive(Clone)]
 enum Turn {
     Says(Vec<ModelEvent>),
     /// Says this and then nothing, for ever.
@@ -41,6 +45,8 @@ struct World {
     /// Requests and calls that go on; one that is dropped is no longer here.
     going_on: Arc<AtomicUsize>,
     archive: Arc<Archive>,
+    /// How its MCP server is, if it is not there.
+    absence: Mutex<Option<Connection>>,
 }
 
 /// What the store has.
@@ -95,9 +101,13 @@ impl Model for World {
 #[async_trait]
 impl Toolbox for World {
     fn catalogue(&self) -> Arc<Catalogue> {
-        let tools =
-            ["echo", "slow", "hang", "panic", "risky", "asks", "breaks"].map(|name| Arc::new(tool(name)));
-        Arc::new(Catalogue::new(7, tools))
+        if self.absence.lock().unwrap().is_some() {
+            return Arc::default();
+        }
+        let names = [
+            "echo", "slow", "hang", "panic", "risky", "stuck", "asks", "breaks",
+        ];
+        Arc::new(Catalogue::new(7, names.map(|name| Arc::new(tool(name)))))
     }
 
     async fn call(
@@ -117,7 +127,7 @@ impl Toolbox for World {
                     });
                 }
             }
-            "hang" => std::future::pending().await,
+            "hang" | "stuck" => std::future::pending().await,
             "asks" => {
                 let question = Question {
                     server: "fake".into(),
@@ -143,7 +153,15 @@ impl Toolbox for World {
     }
 
     fn servers(&self) -> Vec<ServerStatus> {
-        Vec::new()
+        let absence = self.absence.lock().unwrap().clone();
+        vec![ServerStatus {
+            name: "fake".into(),
+            transport: "stdio",
+            connection: absence.unwrap_or(Connection::Ready),
+            tool_count: 0,
+            waiting_calls: 0,
+            last_error_time: None,
+        }]
     }
 }
 
@@ -171,10 +189,9 @@ fn tool(name: &str) -> Tool {
         output_schema: None,
         annotations: Annotations::default(),
         timeout: None,
-        policy: if name == "risky" {
-            Policy::Ask
-        } else {
-            Policy::Allow
+        policy: match name {
+            "risky" | "stuck" => Policy::Ask,
+            _ => Policy::Allow,
         },
     })
 }
