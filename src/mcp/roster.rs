@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -266,12 +267,12 @@ impl Link {
 }
 
 impl Roster {
-    /// Of these servers, none of them connected yet. The catalogue is empty and has version 1.
+    /// Of these servers, none of them connected yet. The catalogue is empty.
     pub(super) fn new(links: Vec<Arc<Link>>) -> Self {
         Self {
             links: RwLock::new(links.into()),
             trouble: RwLock::default(),
-            catalogue: RwLock::new(Arc::new(Catalogue::new(1, []))),
+            catalogue: RwLock::new(Arc::new(Catalogue::new(version(&[], &Held::default()), []))),
             holdings: RwLock::default(),
             changes: watch::Sender::new(()),
         }
@@ -409,7 +410,7 @@ impl Roster {
         let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
         let (tools, held) = self.merged();
         if !are_same(&tools, catalogue.tools()) || held != *catalogue.held() {
-            *catalogue = Arc::new(Catalogue::new(catalogue.version() + 1, tools).holding(held));
+            *catalogue = Arc::new(Catalogue::new(version(&tools, &held), tools).holding(held));
         }
         drop(catalogue);
         self.changes.send_replace(());
@@ -494,6 +495,18 @@ pub(super) fn some_of(remarks: &[String]) -> String {
         0 => shown,
         more => format!("{shown}; and {more} more"),
     }
+}
+
+/// The version of a catalogue: a number of its content, so that it is the same after a restart and in every process
+/// that has the same tools.
+fn version(tools: &[Arc<Tool>], held: &Held) -> u64 {
+    let mut digest = Sha256::new();
+    for tool in tools {
+        digest.update(tool.digest());
+        digest.update([u8::from(held.contains_key(tool.name()))]);
+    }
+    let digest = digest.finalize();
+    digest.iter().take(8).fold(0, |version, byte| version << 8 | u64::from(*byte))
 }
 
 fn are_same(left: &[Arc<Tool>], right: &[Arc<Tool>]) -> bool {

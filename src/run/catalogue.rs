@@ -7,6 +7,7 @@ use std::time::Duration;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::glob;
 use super::message::{Content, ToolOutput};
@@ -30,6 +31,8 @@ pub struct Catalogue {
 #[derive(Debug)]
 pub struct Tool {
     description: ToolDescription,
+    /// Of all that is said of it.
+    digest: [u8; 32],
     arguments: Option<jsonschema::Validator>,
     structured: Option<jsonschema::Validator>,
 }
@@ -201,7 +204,7 @@ impl Catalogue {
         stricter.unwrap_or_default().max(tool.description.policy)
     }
 
-    /// Grows with every change of the catalogue; starts at 1 when the service starts.
+    /// What tells it from another: the same for the same tools, also in another process.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -281,6 +284,28 @@ impl Selection {
     }
 }
 
+impl ToolDescription {
+    fn digest(&self) -> [u8; 32] {
+        let output_schema = self.output_schema.as_deref().unwrap_or(&Value::Null);
+        let rest = (self.annotations, self.policy, self.timeout);
+        let mut digest = Sha256::new();
+        for piece in [
+            &self.name,
+            &self.server,
+            &self.remote_name,
+            &self.title,
+            &self.description,
+            &self.input_schema.to_string(),
+            &output_schema.to_string(),
+            &format!("{rest:?}"),
+        ] {
+            digest.update(piece.len().to_be_bytes());
+            digest.update(piece);
+        }
+        digest.finalize().into()
+    }
+}
+
 impl Tool {
     fn of_client(tool: &ClientTool) -> Self {
         Self::new(ToolDescription {
@@ -309,10 +334,16 @@ impl Tool {
         let output_schema = description.output_schema.as_ref();
         let structured = output_schema.and_then(|schema| jsonschema::validator_for(schema).ok());
         Self {
+            digest: description.digest(),
             description,
             arguments,
             structured,
         }
+    }
+
+    /// What is said of it, in one number: another one when anything of it changes.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 
     /// Whether a second call with the same arguments does no harm, by what the server says.

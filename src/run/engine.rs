@@ -542,7 +542,7 @@ impl Engine {
         let now = clock::now();
         let creates_thread = new.thread.is_none();
         let (assistant, profile) = match new.assistant {
-            Some(assistant) => (Some(assistant.id), assistant.profile),
+            Some(assistant) => (Some((assistant.id, assistant.version)), assistant.profile),
             None => (None, Profile::default()),
         };
         let instructions = [&settings.instructions, &profile.instructions, &new.instructions];
@@ -584,7 +584,8 @@ impl Engine {
                     new.options
                         .over(Arc::unwrap_or_clone(profile.options).over(settings.options.clone())),
                 ),
-                assistant,
+                assistant_version: assistant.as_ref().map(|(_, version)| *version),
+                assistant: assistant.map(|(id, _)| id),
                 catalogue_version: 0,
                 selection: Selection {
                     allowed: profile.allowed_tools,

@@ -98,6 +98,9 @@ pub struct Snapshot {
     /// The assistant that answers; none for the operator's default.
     #[serde(default)]
     pub assistant: Option<AssistantId>,
+    /// The version of the assistant when the run was asked for; none for the operator's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assistant_version: Option<u64>,
     /// The version of the tool catalogue that it saw.
     pub catalogue_version: u64,
     /// What narrows the tools.

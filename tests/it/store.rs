@@ -358,6 +358,7 @@ async fn a_run_reads_back_as_it_was_written(store: Arc<dyn Store>) {
             ..Limits::default()
         },
         assistant: Some(AssistantId::new(&mut Mint::System)),
+        assistant_version: Some(3),
         catalogue_version: 7,
         selection: Selection {
             allowed: Some(vec!["echo".to_owned()]),

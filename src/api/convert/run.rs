@@ -38,6 +38,7 @@ pub fn to_pb(record: &RunRecord) -> pb::Run {
         etag: name::etag(record.last_sequence),
         truncation: Some(truncation::to_pb(&snapshot.truncation)),
         caller: snapshot.caller.clone(),
+        assistant_etag: snapshot.assistant_version.map(name::etag).unwrap_or_default(),
     }
 }
 

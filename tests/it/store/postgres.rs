@@ -8,7 +8,7 @@ use assistd::run::page::{Order, Page};
 use assistd::run::ports::Opened;
 use assistd::run::record::{Outcome, State};
 use assistd::store::{Config, Location, Url, open};
-use sqlx::Executor;
+use sqlx::{AssertSqlSafe, Executor};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -375,8 +375,19 @@ async fn a_database_of_the_first_version_opens_with_what_it_holds() {
     let fifth = "ddd0073ba373a6d797caf243d9e489fa89fc356f8d4f9126\
                  efe8c07321071f8fff0df874b594fba7011ca9a194c78911";
     assert_eq!(checksums, [released, second, third, fourth, fifth]);
-    let written = include_str!("../../fixtures/store/postgres_1.sql");
-    stranger.execute(written).await.unwrap();
+    // The tables of the first version, what it wrote, and what it knew of itself.
+    let schema: String = sqlx::query_scalar("SELECT current_schema()")
+        .fetch_one(&mut stranger)
+        .await
+        .unwrap();
+    let keep = "CREATE TEMP TABLE kept AS SELECT * FROM _sqlx_migrations WHERE version = 1".to_owned();
+    let empty = format!("DROP SCHEMA {schema} CASCADE; CREATE SCHEMA {schema}");
+    let tables = include_str!("../../../migrations/postgres/0001_threads_runs_events.sql").to_owned();
+    let known = "CREATE TABLE _sqlx_migrations AS SELECT * FROM kept".to_owned();
+    let written = include_str!("../../fixtures/store/postgres_1.sql").to_owned();
+    for step in [keep, empty, tables, known, written] {
+        stranger.execute(AssertSqlSafe(step)).await.unwrap();
+    }
     let store = place.store().await;
     let (thread, run) = (
         ThreadId::parse("thread_1").unwrap(),
