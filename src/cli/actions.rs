@@ -168,7 +168,7 @@ async fn answered(mut runs: Runs, arguments: AnswerArguments, json: bool) -> Res
     let after = runs.submit_actions(request).await?.into_inner();
     match after.pending_actions.first() {
         Some(next) if arguments.watch => Err(Error::undecided(next)),
-        None if arguments.watch => runs::follow(runs, after.name, seen, json).await,
+        None if arguments.watch => runs::follow(runs, after, seen, json).await,
         _ => runs::print(&after, json),
     }
 }
@@ -243,5 +243,31 @@ mod tests {
         }));
         assert_eq!(cells(&action)[2..4], ["question", "shop"]);
         assert_eq!(cells(&action)[6], "Which size? …");
+    }
+
+    #[test]
+    fn flags_answer_a_servers_question() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            reply: Reply,
+        }
+        for (flags, action, has_content) in [
+            (&["--accept"][..], pb::ElicitationAction::Accept, false),
+            (
+                &["--accept", "{\"size\": 4}"],
+                pb::ElicitationAction::Accept,
+                true,
+            ),
+            (&["--decline"], pb::ElicitationAction::Decline, false),
+            (&["--dismiss"], pb::ElicitationAction::Cancel, false),
+        ] {
+            let words = std::iter::once(&"x").chain(flags);
+            let line = <Line as clap::Parser>::parse_from(words);
+            let Ok(Answer::Elicitation(answer)) = line.reply.answer(None) else {
+                panic!("{flags:?}")
+            };
+            assert_eq!((answer.action(), answer.content.is_some()), (action, has_content));
+        }
     }
 }

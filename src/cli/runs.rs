@@ -68,18 +68,22 @@ fn state(state: pb::RunState) -> &'static str {
     }
 }
 
-/// Prints what happens in a run after that sequence, to its end, or until it waits for something.
+/// Prints what happens in a run after that sequence, to its end, or until it waits for something. What it has waited for
+/// before it was as it is here is over.
 ///
 /// # Errors
 /// The run waits, or ended without an answer; Ctrl-C, after which it goes on.
-pub async fn follow(mut runs: Runs, name: String, after_sequence: i64, json: bool) -> Result<(), Error> {
+pub async fn follow(mut runs: Runs, run: pb::Run, after_sequence: i64, json: bool) -> Result<(), Error> {
     let style = Style {
         json,
         colour: io::stderr().is_terminal(),
         harmless: io::stdout().is_terminal(),
     };
     let mut printer = Printer::new(io::stdout(), io::stderr(), style)?;
-    let request = pb::WatchRunRequest { name, after_sequence };
+    let request = pb::WatchRunRequest {
+        name: run.name,
+        after_sequence,
+    };
     let mut events = runs.watch_run(request).await?.into_inner();
     loop {
         let event = tokio::select! {
@@ -97,7 +101,8 @@ pub async fn follow(mut runs: Runs, name: String, after_sequence: i64, json: boo
             Some(Ending::Unanswered(why)) => return Err(Error::Run(why)),
             None => {}
         }
-        if let Some(Payload::ActionRequired(required)) = &event.payload
+        if event.sequence > run.last_sequence
+            && let Some(Payload::ActionRequired(required)) = &event.payload
             && let Some(action) = &required.action
         {
             printer.break_line()?;
