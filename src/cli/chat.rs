@@ -127,7 +127,7 @@ enum Work {
     /// A new message.
     Message(String),
     /// A run that waits already: what it waits for.
-    Waiting(pb::Run),
+    Waiting(Box<pb::Run>),
 }
 
 impl Conversation {
@@ -138,7 +138,7 @@ impl Conversation {
             if let (Some(action), false) = (first, self.is_interactive()) {
                 return Err(Error::undecided(action));
             }
-            let result = self.ask(Work::Waiting(run)).await;
+            let result = self.ask(Work::Waiting(Box::new(run))).await;
             self.forgive(result, message.is_none())?;
         }
         match message {

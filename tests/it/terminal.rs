@@ -2,13 +2,17 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use assistd::run::error::Reason;
 use assistd::simulator::{Item, Script, Turn};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::actions::asking;
+use crate::mcp::peer::{Listening, Seen};
 use crate::skip::skipped;
 use crate::world::{self, PATIENCE, World};
 
@@ -215,6 +219,103 @@ async fn flags_answer_what_a_run_waits_for() {
             assert!(again.out.ends_with("so be it\n"), "{again:?}");
         }
         world.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_may_have_happened_is_given_its_result() {
+    let server = json!({
+        "command": std::env::current_exe().unwrap(),
+        "args": ["--exact", "mcp::child_server", "--ignored", "--nocapture", "--test-threads", "1"],
+        "env": {"ASSISTD_TEST_CHILD": "1"},
+    });
+    let script = Script::turns([Turn::call("a__die", &json!({})), Turn::text("so be it")]);
+    let world = World::with(script, |config| {
+        config.mcp = world::mcp(&json!({"mcpServers": {"a": server}}));
+    })
+    .await;
+    let chat = said(&world, &["chat"], "die\nr\nit did happen\n").await;
+    assert_eq!((chat.code, chat.out.as_str()), (0, "so be it\n"), "{chat:?}");
+    assert!(
+        chat.notes.contains("nobody knows whether it happened"),
+        "{chat:?}"
+    );
+    assert!(told(&world).contains("it did happen"), "{}", told(&world));
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn flags_answer_a_servers_question() {
+    for (flags, expected) in [
+        (
+            &["--accept", r#"{"name": "Ada"}"#][..],
+            r#"accept {\\\"name\\\":\\\"Ada\\\"}"#,
+        ),
+        (&["--decline"], "decline null"),
+        (&["--dismiss"], "cancel null"),
+    ] {
+        let seen = Arc::<Seen>::default();
+        seen.has_asking.store(true, Ordering::SeqCst);
+        let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
+        let script = Script::turns([Turn::call("a__ask", &json!({})), Turn::text("so be it")]);
+        let world = World::with(script, |config| {
+            config.mcp = world::mcp(&json!({"mcpServers": {"a": {"url": server.url()}}}));
+        })
+        .await;
+        let run = waiting(&world, &json!({"message": "x"})).await;
+        let names = [text(&run["run"]), text(&run["pendingActions"][0]["id"])];
+        let list = said(&world, &["actions"], "").await;
+        assert!(
+            list.out.contains("question") && list.out.contains("who are you?"),
+            "{list:?}"
+        );
+        let answer = [&["actions", "answer"], &names[..], flags, &["--watch"]].concat();
+        let answered = said(&world, &answer, "").await;
+        assert_eq!(
+            (answered.code, answered.out.as_str()),
+            (0, "so be it\n"),
+            "{answered:?}"
+        );
+        assert!(told(&world).contains(expected), "{flags:?}: {}", told(&world));
+        world.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn tools_show_who_is_asked() {
+    let world = World::with(Script::turns([]), asking).await;
+    let list = said(&world, &["tools"], "").await;
+    let rows: Vec<Vec<&str>> = list
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().take(3).collect())
+        .collect();
+    let expected = [
+        ["NAME", "SERVER", "POLICY"],
+        ["calculate", "builtin", "deny"],
+        ["echo", "builtin", "ask"],
+    ];
+    assert_eq!(rows, expected, "{list:?}");
+    world.stopped().await;
+}
+
+/// The page for people has every reason with the status that it has.
+#[test]
+fn the_page_on_runs_names_every_reason() {
+    let page = include_str!("../../docs/runs.md");
+    for reason in Reason::ALL {
+        let name = format!("`{}`", reason.as_str());
+        let row = page
+            .lines()
+            .find(|line| line.starts_with("| ") && line.contains(&name))
+            .unwrap_or_else(|| panic!("no row has {name}"));
+        let status = row[2..]
+            .split(' ')
+            .next()
+            .unwrap()
+            .replace('_', "")
+            .to_lowercase();
+        assert_eq!(status, format!("{:?}", reason.kind()).to_lowercase(), "{name}");
     }
 }
 
