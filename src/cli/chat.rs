@@ -23,18 +23,19 @@ use prompt::Prompt;
 
 const DECISIONS: &str = "\
 When the run waits for an answer, the next line is read as one:
-  y                       make the call
-  n                       do not; asks why, and the model is told
-  n, REASON               … in one line
-  r                       give the result yourself, also of a call that was cut off and did happen; asks for it
-  r RESULT                … in one line
-  {\"argument\": …}         make the call with these arguments
-For a function of your own (--function) the line is its result, an empty one refuses it; what a server asks says how it is
-answered. A result that is a JSON object is data, everything else text.
+  y                 make the call
+  n                 do not; asks why, and the model is told
+  n, REASON         the same in one line
+  r                 give the result yourself, also of a call that was cut off and did happen
+  r RESULT          the same in one line
+  {\"argument\": …}   make the call with these arguments
+For a function of your own (--function) the line is its result, and an empty one refuses.
+What a server asks says how it is answered. A result that is a JSON object is data, everything
+else text.
 
-End of input (Ctrl-D) instead of an answer leaves the run waiting; how to answer it then is said, and the exit code is 1.
-Ctrl-C cancels the run. With --thread, what the thread's run waits for is asked first; where there is no terminal, how to
-answer it is said instead.";
+End of input (Ctrl-D) instead of an answer leaves the run waiting; how it can be answered then
+is said, and the exit code is 1. Ctrl-C cancels the run. With --thread, what the thread's run
+waits for is asked first, or, where there is no terminal, how it can be answered is said.";
 
 /// What `chat` takes.
 #[derive(Debug, Args)]
