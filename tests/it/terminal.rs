@@ -13,6 +13,7 @@ use tokio::process::Command;
 
 use crate::actions::asking;
 use crate::mcp::peer::{Listening, Seen};
+use crate::sampling;
 use crate::skip::skipped;
 use crate::world::{self, PATIENCE, World};
 
@@ -244,6 +245,95 @@ async fn a_call_that_may_have_happened_is_given_its_result() {
     world.stopped().await;
 }
 
+/// A service whose model calls a tool that asks who is there.
+async fn asked_by_a_server() -> (World, Listening) {
+    let seen = Arc::<Seen>::default();
+    seen.has_asking.store(true, Ordering::SeqCst);
+    let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
+    let script = Script::turns([Turn::call("a__ask", &json!({})), Turn::text("so be it")]);
+    let world = World::with(script, |config| {
+        config.mcp = world::mcp(&json!({"mcpServers": {"a": {"url": server.url()}}}));
+    })
+    .await;
+    (world, server)
+}
+
+#[tokio::test]
+async fn lines_fill_in_a_form_field_by_field() {
+    for (lines, expected) in [
+        ("y\n\nAda\n", r#"accept {\"name\":\"Ada\"}"#),
+        ("{\"name\": \"Ada\"}\n", r#"accept {\"name\":\"Ada\"}"#),
+        ("perhaps\nn\n", "decline null"),
+        ("\n", "cancel null"),
+    ] {
+        let (world, _server) = asked_by_a_server().await;
+        let chat = said(&world, &["chat"], &format!("ask\n{lines}")).await;
+        assert_eq!((chat.code, chat.out.as_str()), (0, "so be it\n"), "{chat:?}");
+        assert!(chat.notes.contains("? a asks: who are you?\n"), "{chat:?}");
+        if lines.starts_with('y') {
+            assert!(
+                chat.notes.contains("  name\nthis must be filled in\n"),
+                "{chat:?}"
+            );
+        }
+        assert!(told(&world).contains(expected), "{lines}: {}", told(&world));
+        world.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_left_half_way_still_waits() {
+    let (world, _server) = asked_by_a_server().await;
+    let chat = said(&world, &["chat"], "ask\ny\n").await;
+    assert_eq!((chat.code, chat.out.as_str()), (1, ""), "{chat:?}");
+    assert!(
+        chat.notes.contains(" --accept JSON\nor with --decline"),
+        "{chat:?}"
+    );
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_server_is_let_ask_a_model_or_is_not() {
+    for (lines, flags, expected) in [
+        ("y\n", &["--approve"][..], "quite well"),
+        ("perhaps\nn\n", &["--reject"], "may not ask a model"),
+    ] {
+        for answers_by_lines in [true, false] {
+            let turns = match lines {
+                "y\n" => [Turn::text("quite well"), Turn::text("over")],
+                _ => [Turn::text("over"), Turn::text("not said")],
+            };
+            let (world, _server) = sampling::world("ask", turns).await;
+            let answered = if answers_by_lines {
+                let chat = said(&world, &["chat"], &format!("ask\n{lines}")).await;
+                let question = "? a wants to ask a model:\nsystem: Be kind.\nuser: how are you?\n";
+                assert!(chat.notes.contains(question), "{chat:?}");
+                chat
+            } else {
+                let run = waiting(&world, &json!({"message": "ask"})).await;
+                let list = said(&world, &["actions"], "").await;
+                assert!(
+                    list.out.contains("sampling") && list.out.contains("user: how are you?"),
+                    "{list:?}"
+                );
+                let names = [text(&run["run"]), text(&run["pendingActions"][0]["id"])];
+                let answer = [&["actions", "answer"], &names[..], flags, &["--watch"]].concat();
+                said(&world, &answer, "").await
+            };
+            assert_eq!(
+                (answered.code, answered.out.as_str()),
+                (0, "over\n"),
+                "{answered:?}"
+            );
+            let requests = world.simulator.requests();
+            let last = requests.last().unwrap().body.to_string();
+            assert!(last.contains(expected), "{flags:?}: {last}");
+            world.stopped().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn flags_answer_a_servers_question() {
     for (flags, expected) in [
@@ -254,14 +344,7 @@ async fn flags_answer_a_servers_question() {
         (&["--decline"], "decline null"),
         (&["--dismiss"], "cancel null"),
     ] {
-        let seen = Arc::<Seen>::default();
-        seen.has_asking.store(true, Ordering::SeqCst);
-        let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
-        let script = Script::turns([Turn::call("a__ask", &json!({})), Turn::text("so be it")]);
-        let world = World::with(script, |config| {
-            config.mcp = world::mcp(&json!({"mcpServers": {"a": {"url": server.url()}}}));
-        })
-        .await;
+        let (world, _server) = asked_by_a_server().await;
         let run = waiting(&world, &json!({"message": "x"})).await;
         let names = [text(&run["run"]), text(&run["pendingActions"][0]["id"])];
         let list = said(&world, &["actions"], "").await;
