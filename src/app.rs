@@ -704,6 +704,14 @@ fn store_config(config: &config::StoreSection) -> store::Config {
     store::Config { location }
 }
 
+/// Whether there is a file to open, where the store is one.
+pub fn store_exists(config: &config::StoreSection) -> bool {
+    match store_config(config).location {
+        store::Location::File(path) => path.exists(),
+        store::Location::Postgres(_) | store::Location::Memory => true,
+    }
+}
+
 /// Opens the store without the service, also beside one that runs on it; one that is not there is created, or
 /// else missed.
 ///

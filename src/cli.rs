@@ -1,10 +1,12 @@
 //! The command line: the service itself, and thin clients of its contract.
 
+mod actions;
 mod call;
 mod chat;
 mod client;
 mod completions;
 mod config;
+mod decision;
 mod error;
 mod export;
 mod flags;
@@ -13,9 +15,11 @@ mod import;
 mod mcp;
 mod models;
 mod openapi;
+mod printer;
 mod prompts;
 mod proto_json;
 mod resources;
+mod runs;
 mod service;
 mod terminal;
 mod tools;
@@ -28,6 +32,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Settings;
 
+pub use actions::ActionsArguments;
 pub use call::CallArguments;
 pub use chat::ChatArguments;
 pub use completions::CompletionsArguments;
@@ -40,6 +45,7 @@ pub use mcp::{McpArguments, McpCommand};
 pub use models::ModelsArguments;
 pub use prompts::PromptsArguments;
 pub use resources::ResourcesArguments;
+pub use runs::RunsArguments;
 pub use service::{McpServerArguments, SimulateArguments};
 pub use tools::ToolsArguments;
 pub use usage::UsageArguments;
@@ -50,6 +56,7 @@ Examples:
   assistd --listen 0.0.0.0:9000            … on another address
   assistd chat                             talk to it
   assistd chat 'What is 12 * 34?'          … one message, one answer
+  assistd actions                          what runs wait for: approvals, results, answers
   assistd tools                            the tools that it has
   assistd call calculate '{\"expression\":\"12*34\"}'
   assistd mcp login wiki                   log in at the MCP server `wiki`
@@ -83,6 +90,10 @@ pub enum Command {
     Serve,
     /// Talk to a running service
     Chat(ChatArguments),
+    /// List what runs wait for, or answer it
+    Actions(ActionsArguments),
+    /// Call off a run
+    Runs(RunsArguments),
     /// List the tools of a running service
     Tools(ToolsArguments),
     /// Call one tool of a running service; exit 1 when the tool reports an error
@@ -159,6 +170,8 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::McpServer(arguments) => service::mcp_server(arguments).await,
         Command::Simulate(arguments) => service::simulate(arguments).await,
         Command::Chat(arguments) => chat::run(settings, arguments).await,
+        Command::Actions(arguments) => actions::run(settings, arguments).await,
+        Command::Runs(arguments) => runs::run(settings, arguments).await,
         Command::Tools(arguments) => tools::run(settings, &arguments).await,
         Command::Call(arguments) => call::run(settings, arguments).await,
         Command::Resources(arguments) => resources::run(settings, arguments).await,

@@ -41,7 +41,7 @@ pub fn thread_name(text: &str) -> Option<ThreadId> {
 /// deleted meanwhile is left out.
 ///
 /// # Errors
-/// The store cannot be read, `THREAD_NOT_FOUND` for a name, or a line cannot be written.
+/// The store cannot be read, `THREAD_NOT_FOUND` for a name, before anything is written, or a line cannot be written.
 pub async fn export(
     store: &dyn Store,
     threads: &[ThreadId],
@@ -53,6 +53,9 @@ pub async fn export(
         progress,
         exported: Exported::default(),
     };
+    for name in threads {
+        store.thread(name).await.map_err(|error| missing(error, name))?;
+    }
     export.line(&Line::Header(VERSION))?;
     if threads.is_empty() {
         let mut page = first_page();
@@ -79,15 +82,19 @@ pub async fn export(
         }
     }
     for name in threads {
-        let missing = |error: Error| match error.reason() {
-            Reason::ThreadNotFound => Error::new(error.reason(), format!("there is no thread {name}")),
-            _ => error,
-        };
-        let whole = thread(store, name).await.map_err(missing)?;
+        let whole = thread(store, name).await.map_err(|error| missing(error, name))?;
         export.thread(whole)?;
     }
     export.line(&Line::End(export.exported.counts))?;
     Ok(export.exported)
+}
+
+/// The same error, with the name of the thread that is not there.
+fn missing(error: Error, name: &ThreadId) -> Error {
+    match error.reason() {
+        Reason::ThreadNotFound => Error::new(error.reason(), format!("there is no thread {name}")),
+        _ => error,
+    }
 }
 
 struct Export<'a> {

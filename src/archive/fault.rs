@@ -31,9 +31,16 @@ pub enum Failure {
     /// What is in the file does not fit: these are the first faults.
     #[error("the file cannot be imported, and nothing was:{}", listed(.0))]
     Faults(Vec<Fault>),
-    /// Of these names, something else is in the store: the first of them.
-    #[error("the store has something else of the same name, and nothing was imported:{}", listed(.0))]
-    Conflicts(Vec<String>),
+    /// Of these names, something else is in the store.
+    #[error(
+        "the store has something else of the same name, and nothing was imported:{}{}", listed(.first), rest(*.more)
+    )]
+    Conflicts {
+        /// The first of them.
+        first: Vec<String>,
+        /// How many others there are.
+        more: usize,
+    },
     /// Of this name, something else is in another thread, or has come into the store meanwhile. What stands before it
     /// in the file is imported.
     #[error(
@@ -111,4 +118,11 @@ pub(super) fn of_id<T>(field: &str, id: Result<T, Error>) -> Result<T, Fault> {
 
 fn listed(lines: &[impl fmt::Display]) -> String {
     lines.iter().map(|line| format!("\n  {line}")).collect()
+}
+
+fn rest(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!("\n  and {more} more"),
+    }
 }

@@ -96,7 +96,7 @@ async fn survey(
         notes: source.notes().clone(),
         ..Imported::default()
     };
-    let (mut faults, mut conflicts) = (Vec::new(), Vec::new());
+    let (mut faults, mut conflicts, mut more_conflicts) = (Vec::new(), Vec::new(), 0);
     let (mut names, mut new) = (HashSet::new(), HashSet::new());
     for item in source.items()? {
         let item = match item {
@@ -123,6 +123,8 @@ async fn survey(
                 found.skipped.add(&item);
                 if conflicts.len() < TOLD_LIMIT {
                     conflicts.push(name.clone());
+                } else {
+                    more_conflicts += 1;
                 }
             }
         }
@@ -132,7 +134,10 @@ async fn survey(
         return Err(Failure::Faults(faults));
     }
     if !conflicts.is_empty() && on_conflict == OnConflict::Fail {
-        return Err(Failure::Conflicts(conflicts));
+        return Err(Failure::Conflicts {
+            first: conflicts,
+            more: more_conflicts,
+        });
     }
     Ok((found, new))
 }

@@ -32,7 +32,7 @@ pub struct CallArguments {
 
 /// Calls the tool and prints what it says.
 pub async fn run(settings: &Settings, arguments: CallArguments) -> Result<(), Error> {
-    let object = read(&arguments.arguments)?;
+    let object = object("the object of arguments", &arguments.arguments).map_err(Error::Usage)?;
     let mut client = client::connect(settings).await?;
     let bare = arguments.tool.strip_prefix("tools/").unwrap_or(&arguments.tool);
     let request = pb::CallToolRequest {
@@ -58,14 +58,17 @@ pub async fn run(settings: &Settings, arguments: CallArguments) -> Result<(), Er
     }
 }
 
-/// Reads the arguments. A number that the contract cannot carry exactly is refused here, not changed.
-fn read(text: &str) -> Result<Map<String, Value>, Error> {
-    let object: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| Error::Usage(format!("the arguments are not a JSON object: {error}")))?;
+/// Reads what is named so as an object. A number that the contract cannot carry exactly is refused here, not changed.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn object(what: &str, text: &str) -> Result<Map<String, Value>, String> {
+    let object: Map<String, Value> =
+        serde_json::from_str(text).map_err(|error| format!("{what} is not a JSON object: {error}"))?;
     match object.values().find_map(inexact) {
-        Some(number) => Err(Error::Usage(format!(
-            "the arguments have the number {number}, which is beyond 2^53 and would be changed on the way"
-        ))),
+        Some(number) => Err(format!(
+            "{what} has the number {number}, which is beyond 2^53 and would be changed on the way"
+        )),
         None => Ok(object),
     }
 }
@@ -132,9 +135,7 @@ mod tests {
             (r#"{"a":{"b":[-9007199254740993]}}"#, false),
         ];
         for (text, is_fine) in cases {
-            let result = read(text);
-            assert_eq!(result.is_ok(), is_fine, "{text}");
-            assert!(result.is_ok() || matches!(result, Err(Error::Usage(_))), "{text}");
+            assert_eq!(object("this", text).is_ok(), is_fine, "{text}");
         }
     }
 
@@ -152,7 +153,7 @@ mod tests {
             part(Content::Image(image)),
         ];
         assert_eq!(output(&parts, None), "Result: 4\n[image, image/png, 3 bytes]\n");
-        let structured = structure::from_json(&read(r#"{"n":4}"#).unwrap());
+        let structured = structure::from_json(&object("this", r#"{"n":4}"#).unwrap());
         assert_eq!(output(&[], Some(&structured)), "{\"n\":4}\n");
     }
 }

@@ -1,9 +1,6 @@
 //! `assistd chat`: one message, or one after the other.
 
-mod decision;
-mod form;
 mod options;
-mod printer;
 mod prompt;
 
 use std::io::{self, IsTerminal, Stderr, Stdout};
@@ -11,19 +8,38 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::pb;
+use crate::api::pb::action_answer::Answer;
 use crate::api::pb::run_event::Payload;
 use crate::config::Settings;
 
 use super::client::{self, Client, Runs};
+use super::decision::{self, Decision, Form, Said};
 use super::error::Error;
-use form::Form;
-use printer::{Ending, Printer, Style};
+use super::printer::{Ending, Printer, Style};
 use prompt::Prompt;
+
+const DECISIONS: &str = "\
+When the run waits for an answer, the next line is read as one:
+  y                 make the call
+  n                 do not; asks why, and the model is told
+  n, REASON         the same in one line
+  r                 give the result yourself, also of a call that was cut off and did happen
+  r RESULT          the same in one line
+  {\"argument\": …}   make the call with these arguments
+For a function of your own (--function) the line is its result, and an empty one refuses.
+What a server asks says how it is answered. A result that is a JSON object is data, everything
+else text.
+
+End of input (Ctrl-D) instead of an answer leaves the run waiting; how it can be answered then
+is said, and the exit code is 1. Ctrl-C cancels the run. With --thread, what the thread's run
+waits for is asked first, or, where there is no terminal, how it can be answered is said.";
 
 /// What `chat` takes.
 #[derive(Debug, Args)]
+#[command(after_help = DECISIONS)]
 pub struct ChatArguments {
     /// The message; without one, messages are read from the terminal, or line by line from standard input
     message: Option<String>,
@@ -47,6 +63,11 @@ pub struct ChatArguments {
     /// Have the answer be JSON that fits the JSON Schema in this file
     #[arg(long, value_name = "FILE")]
     json_schema: Option<PathBuf>,
+
+    /// Offer the model the function in this file, which you carry out: JSON with name, description and inputSchema; may
+    /// be given again
+    #[arg(long = "function", value_name = "FILE")]
+    functions: Vec<PathBuf>,
 }
 
 /// Talks to the service.
@@ -68,16 +89,12 @@ pub async fn run(settings: &Settings, arguments: ChatArguments) -> Result<(), Er
         run: String::new(),
         model: arguments.model.unwrap_or_default(),
         options: options::of(arguments.temperature, arguments.json_schema.as_deref())?,
+        functions: options::functions(&arguments.functions)?,
         printer: Printer::new(io::stdout(), io::stderr(), style)?,
     };
-    match arguments.message {
-        Some(message) => {
-            let result = conversation.ask(message).await;
-            conversation.say_how_to_continue()?;
-            result
-        }
-        None => conversation.go_on().await,
-    }
+    let result = conversation.all(arguments.message).await;
+    conversation.say_how_to_continue()?;
+    result
 }
 
 /// A thread's name is taken with and without its collection.
@@ -102,48 +119,93 @@ struct Conversation {
     run: String,
     model: String,
     options: Option<pb::ModelOptions>,
+    functions: Vec<pb::FunctionTool>,
     printer: Printer<Stdout, Stderr>,
 }
 
+/// What is to be answered.
+enum Work {
+    /// A new message.
+    Message(String),
+    /// A run that waits already: what it waits for.
+    Waiting(Box<pb::Run>),
+}
+
 impl Conversation {
+    /// What the thread's run waits for, and then the message, or all that come.
+    async fn all(&mut self, message: Option<String>) -> Result<(), Error> {
+        if let Some(run) = self.waiting().await? {
+            let first = run.pending_actions.first();
+            if let (Some(action), false) = (first, self.is_interactive()) {
+                return Err(Error::undecided(action));
+            }
+            let result = self.ask(Work::Waiting(Box::new(run))).await;
+            self.forgive(result, message.is_none())?;
+        }
+        match message {
+            Some(message) => self.ask(Work::Message(message)).await,
+            None => self.go_on().await,
+        }
+    }
+
+    /// The run that keeps the thread until somebody answers it.
+    async fn waiting(&mut self) -> Result<Option<pb::Run>, Error> {
+        if self.thread.is_empty() {
+            return Ok(None);
+        }
+        // One that works on other calls waits too.
+        let states = [pb::RunState::RequiresAction, pb::RunState::Running];
+        let request = pb::ListRunsRequest {
+            parent: self.thread.clone(),
+            states: states.map(i32::from).to_vec(),
+            ..Default::default()
+        };
+        let runs = self.runs.list_runs(request).await?.into_inner().runs;
+        Ok(runs.into_iter().find(|run| !run.pending_actions.is_empty()))
+    }
+
     /// One message after the other, until there are no more or the second Ctrl-C in a row. What goes wrong
     /// with one message is said, and for a person the next may be better; a script ends there.
     async fn go_on(&mut self) -> Result<(), Error> {
-        let is_interactive = self.is_interactive();
-        let result = loop {
-            let Some(message) = self.line("> ".to_owned()).await? else {
-                break Ok(());
+        loop {
+            let message = match self.line("> ".to_owned()).await {
+                Ok(Some(message)) => message,
+                Ok(None) => return Ok(()),
+                Err(Error::Interrupted) if self.is_interactive() => return Ok(()),
+                Err(error) => return Err(error),
             };
-            if message.trim().is_empty() {
-                continue;
+            if !message.trim().is_empty() {
+                let result = self.ask(Work::Message(message)).await;
+                self.forgive(result, true)?;
             }
-            match self.ask(message).await {
-                Ok(()) => {}
-                Err(Error::Interrupted) if is_interactive => self.printer.note("interrupted")?,
-                Err(error @ (Error::Refused(_) | Error::Run(_))) if is_interactive => {
-                    self.printer.note(&error.to_string())?;
-                }
-                Err(error) => break Err(error),
+        }
+    }
+
+    /// Only says what went wrong, if a person is here and there may be another message.
+    fn forgive(&mut self, result: Result<(), Error>, goes_on: bool) -> Result<(), Error> {
+        match result {
+            Err(error) if !goes_on || !self.is_interactive() => Err(error),
+            Err(error @ (Error::Interrupted | Error::Refused(_) | Error::Run(_))) => {
+                self.printer.note(&error.to_string())
             }
-        };
-        self.say_how_to_continue()?;
-        result
+            other => other,
+        }
     }
 
     fn is_interactive(&self) -> bool {
         self.prompt.as_ref().is_some_and(Prompt::is_interactive)
     }
 
-    /// One message and its answer. A person who goes away cancels the run; without a person it is cancelled here,
-    /// unless it waits for a decision that can be made elsewhere.
-    async fn ask(&mut self, message: String) -> Result<(), Error> {
+    /// One answer. A run that nobody looks at any more is cancelled, unless it waits for a decision that can be made
+    /// elsewhere.
+    async fn ask(&mut self, work: Work) -> Result<(), Error> {
         self.run.clear();
         let result = tokio::select! {
-            result = self.answer(message) => result,
-            _ = tokio::signal::ctrl_c() => self.printer.break_line().and(Err(Error::Interrupted)),
+            result = self.answer(work) => result,
+            gone = gone() => gone.and(self.printer.break_line()).and(Err(Error::Interrupted)),
         };
-        let is_over = matches!(result, Ok(()) | Err(Error::Undecided { .. } | Error::Run(_)));
-        if !is_over && !self.is_interactive() && !self.run.is_empty() {
+        let is_over = matches!(result, Ok(()) | Err(Error::Undecided(_) | Error::Run(_)));
+        if !is_over && !self.run.is_empty() {
             let name = self.run.clone();
             // It may have ended meanwhile, or the service may be what failed: the first error says more.
             let _ = self.runs.cancel_run(pb::CancelRunRequest { name }).await;
@@ -151,21 +213,24 @@ impl Conversation {
         result
     }
 
-    async fn answer(&mut self, message: String) -> Result<(), Error> {
-        let on_disconnect = if self.is_interactive() {
-            pb::OnDisconnect::Cancel
-        } else {
-            pb::OnDisconnect::Continue
-        };
-        let request = pb::ChatRequest {
-            message,
-            on_disconnect: on_disconnect.into(),
-            thread: self.thread.clone(),
-            model: self.model.clone(),
-            options: self.options.clone(),
-            ..Default::default()
-        };
-        let mut events = self.client.stream_chat(request).await?.into_inner();
+    async fn answer(&mut self, work: Work) -> Result<(), Error> {
+        let mut events = match work {
+            Work::Message(message) => self.client.stream_chat(self.request(message)).await?,
+            Work::Waiting(run) => {
+                let request = pb::WatchRunRequest {
+                    name: run.name.clone(),
+                    after_sequence: run.last_sequence,
+                };
+                let events = self.runs.watch_run(request).await?;
+                self.is_under_way = true;
+                self.run = run.name;
+                for action in &run.pending_actions {
+                    self.decide(action).await?;
+                }
+                events
+            }
+        }
+        .into_inner();
         while let Some(event) = events.message().await? {
             if !self.is_under_way {
                 self.is_under_way = true;
@@ -176,7 +241,7 @@ impl Conversation {
             if let Some(Payload::ActionRequired(required)) = &event.payload
                 && let Some(action) = &required.action
             {
-                self.decide(&event.run, action).await?;
+                self.decide(action).await?;
             }
             match ending {
                 None => {}
@@ -188,38 +253,31 @@ impl Conversation {
         Err(Error::Run("the stream ended before the run did".to_owned()))
     }
 
+    fn request(&self, message: String) -> pb::ChatRequest {
+        pb::ChatRequest {
+            message,
+            // What is to be cancelled is cancelled here: a run that waits may be answered elsewhere.
+            on_disconnect: pb::OnDisconnect::Continue.into(),
+            thread: self.thread.clone(),
+            model: self.model.clone(),
+            options: self.options.clone(),
+            client_tools: self.functions.clone(),
+            ..Default::default()
+        }
+    }
+
     /// Asks the person, until there is an answer that the service takes.
-    async fn decide(&mut self, run: &str, action: &pb::PendingAction) -> Result<(), Error> {
-        let Some(decision) = decision::of(action) else {
-            return Ok(());
+    async fn decide(&mut self, action: &pb::PendingAction) -> Result<(), Error> {
+        let Some(decision) = Decision::of(action) else {
+            return Err(Error::undecided(action));
         };
-        self.printer.note(&decision.question)?;
-        let undecided = |is_interactive| match is_interactive {
-            true => Error::Interrupted,
-            false => Error::Undecided {
-                run: run.to_owned(),
-                action: action.id.clone(),
-            },
-        };
+        self.printer.note(&decision.question())?;
         loop {
-            let Some(line) = self.line(decision.words.to_owned()).await? else {
-                return Err(undecided(self.is_interactive()));
-            };
-            let answer = match (&decision.form, decision::is_yes(&line)) {
-                (Some(form), true) => match self.filled_in(form).await? {
-                    Some(content) => decision::accept(&content),
-                    None => return Err(undecided(self.is_interactive())),
-                },
-                _ => match (decision.read)(&line) {
-                    Ok(answer) => answer,
-                    Err(problem) => {
-                        self.printer.note(&problem)?;
-                        continue;
-                    }
-                },
+            let Some(answer) = self.answer_to(decision).await? else {
+                return Err(Error::undecided(action));
             };
             let request = pb::SubmitActionsRequest {
-                name: run.to_owned(),
+                name: action.run.clone(),
                 answers: vec![pb::ActionAnswer {
                     action_id: action.id.clone(),
                     digest: action.digest.clone(),
@@ -229,9 +287,36 @@ impl Conversation {
             match self.runs.submit_actions(request).await {
                 Ok(_) => return Ok(()),
                 Err(status) if status.code() == tonic::Code::InvalidArgument => {
-                    self.printer.note(status.message())?;
+                    self.printer.note(&Error::from(status).to_string())?;
+                }
+                // Somebody else was quicker, or it has expired: the run's events tell.
+                Err(status) if status.code() == tonic::Code::FailedPrecondition => {
+                    return self.printer.note(status.message());
                 }
                 Err(status) => return Err(status.into()),
+            }
+        }
+    }
+
+    /// The person's answer; none at the end of input.
+    async fn answer_to(&mut self, decision: Decision<'_>) -> Result<Option<Answer>, Error> {
+        let (mut words, mut part) = (decision.words(), None);
+        loop {
+            let Some(line) = self.line(words.to_owned()).await? else {
+                return Ok(None);
+            };
+            let said = match part {
+                None => decision.read(&line),
+                Some(part) => decision.read_rest(part, &line),
+            };
+            match said {
+                Said::Answer(answer) => return Ok(Some(answer)),
+                Said::Part(begun) => (words, part) = (begun.words(), Some(begun)),
+                Said::Fields(form) => {
+                    let content = self.filled_in(&form).await?;
+                    return Ok(content.as_ref().map(decision::accept));
+                }
+                Said::Unclear(problem) => self.printer.note(&problem)?,
             }
         }
     }
@@ -271,6 +356,16 @@ impl Conversation {
         let line = format!("continue with --thread {}", self.thread);
         self.printer.note(&line)
     }
+}
+
+/// Until whoever asks has gone: Ctrl-C, or the terminal was closed.
+async fn gone() -> Result<(), Error> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
 }
 
 /// `threads/T` of `threads/T/runs/R`.

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use tonic_types::StatusExt;
 
+use crate::api::pb;
 use crate::config;
+
+use super::decision::Decision;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +36,9 @@ pub enum Error {
     /// A run ended without an answer.
     #[error("{0}")]
     Run(String),
-    /// A run waits for a decision, and nobody is here to make it.
-    #[error("nobody is here to decide: the run waits; answer {action} by POST /v1/{run}:submitActions")]
-    Undecided {
-        /// The run that waits.
-        run: String,
-        /// What it waits for.
-        action: String,
-    },
+    /// A run waits for an answer that nobody has given here: how it can be given.
+    #[error("not answered: the run waits. {0}")]
+    Undecided(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -56,6 +54,18 @@ impl Error {
     /// Wraps what kept the service from running.
     pub fn service(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Error::Service(error.into())
+    }
+
+    /// A run waits for this, and nobody answers it here.
+    pub fn undecided(action: &pb::PendingAction) -> Self {
+        let run = &action.run;
+        let id = &action.id;
+        Error::Undecided(match Decision::of(action).map(Decision::flags) {
+            Some((likely, others)) => {
+                format!("Answer with\n  assistd actions answer {run} {id} {likely}\nor with {others} instead")
+            }
+            None => format!("A newer assistd can answer {id} of {run}"),
+        })
     }
 
     /// 1 for a failure, 2 for wrong usage or configuration, 130 for an interrupt, as shells have it.

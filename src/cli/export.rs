@@ -49,7 +49,14 @@ pub async fn run(settings: &Settings, arguments: &ExportArguments) -> Result<(),
         &mut |counts| progress.tell(counts),
     )
     .await
-    .map_err(failed)?;
+    .map_err(failed);
+    let exported = match exported {
+        Ok(exported) => exported,
+        Err(error) => {
+            output.discard();
+            return Err(error);
+        }
+    };
     output.close()?;
     let Exported { counts, unfinished } = exported;
     eprintln!("exported {}", summary::counted(&counts));
@@ -105,6 +112,14 @@ impl Output {
             writer: BufWriter::new(inner),
             file,
         })
+    }
+
+    /// Takes back what was begun.
+    fn discard(self) {
+        if let Some((part, _)) = &self.file {
+            // Whatever is wrong there, why the export failed says more.
+            let _ = std::fs::remove_file(part);
+        }
     }
 
     fn close(mut self) -> io::Result<()> {

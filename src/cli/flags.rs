@@ -22,6 +22,8 @@ const fn subcommands(scope: Scope) -> &'static [&'static str] {
             "prompts",
             "models",
             "usage",
+            "actions",
+            "runs",
             "health",
             "config",
         ],
@@ -64,7 +66,7 @@ pub fn given(
             let message = format!("--{} has no meaning for `assistd {name}`", flag.long);
             return Err(grammar.error(ErrorKind::ArgumentConflict, message));
         }
-        let below = subcommand.and_then(|(_, matches)| value(matches, entry, flag));
+        let below = subcommand.and_then(|(_, matches)| innermost(matches, entry, flag));
         found.extend(below.or(at_top).map(|text| (entry.about().name, text)));
     }
     Ok(found)
@@ -89,6 +91,14 @@ fn argument(entry: &'static dyn Entry, flag: &'static Flag) -> Arg {
             .action(ArgAction::Set)
             .value_name(entry.shape().placeholder)
     }
+}
+
+/// The flag's value where it stands deepest in a group of commands.
+fn innermost(matches: &ArgMatches, entry: &dyn Entry, flag: &Flag) -> Option<String> {
+    let deeper = matches
+        .subcommand()
+        .and_then(|(_, matches)| innermost(matches, entry, flag));
+    deeper.or_else(|| value(matches, entry, flag))
 }
 
 /// The flag's value. A command that does not have the flag does not know its id: that is an error with debug

@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 
 use crate::app;
 use crate::archive::fault::Failure;
-use crate::archive::import::{OnConflict, Options, import};
+use crate::archive::import::{Imported, OnConflict, Options, import};
 use crate::archive::source::{Format, Source};
 use crate::archive::summary;
-use crate::config::Settings;
+use crate::config::{Settings, StoreSection};
 
 use super::error::Error;
 use super::export::{Progress, failed, lasting};
@@ -68,9 +68,7 @@ pub async fn run(settings: &Settings, arguments: &ImportArguments) -> Result<(),
         Failure::Io(error) => Error::Usage(format!("cannot read {}: {error}", arguments.file.display())),
         failure => failed(failure),
     })?;
-    let store = app::open_store(&lasting(settings)?, true)
-        .await
-        .map_err(Error::service)?;
+    let section = lasting(settings)?;
     let options = Options {
         on_conflict: match arguments.on_conflict {
             Conflict::Fail => OnConflict::Fail,
@@ -79,10 +77,31 @@ pub async fn run(settings: &Settings, arguments: &ImportArguments) -> Result<(),
         dry_run: arguments.dry_run,
     };
     let mut progress = Progress::new("imported");
+    if !app::store_exists(&section) {
+        // What is refused, or only tried, leaves no store behind.
+        let empty = app::open_store(&StoreSection::Memory, true)
+            .await
+            .map_err(Error::service)?;
+        let tried = Options {
+            dry_run: true,
+            ..options
+        };
+        let imported = import(&*empty, &source, tried, &mut |_| {})
+            .await
+            .map_err(failed)?;
+        if arguments.dry_run {
+            return told(&imported, true);
+        }
+    }
+    let store = app::open_store(&section, true).await.map_err(Error::service)?;
     let imported = import(&*store, &source, options, &mut |counts| progress.tell(counts))
         .await
         .map_err(failed)?;
-    let text = summary::told(&imported, arguments.dry_run);
+    told(&imported, arguments.dry_run)
+}
+
+fn told(imported: &Imported, dry_run: bool) -> Result<(), Error> {
+    let text = summary::told(imported, dry_run);
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }

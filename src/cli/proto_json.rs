@@ -44,6 +44,18 @@ impl ProtoJson {
             .map_err(Error::service)?;
         String::from_utf8(line).map_err(Error::service)
     }
+
+    /// Reads a message of this type.
+    ///
+    /// # Errors
+    /// What is wrong with it, also a field that the type does not have.
+    pub fn read<M: Message + Default>(&self, text: &str) -> Result<M, String> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let message = DynamicMessage::deserialize(self.descriptor.clone(), &mut reader)
+            .map_err(|error| error.to_string())?;
+        reader.end().map_err(|error| error.to_string())?;
+        message.transcode_to().map_err(|error| error.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn the_grammar_holds_together() {
 
 #[test]
 fn flags_are_keys_wherever_they_stand() {
-    let cases: [(&str, &[(&str, &str)]); 11] = [
+    let cases: [(&str, &[(&str, &str)]); 14] = [
         ("", &[]),
         ("export --data-dir d", &[("data_dir", "d")]),
         (
@@ -35,6 +35,15 @@ fn flags_are_keys_wherever_they_stand() {
         ("--listen a serve --listen b", &[("listen", "b")]),
         (
             "chat --server http://a --log debug hi",
+            &[("server", "http://a"), ("log.filter", "debug")],
+        ),
+        ("actions --server http://a", &[("server", "http://a")]),
+        (
+            "actions --server http://a answer r a --approve --server http://b",
+            &[("server", "http://b")],
+        ),
+        (
+            "runs cancel r --server http://a --log debug",
             &[("server", "http://a"), ("log.filter", "debug")],
         ),
         ("--log-format json tools", &[("log.format", "json")]),
@@ -81,6 +90,11 @@ fn what_cannot_be_understood_is_an_error_of_usage() {
         ("tools --listen 127.0.0.1:1", ErrorKind::UnknownArgument),
         ("serve --server http://a", ErrorKind::UnknownArgument),
         ("call", ErrorKind::MissingRequiredArgument),
+        ("actions answer r a", ErrorKind::MissingRequiredArgument),
+        (
+            "actions answer r a --approve --reject no",
+            ErrorKind::ArgumentConflict,
+        ),
         ("completions tcsh", ErrorKind::InvalidValue),
         ("mcp-server --listen nonsense", ErrorKind::ValueValidation),
     ];

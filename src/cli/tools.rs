@@ -46,12 +46,7 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
         let text = if arguments.json {
             ProtoJson::of("AcceptToolsResponse")?.line(&accepted)? + "\n"
         } else {
-            let cells: Vec<[String; 3]> = accepted.tools.iter().map(cells).collect();
-            listing(
-                "tools held back there",
-                ["ACCEPTED", "SERVER", "DESCRIPTION"],
-                &cells,
-            )
+            tools("tools held back there", "ACCEPTED", &accepted.tools)
         };
         io::stdout().write_all(text.as_bytes())?;
         return Ok(());
@@ -72,8 +67,7 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
     let text = if arguments.json {
         ProtoJson::of("ListToolsResponse")?.line(&list)? + "\n"
     } else {
-        let cells: Vec<[String; 3]> = list.tools.iter().map(cells).collect();
-        listing("tools", ["NAME", "SERVER", "DESCRIPTION"], &cells)
+        tools("tools", "NAME", &list.tools)
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -153,16 +147,36 @@ fn server_cells(server: &pb::McpServerHealth) -> [String; 3] {
     ]
 }
 
-fn cells(tool: &pb::Tool) -> [String; 3] {
+/// These tools under such a head, or that there are none. The policy is told of where there is something to tell.
+fn tools(what: &str, head: &str, list: &[pb::Tool]) -> String {
+    let rows: Vec<[String; 4]> = list.iter().map(cells).collect();
+    if list.iter().any(|tool| tool.policy() != pb::ToolPolicy::Allow) {
+        return listing(what, [head, "SERVER", "POLICY", "DESCRIPTION"], &rows);
+    }
+    let rows: Vec<[String; 3]> = rows
+        .into_iter()
+        .map(|[name, server, _, description]| [name, server, description])
+        .collect();
+    listing(what, [head, "SERVER", "DESCRIPTION"], &rows)
+}
+
+fn cells(tool: &pb::Tool) -> [String; 4] {
     let name = tool.name.strip_prefix("tools/").unwrap_or(&tool.name);
     let description = match tool.description.as_str() {
         "" => &tool.title,
         description => description,
     };
     let description = brief(description, DESCRIPTION_CHARS);
+    let policy = match tool.policy() {
+        pb::ToolPolicy::Unspecified => "unknown",
+        pb::ToolPolicy::Allow => "",
+        pb::ToolPolicy::Ask => "ask",
+        pb::ToolPolicy::Deny => "deny",
+    };
     [
         brief(name, usize::MAX),
         brief(&tool.server, usize::MAX),
+        policy.to_owned(),
         match &tool.quarantine {
             Some(held) => {
                 let changed = held.changed_fields.join(", ");
@@ -177,7 +191,7 @@ fn cells(tool: &pb::Tool) -> [String; 3] {
 }
 
 /// A table of these things, or that there are none.
-pub fn listing(what: &str, head: [&str; 3], rows: &[[String; 3]]) -> String {
+pub fn listing<const N: usize>(what: &str, head: [&str; N], rows: &[[String; N]]) -> String {
     match rows {
         [] => format!("there are no {what}\n"),
         rows => table(head, rows),
@@ -233,27 +247,38 @@ the configuration of before is in force: mcp.json: not valid JSON
 
     #[test]
     fn tools_are_shown_by_their_bare_names_in_columns() {
-        let tool = |name: &str, title: &str, description: &str| pb::Tool {
+        let tool = |name: &str, policy: pb::ToolPolicy, title: &str, description: &str| pb::Tool {
             name: name.into(),
             title: title.into(),
             description: description.into(),
             server: "builtin".into(),
+            policy: policy.into(),
             ..Default::default()
         };
-        let rows: Vec<_> = [
-            tool("tools/echo", "", "Says it again.\nTwice."),
-            tool("tools/files__read", "Reads a file", ""),
-        ]
-        .iter()
-        .map(cells)
-        .collect();
+        let mut list = [
+            tool("tools/echo", pb::ToolPolicy::Allow, "", "Says it again.\nTwice."),
+            tool("tools/files__read", pb::ToolPolicy::Allow, "Reads a file", ""),
+        ];
         let expected = "\
 NAME         SERVER   DESCRIPTION
 echo         builtin  Says it again. …
 files__read  builtin  Reads a file
 ";
-        let head = ["NAME", "SERVER", "DESCRIPTION"];
-        assert_eq!(listing("tools", head, &rows), expected);
-        assert_eq!(listing("tools", head, &[]), "there are no tools\n");
+        assert_eq!(tools("tools", "NAME", &list), expected);
+        list[1].policy = pb::ToolPolicy::Ask.into();
+        let expected = "\
+NAME         SERVER   POLICY  DESCRIPTION
+echo         builtin          Says it again. …
+files__read  builtin  ask     Reads a file
+";
+        assert_eq!(tools("tools", "NAME", &list), expected);
+        list[1].quarantine = Some(pb::ToolQuarantine {
+            changed_fields: vec!["title".into(), "annotations".into()],
+            ..Default::default()
+        });
+        let held = tools("tools", "NAME", &list[1..]);
+        let row = "files__read  builtin  ask     HELD BACK, changed: title, annotations; Reads a file\n";
+        assert!(held.ends_with(row), "{held}");
+        assert_eq!(tools("tools", "NAME", &[]), "there are no tools\n");
     }
 }

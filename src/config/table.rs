@@ -254,7 +254,7 @@ pub static SERVER: Key<String> = Key {
         env: "ASSISTD_SERVER",
         flag: flag("server", Scope::Client),
         default: Fallback::Value("http://127.0.0.1:8000"),
-        help: "The running service that chat, tools, call, resources, prompts, models, usage and health talk to",
+        help: "The running service that chat, actions, runs, tools, call, resources, prompts, models, usage and health talk to",
     },
     form: form::URL,
 };

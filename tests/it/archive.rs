@@ -299,3 +299,68 @@ async fn what_cannot_be_imported_is_named_and_nothing_is_changed() {
     assert_eq!(usage.status.code(), Some(2));
     assert_eq!(succeeded(run(path, &["export"], "")), before);
 }
+
+#[tokio::test]
+async fn what_is_only_tried_or_refused_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("not/yet");
+    let here = |line: &[&str], input: &str| {
+        let output = std::process::Command::new(program())
+            .args(line)
+            .env_clear()
+            .env("ASSISTD_DATA_DIR", &place)
+            .current_dir(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(|mut child| {
+                child.stdin.take().unwrap().write_all(input.as_bytes())?;
+                child.wait_with_output()
+            });
+        output.unwrap()
+    };
+    let said = succeeded(here(&["import", "-", "--dry-run"], SAVED));
+    assert!(said.starts_with("would import 1 assistant, 1 thread"), "{said}");
+    refused(&here(&["import", "-"], "nonsense"));
+    assert!(!directory.path().join("not").exists());
+    succeeded(here(&["import", "-"], SAVED));
+    assert!(place.exists());
+}
+
+#[tokio::test]
+async fn a_thread_that_is_not_there_is_missed_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    succeeded(run(path, &["import", "-"], SAVED));
+    let both = [
+        "export",
+        "--thread",
+        "threads/thread_beds",
+        "--thread",
+        "threads/nope",
+    ];
+    let output = run(path, &both, "");
+    assert!(refused(&output).contains("there is no thread nope"), "{output:?}");
+    assert_eq!(output.stdout, b"");
+    let file = path.join("out.jsonl");
+    refused(&run(
+        path,
+        &[&both[..], &["--output", file.to_str().unwrap()]].concat(),
+        "",
+    ));
+    assert!(!file.exists() && !path.join("out.jsonl.part").exists());
+}
+
+#[tokio::test]
+async fn conflicts_beyond_those_that_are_named_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let assistants = |name: &str| -> String {
+        let line = |place| json!({"object": "assistant", "id": format!("asst_{place:02}"), "created_at": 1, "name": name, "model": "m"});
+        (0..23).map(|place| format!("{}\n", line(place))).collect()
+    };
+    succeeded(run(directory.path(), &["import", "-"], &assistants("one")));
+    let said = refused(&run(directory.path(), &["import", "-"], &assistants("other")));
+    assert!(said.contains("assistants/asst_19\n  and 3 more"), "{said}");
+    assert!(!said.contains("asst_20"), "{said}");
+}

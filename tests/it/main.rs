@@ -26,6 +26,7 @@ mod sampling;
 mod simulator;
 mod skip;
 mod store;
+mod terminal;
 mod threads;
 mod tidy;
 mod transcode;

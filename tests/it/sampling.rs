@@ -10,7 +10,7 @@ use crate::mcp::peer::{Listening, Seen};
 use crate::world::{self, World};
 
 /// A service with a server that may ask the model so, and whose model calls that server's tool.
-async fn world(allow: &str, turns: [Turn; 2]) -> (World, Listening) {
+pub async fn world(allow: &str, turns: [Turn; 2]) -> (World, Listening) {
     let seen = Arc::<Seen>::default();
     seen.has_asking.store(true, Ordering::SeqCst);
     let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;

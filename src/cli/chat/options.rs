@@ -1,6 +1,6 @@
 //! How the model is to answer, as the command line says it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -8,6 +8,7 @@ use crate::api::convert::structure;
 use crate::api::pb;
 use crate::api::pb::output_format::Format;
 use crate::cli::error::Error;
+use crate::cli::proto_json::ProtoJson;
 
 /// The options that these flags stand for; none for no flags.
 ///
@@ -25,6 +26,20 @@ pub(super) fn of(
         output_format: json_schema.map(format).transpose()?,
         ..Default::default()
     }))
+}
+
+/// The functions that these files describe.
+///
+/// # Errors
+/// A file cannot be read, or describes no function.
+pub(super) fn functions(paths: &[PathBuf]) -> Result<Vec<pb::FunctionTool>, Error> {
+    let json = ProtoJson::of("FunctionTool")?;
+    let function = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        text.and_then(|text| json.read(&text))
+            .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+    };
+    paths.iter().map(function).collect()
 }
 
 fn format(path: &Path) -> Result<pb::OutputFormat, Error> {

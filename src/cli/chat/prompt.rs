@@ -32,7 +32,10 @@ impl Prompt {
         matches!(self, Prompt::Editor(_))
     }
 
-    /// The next line, asked for with these words; `None` at the end, which is Ctrl-D or Ctrl-C for the editor.
+    /// The next line, asked for with these words; `None` at the end, which is Ctrl-D for the editor.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] for Ctrl-C.
     pub async fn next(&mut self, words: String) -> Result<Option<String>, Error> {
         match self {
             Prompt::Editor(place) => {
@@ -64,7 +67,8 @@ fn read_line(
             .add_history_entry(&line)
             .map(|_| Some(line))
             .map_err(failure),
-        Err(ReadlineError::Eof | ReadlineError::Interrupted) => Ok(None),
+        Err(ReadlineError::Eof) => Ok(None),
+        Err(ReadlineError::Interrupted) => Err(Error::Interrupted),
         Err(error) => Err(failure(error)),
     };
     (editor, line)

@@ -2,6 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::cli::terminal::brief;
+
+const DEFAULT_CHARS: usize = 60;
+
 /// What is to be filled in, in the schema's order.
 #[derive(Debug)]
 pub struct Form {
@@ -145,8 +149,8 @@ impl Field {
     /// What stands before the cursor.
     pub fn words(&self) -> String {
         let empty = match (&self.default, self.is_required) {
-            (Some(Value::String(text)), _) => format!(", empty for {text}"),
-            (Some(default), _) => format!(", empty for {default}"),
+            (Some(Value::String(text)), _) => format!(", empty for {}", brief(text, DEFAULT_CHARS)),
+            (Some(default), _) => format!(", empty for {}", brief(&default.to_string(), DEFAULT_CHARS)),
             (None, true) => String::new(),
             (None, false) => ", may be empty".to_owned(),
         };
@@ -222,6 +226,7 @@ mod tests {
         let fields = form(json!({
             "name": {"type": "string", "title": "Name", "description": "Who you are"},
             "color": {"type": "string", "enum": ["r", "g"], "enumNames": ["Red", "Green"], "default": "r"},
+            "note": {"type": "string", "default": "\u{1b}[2Jnone"},
             "size": {"type": "string", "oneOf": [{"const": "s", "title": "Small"}]},
             "age": {"type": "integer", "default": 7},
             "likes": {"type": "array", "items": {"anyOf": [{"const": "tea"}, {"const": "milk"}]}},
@@ -235,6 +240,7 @@ mod tests {
         let expected = [
             "  Name: Who you are\n    (text): ",
             "  color\n    1 Red\n    2 Green\n    (one of these, empty for r): ",
+            "  note\n    (text, empty for [2Jnone): ",
             "  size\n    1 Small\n    (one of these, may be empty): ",
             "  age\n    (whole number, empty for 7): ",
             "  likes\n    1 tea\n    2 milk\n    (any of these, separated by commas, may be empty): ",
