@@ -265,7 +265,7 @@ impl App {
             max_streams: MAX_STREAMS,
         };
         let serving = listener::serve(listener, door, bounds, drain.begun.clone(), drain.abandon.clone());
-        let ending = async {
+        let draining = async {
             shutdown.await;
             tracing::info!(grace = ?drain.grace, "draining");
             for service in SERVICES {
@@ -275,16 +275,23 @@ impl App {
             }
             drain.begun.cancel();
             core.engine.drain(drain.grace).await;
-            drain.closing.cancel();
-            tokio::time::sleep(CLOSING_TIME).await;
-            drain.abandon.cancel();
         };
-        tokio::pin!(serving);
+        tokio::pin!(serving, draining);
         tokio::select! {
-            () = &mut serving => {}
-            () = ending => serving.await,
+            // Nobody is connected any more: runs that outlive their callers have their grace all the same.
+            () = &mut serving => draining.await,
+            () = &mut draining => {
+                drain.closing.cancel();
+                let closing = async {
+                    tokio::time::sleep(CLOSING_TIME).await;
+                    drain.abandon.cancel();
+                };
+                tokio::select! {
+                    () = &mut serving => {}
+                    () = closing => serving.await,
+                }
+            }
         }
-        core.engine.drain(Duration::ZERO).await;
         drop(assistants);
         sweeping.abort();
         reloading.abort();

@@ -24,6 +24,7 @@ const NAME_LIMIT_BYTES: usize = 64;
 /// What stands at the end of a name that had to be cut, in hexadecimal digits.
 const DIGEST_DIGITS: usize = 8;
 /// The longest description that is passed on.
+const TITLE_LIMIT_BYTES: usize = 1024;
 const DESCRIPTION_LIMIT_BYTES: usize = 16 * 1024;
 
 /// What the heart is told of a tool. `None` for one that cannot be offered: it has no name, or none that can be kept.
@@ -45,7 +46,7 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
         name: tool_name(&server.prefix, &tool.name),
         server: server.name.clone(),
         remote_name: tool.name.into_owned(),
-        title: tool.title.or(hints.title).unwrap_or_default(),
+        title: cut(tool.title.or(hints.title).unwrap_or_default(), TITLE_LIMIT_BYTES),
         description: cut(text, DESCRIPTION_LIMIT_BYTES),
         input_schema: Arc::new(Value::Object(Arc::unwrap_or_clone(tool.input_schema))),
         output_schema: tool

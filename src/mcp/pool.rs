@@ -187,7 +187,11 @@ impl Toolbox for Pool {
             (Err(error), Some(arguments)) if error.reason() == Reason::OutcomeUnknown => {
                 tracing::info!(tool = tool.name(), %error, "a call that does no harm is made again");
                 match timeout(RETRY_LIMIT, back(&link)).await {
-                    Ok(session) => session.call(description, arguments, caller).await,
+                    // It may have come back as another one.
+                    Ok(session) => match check_offered(&link, &self.roster.catalogue(), tool) {
+                        Ok(()) => session.call(description, arguments, caller).await,
+                        Err(refusal) => Err(refusal),
+                    },
                     Err(_) => Err(error),
                 }
                 .map_err(harmless)

@@ -506,7 +506,10 @@ fn version(tools: &[Arc<Tool>], held: &Held) -> u64 {
         digest.update([u8::from(held.contains_key(tool.name()))]);
     }
     let digest = digest.finalize();
-    digest.iter().take(8).fold(0, |version, byte| version << 8 | u64::from(*byte))
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |version, byte| version << 8 | u64::from(*byte))
 }
 
 fn are_same(left: &[Arc<Tool>], right: &[Arc<Tool>]) -> bool {

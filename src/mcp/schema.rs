@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// The longest schema, written out as JSON.
@@ -25,10 +26,7 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
     if size > SIZE_LIMIT_BYTES {
         return Err(format!("has {size} bytes, more than {SIZE_LIMIT_BYTES}"));
     }
-    let mut weights = Weights {
-        root: schema,
-        known: HashMap::new(),
-    };
+    let mut weights = Weights::of_root(schema);
     if weights.of(schema) > WEIGHT_LIMIT {
         return Err(format!(
             "stands for more than {WEIGHT_LIMIT} values, its references written out"
@@ -48,11 +46,56 @@ fn depth_exceeds(value: &Value, left: usize) -> bool {
 /// How many values a schema stands for.
 struct Weights<'a> {
     root: &'a Value,
+    /// Its own `$id`.
+    id: Option<&'a str>,
+    /// Schemas within it by their `$anchor` or `$dynamicAnchor`.
+    anchors: HashMap<&'a str, &'a Value>,
+    /// Whether any schema within it has an `$id`: then references may be meant against that, and what they refer to
+    /// cannot be told here.
+    has_bases: bool,
     /// By reference; none while it is being counted: a schema that refers to itself is counted once.
     known: HashMap<&'a str, Option<u64>>,
 }
 
 impl<'a> Weights<'a> {
+    fn of_root(root: &'a Value) -> Self {
+        let mut weights = Self {
+            root,
+            id: root.get("$id").and_then(Value::as_str),
+            anchors: HashMap::new(),
+            has_bases: false,
+            known: HashMap::new(),
+        };
+        weights.collect(root, true);
+        weights
+    }
+
+    fn is_of_draft_4(&self) -> bool {
+        let schema = self.root.get("$schema").and_then(Value::as_str);
+        schema.is_some_and(|schema| schema.contains("draft-04"))
+    }
+
+    /// Notes the names in a schema.
+    fn collect(&mut self, value: &'a Value, is_root: bool) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| self.collect(item, false)),
+            Value::Object(fields) => {
+                for (key, field) in fields {
+                    match (key.as_str(), field) {
+                        ("$id", Value::String(_)) => self.has_bases |= !is_root,
+                        // How the fourth draft has it; elsewhere it means nothing.
+                        ("id", Value::String(_)) if self.is_of_draft_4() => self.has_bases |= !is_root,
+                        ("$anchor" | "$dynamicAnchor", Value::String(anchor)) => {
+                            self.anchors.insert(anchor, value);
+                        }
+                        _ => self.collect(field, false),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn of(&mut self, value: &'a Value) -> u64 {
         match value {
             Value::Array(items) => items
@@ -60,7 +103,9 @@ impl<'a> Weights<'a> {
                 .fold(1, |sum: u64, item| sum.saturating_add(self.of(item))),
             Value::Object(fields) => fields.iter().fold(1, |sum: u64, (key, field)| {
                 let weight = match (key.as_str(), field) {
-                    ("$ref" | "$dynamicRef", Value::String(reference)) => self.of_reference(reference),
+                    ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(reference)) => {
+                        self.of_reference(reference)
+                    }
                     _ => self.of(field),
                 };
                 sum.saturating_add(weight)
@@ -73,8 +118,19 @@ impl<'a> Weights<'a> {
         if let Some(known) = self.known.get(reference) {
             return known.unwrap_or(1);
         }
-        let pointer = reference.strip_prefix('#');
-        let Some(target) = pointer.and_then(|pointer| self.root.pointer(pointer)) else {
+        if self.has_bases {
+            return u64::MAX;
+        }
+        let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        let is_elsewhere = !base.is_empty() && self.id.is_none_or(|id| id.trim_end_matches('#') != base);
+        let fragment = percent_decode_str(fragment).decode_utf8_lossy();
+        let target = match fragment.as_ref() {
+            // Nothing is fetched.
+            _ if is_elsewhere => None,
+            pointer if pointer.is_empty() || pointer.starts_with('/') => self.root.pointer(pointer),
+            anchor => self.anchors.get(anchor).copied(),
+        };
+        let Some(target) = target else {
             return 1;
         };
         self.known.insert(reference, None);
@@ -93,11 +149,16 @@ mod tests {
     #[test]
     fn a_schema_that_would_blow_up_is_refused() {
         let deep = (0..65).fold(json!({}), |inner, _| json!({ "not": inner }));
-        let mut doubling = json!({"$defs": {"0": {"type": "string"}}, "$ref": "#/$defs/40"});
-        for level in 1..=40 {
-            let below = json!({"$ref": format!("#/$defs/{}", level - 1)});
-            doubling["$defs"][level.to_string()] = json!({"allOf": [below, below]});
-        }
+        // Each level twice the one below, which is said in one of these ways.
+        let doubling = |name: &str, below: &dyn Fn(u32) -> String| {
+            let mut schema = json!({"$defs": {"0": {"type": "object", name: "l0"}}, "$ref": below(40)});
+            for level in 1..=40 {
+                let reference = json!({"$ref": below(level - 1)});
+                schema["$defs"][level.to_string()] =
+                    json!({name: format!("l{level}"), "allOf": [reference, reference]});
+            }
+            schema
+        };
         let recursive =
             json!({"type": "object", "properties": {"child": {"$ref": "#"}, "next": {"$ref": "#"}}});
         for (schema, expected) in [
@@ -105,12 +166,44 @@ mod tests {
             (recursive, None),
             (json!({"$ref": "#/nowhere"}), None),
             (json!({"$ref": "https://elsewhere.example/schema"}), None),
+            (
+                json!({"$defs": {"x": {"type": "string"}}, "$ref": "#/$defs/x", "default": {"id": "a"}}),
+                None,
+            ),
             (deep, Some("is more than 64 levels deep")),
             (
                 json!({"description": "x".repeat(SIZE_LIMIT_BYTES)}),
                 Some("bytes, more than 262144"),
             ),
-            (doubling, Some("stands for more than 100000 values")),
+            (
+                doubling("title", &|level| format!("#/$defs/{level}")),
+                Some("stands for more than 100000 values"),
+            ),
+            (
+                doubling("title", &|level| format!("#/%24defs/{level}")),
+                Some("stands for more than 100000 values"),
+            ),
+            (
+                doubling("$anchor", &|level| format!("#l{level}")),
+                Some("stands for more than 100000 values"),
+            ),
+            (
+                doubling("$id", &|level| format!("l{level}")),
+                Some("stands for more than 100000 values"),
+            ),
+            (
+                doubling("$id", &|level| format!("./l{level}")),
+                Some("stands for more than 100000 values"),
+            ),
+            (
+                doubling("$id", &|level| format!("l{level}#l{level}")),
+                Some("stands for more than 100000 values"),
+            ),
+            (
+                json!({"$id": "https://a.example/s", "$defs": {"x": {"type": "string"}},
+                "properties": {"a": {"$ref": "#/$defs/x"}, "b": {"$ref": "https://a.example/s#/$defs/x"}}}),
+                None,
+            ),
         ] {
             let checked = check(&schema);
             match expected {
