@@ -18,6 +18,8 @@ const BYTES_OF_A_TOKEN: u64 = 8;
 pub(super) struct Bill {
     /// The tokens that the provider has reported.
     usage: Usage,
+    /// Whether it has reported any.
+    is_reported: bool,
     /// Bytes written since that report.
     unreported: u64,
     /// Tokens read, as long as the provider has not counted them.
@@ -33,6 +35,7 @@ impl Bill {
     pub(super) fn new(snapshot: &Snapshot) -> Self {
         Self {
             usage: Usage::default(),
+            is_reported: false,
             unreported: 0,
             expected_input: 0,
             prices: snapshot.prices,
@@ -76,6 +79,7 @@ impl Bill {
             cost: self.prices.map(|prices| prices.cost(&usage)),
             ..usage
         };
+        self.is_reported = true;
         self.unreported = 0;
         self.expected_input = 0;
     }
@@ -90,10 +94,12 @@ impl Bill {
         self.expected_input = bytes / BYTES_OF_A_TOKEN;
     }
 
-    /// What the request has used, now that it is over: what the provider has reported. One that was cut off before that
-    /// has used something all the same, if it had begun to answer: then this is an estimate.
+    /// What the request has used, now that it is over: what the provider has reported. One that reports nothing, or was
+    /// cut off before it did, has used something all the same, if it has begun to answer: then this is an estimate, so
+    /// that budgets hold.
     pub(super) fn total(&self, state: &StepState) -> Usage {
-        if self.unreported == 0 || *state == StepState::Completed {
+        let is_counted = self.is_reported && *state == StepState::Completed;
+        if self.unreported == 0 || is_counted {
             return self.usage;
         }
         let estimate = Usage {

@@ -563,7 +563,7 @@ fn a_run_calls_tools_and_goes_on() {
     stage.say([text("done"), STOP]);
     assert_eq!(
         stage.transcript(),
-        r#"running +user +assistant calls:echo {"text":"x"} calls:echo {"text":"y"} message [second] [first] +tool +assistant 'done' message =completed"#
+        r#"running +user +assistant calls:echo {"text":"x"} calls:echo {"text":"y"} message 4tok [second] [first] +tool +assistant 'done' message 31tok =completed"#
     );
     let outputs: Vec<String> = stage.saved[2].content.iter().map(output_text).collect();
     assert_eq!(outputs, ["first", "second"], "outputs stand in the model's order");
@@ -625,10 +625,7 @@ fn an_answer_that_does_not_fit_is_asked_for_again() {
     stage.say([text("7"), STOP]);
     assert_eq!(
         stage.transcript(),
-        "running +user \
-         +assistant 'seven' message +system \
-         +assistant '7, I think' message +system \
-         +assistant '7' message =completed"
+        "running +user +assistant 'seven' message 1tok +system +assistant '7, I think' message 24tok +system +assistant '7' message 68tok =completed"
     );
     assert_eq!(stage.response(), "7");
     assert_eq!(stage.run.record().usage.turns, 3);
@@ -730,7 +727,7 @@ fn what_a_message_carries_is_about_all_of_it() {
     assert_eq!(whole.continuation("there"), None);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant thinks thinks 'a' 'b' message =completed"
+        "running +user +assistant thinks thinks 'a' 'b' message 1tok =completed"
     );
     // What the provider has is not what is kept of an answer that was cut off.
     let mut stage = Stage::new(Limits::default());
@@ -946,7 +943,7 @@ fn a_crash_voids_the_unfinished_turn_and_nothing_else() {
     stage.say([text("whole"), STOP]);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant 'half' void>=3 +assistant 'whole' message =completed"
+        "running +user +assistant 'half' void>=3 +assistant 'whole' message 1tok =completed"
     );
     let restarted = &stage.events[4];
     assert_eq!(
@@ -1141,9 +1138,7 @@ fn a_run_waits_for_people_and_for_its_client() {
     stage.say([text("done"), STOP]);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant calls:risky {\"text\":\"x\"} calls:echo {\"text\":\"x\"} calls:mine {\"text\":\"x\"} \
-         message ask:risky ask:mine [echoed] requires_action edited answered [my own] running [risked] +tool \
-         +assistant 'done' message =completed"
+        "running +user +assistant calls:risky {\"text\":\"x\"} calls:echo {\"text\":\"x\"} calls:mine {\"text\":\"x\"} message 5tok ask:risky ask:mine [echoed] requires_action edited answered [my own] running [risked] +tool +assistant 'done' message 44tok =completed"
     );
 }
 
@@ -1213,7 +1208,7 @@ fn a_question_of_a_server_is_asked_while_its_call_goes_on() {
     stage.say([STOP]);
     assert_eq!(
         stage.transcript(),
-        r#"running +user +assistant calls:echo {"text":"x"} message ask:echo requires_action answered running [hello Ada] +tool =completed"#
+        r#"running +user +assistant calls:echo {"text":"x"} message 2tok ask:echo requires_action answered running [hello Ada] +tool =completed"#
     );
 }
 
@@ -1289,9 +1284,9 @@ fn a_question_ends_with_its_call() {
     // The server gives up asking; the process dies, and the call may have had its effect; or it does no harm.
     for (tool, happens, expected) in [
         ("echo", "answers", "cancelled [x] running +tool"),
-        ("echo", "dies", "void>=9 cancelled ask:echo"),
+        ("echo", "dies", "void>=10 cancelled ask:echo"),
         ("echo", "breaks off", "cancelled ask:echo"),
-        ("look", "dies", "void>=9 cancelled running"),
+        ("look", "dies", "void>=10 cancelled running"),
     ] {
         let mut stage = Stage::new(Limits::default());
         stage.say(call(0, tool, r#"{"text":"x"}"#));
@@ -1432,7 +1427,7 @@ fn what_a_model_is_not_given_is_summed_up_once_and_for_later_runs_too() {
     assert_eq!(stage.outcome(), Some(&Outcome::Completed));
     assert_eq!(stage.response(), "b");
     let used = stage.run.record().usage;
-    assert_eq!((used.total_tokens(), used.turns), (7, 1), "it is no turn");
+    assert_eq!((used.total_tokens(), used.turns), (60, 1), "it is no turn");
 
     let later = Stage::behind(stage.saved, summing(), Limits::default(), ModelOptions::default());
     let asked = &later.requests[0];

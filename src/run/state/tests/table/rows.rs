@@ -71,8 +71,8 @@ pub(super) const SUMMING_STOP: &[Row] = &[("stop", "save() ask", ""), ("length",
 
 /// There is a summary, whole or cut short.
 pub(super) const SUMMED_STOP: &[Row] = &[
-    ("stop", "save(+system) ask", ""),
-    ("length", "save(+system) ask", ""),
+    ("stop", "save(272tok +system) ask", ""),
+    ("length", "save(272tok +system) ask", ""),
     // What was asked and said of it until then is estimated.
     ("filter", "save(272tok) ask", ""),
     ("model failed", "save(272tok) ask", ""),
@@ -133,9 +133,17 @@ pub(super) const SPEAKING: &[Row] = &[
     ("attempt", "", ""),
     ("unknown", "", ""),
     ("usage", "", ""),
-    ("stop", "save(message =completed)", "completed"),
-    ("length", "save(partial =incomplete)", "incomplete:max_tokens"),
-    ("filter", "save(partial =incomplete)", "incomplete:content_filter"),
+    ("stop", "save(message 1tok =completed)", "completed"),
+    (
+        "length",
+        "save(partial 1tok =incomplete)",
+        "incomplete:max_tokens",
+    ),
+    (
+        "filter",
+        "save(partial 1tok =incomplete)",
+        "incomplete:content_filter",
+    ),
     ("model failed", "abort save(partial 1tok =failed)", "failed"),
     (
         "cancel",
@@ -158,10 +166,10 @@ pub(super) const SPEAKING: &[Row] = &[
 ];
 
 /// What it has said does not fit, and it may be asked again.
-pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message +system) ask", "running")];
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message 1tok +system) ask", "running")];
 
 /// It may not.
-pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message =failed)", "failed")];
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message 1tok =failed)", "failed")];
 
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
@@ -176,15 +184,15 @@ pub(super) const WANTING: &[Row] = &[
     ("attempt", "", ""),
     ("unknown", "", ""),
     ("usage", "", ""),
-    ("stop", "save(message) call:echo", "running"),
+    ("stop", "save(message 2tok) call:echo", "running"),
     (
         "length",
-        "save([not called: no calls are left] partial =incomplete)",
+        "save([not called: no calls are left] partial 2tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial =incomplete)",
+        "save([not called: no calls are left] partial 2tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
@@ -392,7 +400,7 @@ pub(super) const CALLING: &[Row] = &[
     ("done", "save([x] +tool) ask", "running"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
-    ("sampled", "save(5tok)", ""),
+    ("sampled", "save(7tok)", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -439,7 +447,7 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("done", "save([x] requires_action)", "requires_action"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
-    ("sampled", "save(5tok)", ""),
+    ("sampled", "save(9tok)", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -496,7 +504,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
     ("done", "save(cancelled [x] running +tool) ask", "running"),
     ("asks", "", ""),
     ("lost", "save(cancelled ask:echo)", ""),
-    ("sampled", "save(5tok)", ""),
+    ("sampled", "save(7tok)", ""),
     (
         "model failed",
         "abort save(cancelled [not finished: the run failed] +tool =failed)",
@@ -541,7 +549,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
 
 /// Somebody is asked, and nothing else goes on.
 pub(super) const WAITING: &[Row] = &[
-    ("sampled", "save(5tok)", ""),
+    ("sampled", "save(7tok)", ""),
     (
         "model failed",
         "abort save(cancelled [not called: the run failed] +tool =failed)",
