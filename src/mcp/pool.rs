@@ -182,18 +182,33 @@ impl Toolbox for Pool {
         let session = open(&link)?;
         check_offered(&link, &self.roster.catalogue(), tool)?;
         let again = tool.is_repeatable().then(|| arguments.clone());
-        let called = session.call(description, arguments, caller.clone()).await;
+        let tokens = &link.caller_tokens;
+        let bearer = tokens.bearer(&description.server, caller.credentials()).await?;
+        let called = session
+            .call(description, arguments, caller.clone(), bearer.clone())
+            .await;
         let called = match (called, again) {
             (Err(error), Some(arguments)) if error.reason() == Reason::OutcomeUnknown => {
                 tracing::info!(tool = tool.name(), %error, "a call that does no harm is made again");
                 match timeout(RETRY_LIMIT, back(&link)).await {
-                    Ok(session) => session.call(description, arguments, caller).await,
+                    Ok(session) => {
+                        let caller = caller.clone();
+                        session.call(description, arguments, caller, bearer.clone()).await
+                    }
                     Err(_) => Err(error),
                 }
                 .map_err(harmless)
             }
             (called, _) => called,
         };
+        if let Err(error) = &called
+            && bearer.is_some()
+            && error.reason() == Reason::McpAuthorizationRequired
+        {
+            // It says nothing of how the server is.
+            tokens.refused(caller.credentials());
+            return called;
+        }
         let is_theirs = |error: &&Error| {
             matches!(
                 error.reason(),
