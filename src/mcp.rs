@@ -10,6 +10,7 @@ pub mod door;
 
 pub mod auth;
 
+mod caller_tokens;
 mod child;
 mod client;
 mod config;
@@ -28,7 +29,8 @@ mod supervise;
 mod tap;
 
 pub use config::{
-    Config, ConfigError, Credential, Endpoint, Grant, OAuth, Process, Protocol, Remote, ServerConfig,
+    CallerToken, Config, ConfigError, Credential, Endpoint, Grant, OAuth, Process, Protocol, Remote,
+    ServerConfig,
 };
 pub use pool::Pool;
 pub use supervise::Pacing;

@@ -10,6 +10,7 @@ pub mod assistant;
 pub mod catalogue;
 pub mod clock;
 pub mod context;
+pub mod credentials;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -1,9 +1,11 @@
-//! Who asks, as a proxy in front of the service says in a header.
+//! Who asks: as a proxy in front of the service says in a header, and the token with which a request comes.
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{Extensions, HeaderMap, HeaderName};
 
+use crate::run::credentials::Credentials;
 use crate::run::error::Error;
 
 /// The longest name of a caller, in bytes.
@@ -12,6 +14,37 @@ const LENGTH_LIMIT_BYTES: usize = 256;
 /// The name of a caller, or why there is none that can be used.
 #[derive(Clone, Debug)]
 pub struct Caller(Result<Arc<str>, Unfit>);
+
+/// Who makes a request, as far as anything says so.
+#[derive(Debug, Default)]
+pub struct Requester {
+    /// The name of the caller; empty if nobody is named.
+    pub name: String,
+    /// The token of the request.
+    pub credentials: Option<Credentials>,
+}
+
+impl Requester {
+    /// As the front door has put it there.
+    ///
+    /// # Errors
+    /// Those of [`Caller::of`].
+    pub fn of(extensions: &Extensions) -> Result<Self, Error> {
+        Ok(Self {
+            name: Caller::of(extensions)?,
+            credentials: extensions.get().cloned(),
+        })
+    }
+}
+
+/// The bearer token of a request. None where the header is given twice: one may be a proxy's, and the other the client's.
+pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let is_ours = scheme.eq_ignore_ascii_case("bearer") && values.next().is_none();
+    is_ours.then(|| Credentials::bearer(token.trim())).flatten()
+}
 
 /// What is wrong with a header.
 #[derive(Clone, Debug)]
@@ -66,6 +99,27 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_token_is_that_of_the_only_bearer() {
+        let cases: [(&[&str], Option<&str>); 7] = [
+            (&[], None),
+            (&["Bearer abc"], Some("abc")),
+            (&["bearer  abc"], Some("abc")),
+            (&["Basic abc"], None),
+            (&["Bearer"], None),
+            (&["Bearer a b"], None),
+            (&["Bearer abc", "Bearer def"], None),
+        ];
+        for (values, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            let found = credentials(&headers);
+            assert_eq!(found.as_ref().map(Credentials::reveal), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn a_name_is_taken_as_it_is_or_refused() {

@@ -16,7 +16,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 use tracing::Instrument;
 
-use super::caller::Caller;
+use super::caller::{self, Caller};
 use super::coding::{self, Accepted};
 use super::docs::Docs;
 use super::grpc_web::GrpcWeb;
@@ -226,6 +226,9 @@ impl Service<Request<Body>> for Front {
         if let Some(header) = &self.caller_header {
             let caller = Caller::read(request.headers(), header);
             request.extensions_mut().insert(caller);
+        }
+        if let Some(credentials) = caller::credentials(request.headers()) {
+            request.extensions_mut().insert(credentials);
         }
         let answer = self.clone().answer(request).instrument(span);
         async move {

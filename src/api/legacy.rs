@@ -21,7 +21,7 @@ use serde_json::Value;
 use self::body::Body;
 use self::refusal::Refusal;
 use self::route::Route;
-use crate::api::caller::Caller;
+use crate::api::caller::Requester;
 use crate::api::convert::name;
 use crate::api::deadline;
 use crate::api::handlers::Handlers;
@@ -137,8 +137,8 @@ impl Legacy {
     }
 
     async fn chat(&self, request: Request<tonic::body::Body>) -> Result<Reply, Refusal> {
-        let caller = Caller::of(request.extensions());
-        let caller = caller.map_err(|error| Refusal::of_chat(&error))?;
+        let requester = Requester::of(request.extensions());
+        let requester = requester.map_err(|error| Refusal::of_chat(&error))?;
         let body = self.body(request).await?;
         let chat = fields::Chat::read(body.value()?)?;
         let request = pb::ChatRequest {
@@ -155,7 +155,7 @@ impl Legacy {
                 .unwrap_or_default(),
             ..pb::ChatRequest::default()
         };
-        let answer = self.handlers.chat(request, caller).await;
+        let answer = self.handlers.chat(request, requester).await;
         let answer = answer.map_err(|error| Refusal::of_chat(&error))?;
         if answer.state() == pb::RunState::Cancelled {
             return Err(Refusal::new(
@@ -199,6 +199,7 @@ impl Legacy {
     /// Calls a tool past the contract's types: a protobuf `Struct` has only doubles.
     async fn call_tool(&self, request: Request<tonic::body::Body>) -> Result<Reply, Refusal> {
         let tool_name = request.uri().query().and_then(route::tool_name);
+        let credentials = request.extensions().get().cloned();
         let body = self.body(request).await?;
         let value = body.value()?;
         if let Some(value) = &value {
@@ -209,7 +210,9 @@ impl Legacy {
             return Err(Refusal::no_mcp());
         }
         let engine = self.handlers.engine();
-        let output = engine.call_tool(&call.tool_name, call.arguments, None).await;
+        let output = engine
+            .call_tool(&call.tool_name, call.arguments, None, credentials)
+            .await;
         let ToolOutput {
             content, is_error, ..
         } = output.map_err(|error| Refusal::of(&error))?;

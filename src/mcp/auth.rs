@@ -12,6 +12,7 @@ mod client;
 mod clock;
 mod discovery;
 mod error;
+mod exchange;
 mod fetch;
 mod hosts;
 mod login;
@@ -29,9 +30,10 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep};
 
 pub use error::AuthError;
+pub(super) use exchange::Exchange;
 pub use login::{Login, logout};
 pub use redirect::Redirect;
-pub(super) use transport::Authorized;
+pub(super) use transport::{Authorized, Bearer};
 pub use vault::{KeySource, Vault, VaultError};
 
 use challenge::Challenge;

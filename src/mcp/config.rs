@@ -183,6 +183,20 @@ pub struct Remote {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// How we are authorized there, if it asks for that and the headers do not.
     pub oauth: OAuth,
+    /// What becomes of the token with which a caller's request comes.
+    pub caller_token: CallerToken,
+}
+
+/// What becomes of the tokens of callers at a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallerToken {
+    /// Nothing: calls are made with our own authorization.
+    #[default]
+    Ignore,
+    /// A call is made with the token of the request that caused it.
+    Pass,
+    /// A call is made with a token that was given in exchange for it (RFC 8693).
+    Exchange,
 }
 
 /// Why a configuration cannot be used.

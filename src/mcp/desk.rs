@@ -277,7 +277,7 @@ fn question(server: &str, params: ElicitRequestParams) -> Result<Question, &'sta
 mod tests {
     use serde_json::json;
 
-    use super::super::config::{Endpoint, OAuth, Remote};
+    use super::super::config::{CallerToken, Endpoint, OAuth, Remote};
     use super::*;
     use crate::run::event::Progress;
     use crate::run::id::{Mint, RunId};
@@ -305,6 +305,7 @@ mod tests {
             url: "http://127.0.0.1:1/mcp".to_owned(),
             headers: Vec::new(),
             oauth: OAuth::default(),
+            caller_token: CallerToken::Ignore,
         };
         ServerConfig::new("a", Endpoint::Http(remote))
     }

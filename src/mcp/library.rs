@@ -175,6 +175,7 @@ mod tests {
                 url: "http://127.0.0.1:1/mcp".to_owned(),
                 headers: Vec::new(),
                 oauth: super::super::config::OAuth::default(),
+                caller_token: super::super::config::CallerToken::Ignore,
             };
             let mut server = ServerConfig::new(name, Endpoint::Http(remote));
             if let Some(prefix) = prefix {

@@ -182,14 +182,21 @@ impl Toolbox for Pool {
         let session = open(&link)?;
         check_offered(&link, &self.roster.catalogue(), tool)?;
         let again = tool.is_repeatable().then(|| arguments.clone());
-        let called = session.call(description, arguments, caller.clone()).await;
+        let tokens = &link.caller_tokens;
+        let bearer = tokens.bearer(&description.server, caller.credentials()).await?;
+        let called = session
+            .call(description, arguments, caller.clone(), bearer.clone())
+            .await;
         let called = match (called, again) {
             (Err(error), Some(arguments)) if error.reason() == Reason::OutcomeUnknown => {
                 tracing::info!(tool = tool.name(), %error, "a call that does no harm is made again");
                 match timeout(RETRY_LIMIT, back(&link)).await {
                     // It may have come back as another one.
                     Ok(session) => match check_offered(&link, &self.roster.catalogue(), tool) {
-                        Ok(()) => session.call(description, arguments, caller).await,
+                        Ok(()) => {
+                            let caller = caller.clone();
+                            session.call(description, arguments, caller, bearer.clone()).await
+                        }
                         Err(refusal) => Err(refusal),
                     },
                     Err(_) => Err(error),
@@ -198,6 +205,14 @@ impl Toolbox for Pool {
             }
             (called, _) => called,
         };
+        if let Err(error) = &called
+            && bearer.is_some()
+            && error.reason() == Reason::McpAuthorizationRequired
+        {
+            // It says nothing of how the server is.
+            tokens.refused(caller.credentials());
+            return called;
+        }
         let is_theirs = |error: &&Error| {
             matches!(
                 error.reason(),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Authorizer, Vault};
+use super::caller_tokens::CallerTokens;
 use super::config::ServerConfig;
 use super::gate::Gate;
 use super::library::Shelf;
@@ -25,6 +26,8 @@ pub(super) struct Link {
     pub(super) config: ServerConfig,
     /// Gets its tokens, if it may need some.
     pub(super) authorizer: Option<Arc<Authorizer>>,
+    /// What becomes of the tokens of callers.
+    pub(super) caller_tokens: CallerTokens,
     phase: RwLock<Phase>,
     /// What it has besides tools, once that was listed on the open connection.
     shelf: RwLock<Option<Shelf>>,
@@ -101,6 +104,7 @@ impl Link {
             offered: AtomicUsize::new(0),
             gate: Gate::new(config.max_concurrency),
             authorizer: Authorizer::new(&config, vault.clone()),
+            caller_tokens: CallerTokens::of(&config),
             config,
             phase: RwLock::new(phase),
             shelf: RwLock::new(None),

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::auth::Bearer;
 use super::client::Client;
 use super::config::Timeouts;
 use super::convert;
@@ -98,12 +99,13 @@ impl Session {
     }
 
     /// Calls a tool; see [`Toolbox::call`](crate::run::ports::Toolbox::call). A server of the stateless revision may
-    /// want something first: then it is given that, and asked again.
+    /// want something first: then it is given that, and asked again. With a `bearer`, the call is made with that token.
     pub(super) async fn call(
         &self,
         tool: &ToolDescription,
         arguments: Map<String, Value>,
         caller: Arc<dyn Caller>,
+        bearer: Option<Bearer>,
     ) -> Result<ToolOutput, Error> {
         let open = self.desk.enter(caller.clone());
         let began = Instant::now();
@@ -112,6 +114,9 @@ impl Session {
             let (sink, reports) = mpsc::channel(REPORTS_WAITING);
             let mut request = CallToolRequest::new(params.clone());
             request.extensions.insert(ProgressSink(sink));
+            if let Some(bearer) = &bearer {
+                request.extensions.insert(bearer.clone());
+            }
             let patience = Patience {
                 silence: tool.timeout.unwrap_or(self.timeouts.longest_silence()),
                 total: self.timeouts.total.saturating_sub(began.elapsed()),

@@ -32,6 +32,7 @@ use super::assistant::{AssistantRecord, Profile};
 use super::catalogue::{ClientTool, Policy, Selection};
 use super::clock;
 use super::context::Bounds;
+use super::credentials::Credentials;
 use super::error::{Error, Reason};
 use super::event::Event;
 use super::id::{MessageId, Mint, RunId, ThreadId};
@@ -48,6 +49,7 @@ use super::state::{Run, SummaryModel, Terms, not_pending};
 use super::step::Step;
 use super::truncation::{Reach, Truncation};
 
+use self::call::OutsideRuns;
 pub use self::watch::Watch;
 
 /// Answers that may wait for a run to look at them.
@@ -151,6 +153,8 @@ pub struct NewRun {
     pub on_busy: OnBusy,
     /// Who asks, if somebody says so; empty for nobody.
     pub caller: String,
+    /// The token with which the request came, for tools whose servers are given it. It is never stored.
+    pub credentials: Option<Credentials>,
     /// The caller's request id.
     pub request: Option<RequestKey>,
     /// The caller's notes.
@@ -234,6 +238,8 @@ struct LiveRun {
     reserved: AtomicU64,
     /// See [`RunRecord::fence`].
     fence: u64,
+    /// See [`NewRun::credentials`]; none for a run that was taken over.
+    credentials: Option<Credentials>,
     /// Another process has taken it over.
     lost: CancellationToken,
     cancel: CancellationToken,
@@ -317,13 +323,16 @@ impl Engine {
     /// # Errors
     /// `SHUTTING_DOWN`, `VALIDATION_FAILED` for a bound on the cost of a model without prices, and those of
     /// [`Store::open_run`].
-    pub async fn begin(&self, new: NewRun, on_disconnect: OnDisconnect) -> Result<Begun, Error> {
+    pub async fn begin(&self, mut new: NewRun, on_disconnect: OnDisconnect) -> Result<Begun, Error> {
         if self.shared.draining.is_cancelled() {
             return Err(Error::new(Reason::ShuttingDown, "the service is going down"));
         }
-        let on_busy = new.on_busy;
+        let (on_busy, credentials) = (new.on_busy, new.credentials.take());
         let opening = self.opening(new)?;
-        let live = Arc::new(LiveRun::new(&opening.record, 0, on_disconnect));
+        let live = Arc::new(LiveRun {
+            credentials,
+            ..LiveRun::new(&opening.record, 0, on_disconnect)
+        });
         let cancels = (on_disconnect == OnDisconnect::Cancel).then(|| live.cancel.clone().drop_guard());
         let (opened, is_open) = oneshot::channel();
         let (shared, run) = (Arc::clone(&self.shared), Arc::clone(&live));
@@ -470,7 +479,7 @@ impl Engine {
         Ok(submissions)
     }
 
-    /// Calls a tool outside any run.
+    /// Calls a tool outside any run, for a request that came with this token.
     ///
     /// Arguments that do not fit the tool's schema are the tool's failure, as they are in a run.
     ///
@@ -482,6 +491,7 @@ impl Engine {
         name: &str,
         arguments: Map<String, Value>,
         timeout: Option<Duration>,
+        credentials: Option<Credentials>,
     ) -> Result<ToolOutput, Error> {
         let toolbox = &self.shared.ports.toolbox;
         let catalogue = toolbox.catalogue();
@@ -503,7 +513,8 @@ impl Engine {
         let started = Instant::now();
         let called = match tool.check_arguments(arguments) {
             Ok(arguments) => {
-                call::bounded(toolbox.as_ref(), tool, arguments, timeout, Arc::new(|_| {})).await
+                let caller = Arc::new(OutsideRuns(credentials));
+                call::bounded(toolbox.as_ref(), tool, arguments, timeout, caller).await
             }
             Err(text) => Ok(ToolOutput::failure(text)),
         };
@@ -829,6 +840,7 @@ impl LiveRun {
             log: EventLog::new(before),
             reserved: AtomicU64::new(before),
             fence: record.fence,
+            credentials: None,
             lost: CancellationToken::new(),
             cancel: CancellationToken::new(),
             outlives_its_caller: AtomicBool::new(on_disconnect == OnDisconnect::GoOn),

@@ -198,7 +198,7 @@ pub trait Toolbox: Send + Sync {
     ///
     /// # Errors
     /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `MCP_AUTHORIZATION_REQUIRED` when it wants more
-    /// authorization; `OUTCOME_UNKNOWN` when it breaks off after the call was sent; `TOOL_NOT_FOUND` when it does not have
+    /// authorization, or the caller's own token, which is not there or not good for it; `OUTCOME_UNKNOWN` when it breaks off after the call was sent; `TOOL_NOT_FOUND` when it does not have
     /// the tool any more; `TOOL_QUARANTINED` when it is held back; `TOOL_CHANGED` when it is another one than the tool that
     /// was given; `OVERLOADED` when too many calls wait for it.
     async fn call(

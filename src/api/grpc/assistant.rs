@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{EventStream, answered, streamed};
-use crate::api::caller::Caller;
+use crate::api::caller::Requester;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::assistant_service_server::AssistantService;
@@ -30,8 +30,8 @@ impl AssistantService for Assistant {
 
     async fn chat(&self, request: Request<pb::ChatRequest>) -> Result<Response<pb::ChatResponse>, Status> {
         let id = RequestId::of(request.extensions());
-        let answer = match Caller::of(request.extensions()) {
-            Ok(caller) => self.handlers.chat(request.into_inner(), caller).await,
+        let answer = match Requester::of(request.extensions()) {
+            Ok(requester) => self.handlers.chat(request.into_inner(), requester).await,
             Err(error) => Err(error),
         };
         answered(answer, &id)
@@ -42,8 +42,8 @@ impl AssistantService for Assistant {
         request: Request<pb::ChatRequest>,
     ) -> Result<Response<Self::StreamChatStream>, Status> {
         let id = RequestId::of(request.extensions());
-        let events = match Caller::of(request.extensions()) {
-            Ok(caller) => self.handlers.stream_chat(request.into_inner(), caller).await,
+        let events = match Requester::of(request.extensions()) {
+            Ok(requester) => self.handlers.stream_chat(request.into_inner(), requester).await,
             Err(error) => Err(error),
         };
         streamed(events, id)
@@ -79,7 +79,9 @@ impl AssistantService for Assistant {
         request: Request<pb::CallToolRequest>,
     ) -> Result<Response<pb::CallToolResponse>, Status> {
         let id = RequestId::of(request.extensions());
-        answered(self.handlers.call_tool(request.into_inner()).await, &id)
+        let credentials = request.extensions().get().cloned();
+        let called = self.handlers.call_tool(request.into_inner(), credentials).await;
+        answered(called, &id)
     }
 
     async fn health(

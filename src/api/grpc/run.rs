@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::{EventStream, answered, streamed};
-use crate::api::caller::Caller;
+use crate::api::caller::Requester;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::run_service_server::RunService;
@@ -30,8 +30,8 @@ impl RunService for Runs {
 
     async fn create_run(&self, request: Request<pb::CreateRunRequest>) -> Result<Response<pb::Run>, Status> {
         let id = RequestId::of(request.extensions());
-        let created = match Caller::of(request.extensions()) {
-            Ok(caller) => self.handlers.create_run(request.into_inner(), caller).await,
+        let created = match Requester::of(request.extensions()) {
+            Ok(requester) => self.handlers.create_run(request.into_inner(), requester).await,
             Err(error) => Err(error),
         };
         answered(created, &id)

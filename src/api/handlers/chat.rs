@@ -4,6 +4,7 @@ use super::Handlers;
 use super::asked::{model, named, on_busy, on_disconnect, options, parts, present, request_key};
 use super::attached;
 use super::events::{self, Events};
+use crate::api::caller::Requester;
 use crate::api::convert::{self, name};
 use crate::api::pb;
 use crate::run::engine::{Begun, Finished, NewRun, OnDisconnect};
@@ -14,13 +15,17 @@ use crate::run::ports::RequestKey;
 use crate::run::record::{Outcome, RunRecord, State};
 
 impl Handlers {
-    /// One message in, the finished answer out. The caller may be nobody: empty.
+    /// One message in, the finished answer out.
     ///
     /// # Errors
     /// `VALIDATION_FAILED`, those of [`Engine::begin`](crate::run::engine::Engine::begin), and why a run FAILED or
     /// EXPIRED, with metadata `run`.
-    pub async fn chat(&self, request: pb::ChatRequest, caller: String) -> Result<pb::ChatResponse, Error> {
-        let finished = match self.begin(request, caller).await? {
+    pub async fn chat(
+        &self,
+        request: pb::ChatRequest,
+        requester: Requester,
+    ) -> Result<pb::ChatResponse, Error> {
+        let finished = match self.begin(request, requester).await? {
             Begun::Live(handle) => {
                 let finished = handle.answered().await?;
                 // The caller has its answer: who goes away now does not leave the run.
@@ -37,8 +42,8 @@ impl Handlers {
     ///
     /// # Errors
     /// Those of [`chat`](Self::chat) before the first event. After it, the stream ends with a terminal event.
-    pub async fn stream_chat(&self, request: pb::ChatRequest, caller: String) -> Result<Events, Error> {
-        match self.begin(request, caller).await? {
+    pub async fn stream_chat(&self, request: pb::ChatRequest, requester: Requester) -> Result<Events, Error> {
+        match self.begin(request, requester).await? {
             Begun::Live(handle) => Ok(events::of_handle(handle, self.slow_watcher_limit)),
             Begun::Elsewhere(record) => self.watched(&record).await,
             Begun::Past(Finished { record, .. }) => self.watched(&record).await,
@@ -50,7 +55,7 @@ impl Handlers {
         Ok(events::of_watch(watch, self.slow_watcher_limit))
     }
 
-    async fn begin(&self, mut request: pb::ChatRequest, caller: String) -> Result<Begun, Error> {
+    async fn begin(&self, mut request: pb::ChatRequest, requester: Requester) -> Result<Begun, Error> {
         let id = std::mem::take(&mut request.request_id);
         let key = request_key(&id, "Chat", &request)?;
         // What it names may have changed since it was made before, or be gone.
@@ -64,7 +69,11 @@ impl Handlers {
             return Ok(begun);
         }
         let (new, on_disconnect) = self.read(request, key).await?;
-        let new = NewRun { caller, ..new };
+        let new = NewRun {
+            caller: requester.name,
+            credentials: requester.credentials,
+            ..new
+        };
         let thread = new.thread.clone();
         let begun = self.engine.begin(new, on_disconnect).await;
         begun.map_err(|error| match thread {
@@ -121,6 +130,7 @@ impl Handlers {
             request: key,
             metadata: request.metadata,
             caller: String::new(),
+            credentials: None,
         };
         Ok((new, on_disconnect))
     }

@@ -3,6 +3,7 @@
 use super::Handlers;
 use super::asked::{model, named, of_run, on_busy, on_disconnect, options, request_key};
 use super::events::{self, Events};
+use crate::api::caller::Requester;
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name};
 use crate::api::pb;
@@ -13,14 +14,14 @@ use crate::run::page::Order;
 use crate::run::record::RunRecord;
 
 impl Handlers {
-    /// Starts a run that answers a thread as it stands. The caller may be nobody: empty.
+    /// Starts a run that answers a thread as it stands.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` and those of [`Engine::begin`](crate::run::engine::Engine::begin).
     pub async fn create_run(
         &self,
         mut request: pb::CreateRunRequest,
-        caller: String,
+        requester: Requester,
     ) -> Result<pb::Run, Error> {
         let id = std::mem::take(&mut request.request_id);
         let request_key = request_key(&id, "CreateRun", &request)?;
@@ -64,7 +65,8 @@ impl Handlers {
             on_busy,
             request: request_key,
             metadata: run.metadata,
-            caller,
+            caller: requester.name,
+            credentials: requester.credentials,
         };
         let begun = self.engine.begin(new, on_disconnect).await;
         let begun = begun.map_err(|error| named(error, &thread))?;

@@ -8,6 +8,7 @@ use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name, structure};
 use crate::api::pb;
 use crate::run::catalogue::Catalogue;
+use crate::run::credentials::Credentials;
 use crate::run::error::{Error, Reason};
 
 /// The catalogue as the contract has it, kept until it changes.
@@ -84,7 +85,11 @@ impl Handlers {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` and those of [`Engine::call_tool`](crate::run::engine::Engine::call_tool).
-    pub async fn call_tool(&self, request: pb::CallToolRequest) -> Result<pb::CallToolResponse, Error> {
+    pub async fn call_tool(
+        &self,
+        request: pb::CallToolRequest,
+        credentials: Option<Credentials>,
+    ) -> Result<pb::CallToolResponse, Error> {
         let tool = name::parse_tool("name", &request.name)?;
         let arguments = request.arguments.map(structure::to_json).unwrap_or_default();
         let timeout: Option<Duration> = request
@@ -93,7 +98,10 @@ impl Handlers {
             .map(|timeout| convert::positive_duration("timeout", timeout))
             .transpose()?;
         let started = Instant::now();
-        let output = self.engine.call_tool(tool, arguments, timeout).await?;
+        let output = self
+            .engine
+            .call_tool(tool, arguments, timeout, credentials)
+            .await?;
         Ok(pb::CallToolResponse {
             structured_content: convert::message::structured_to_pb(&output),
             content: output

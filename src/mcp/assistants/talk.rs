@@ -18,6 +18,7 @@ use super::tools::Addressee;
 use super::{failure, result};
 use crate::run::action::{Request, Submission};
 use crate::run::assistant::AssistantRecord;
+use crate::run::credentials::Credentials;
 use crate::run::engine::{Begun, Engine, Finished, NewRun, OnDisconnect, RunHandle, Watch};
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
@@ -74,7 +75,10 @@ async fn begin(
     context: RequestContext<RoleServer>,
 ) -> CallToolResponse {
     let begun = async {
-        let new = new_run(engine, addressee, arguments).await?;
+        let new = NewRun {
+            credentials: credentials(&context),
+            ..new_run(engine, addressee, arguments).await?
+        };
         engine.begin(new, OnDisconnect::Cancel).await
     };
     let talked = match begun.await {
@@ -91,6 +95,12 @@ async fn begin(
         Err(error) => Err(error),
     };
     talked.unwrap_or_else(|error| refusal(&error))
+}
+
+/// The token of the request, as the front door has put it there.
+fn credentials(context: &RequestContext<RoleServer>) -> Option<Credentials> {
+    let head = context.extensions.get::<http::request::Parts>()?;
+    head.extensions.get().cloned()
 }
 
 /// Goes on with a run that has asked something, with the answers. Whoever has not answered everything is asked again.

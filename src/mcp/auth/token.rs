@@ -50,6 +50,11 @@ impl Tokens {
         })
     }
 
+    /// Whether it is known when it ends.
+    pub(super) fn says_its_end(&self) -> bool {
+        self.expires.is_some()
+    }
+
     /// Whether it was given less than so many seconds ago.
     pub(super) fn is_fresh(&self, seconds: u64) -> bool {
         clock::now() < self.issued.saturating_add(seconds)
@@ -57,11 +62,12 @@ impl Tokens {
 }
 
 /// Fields of a form whose values are secrets: what repeats one of them is not shown.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "client_secret",
     "client_assertion",
     "assertion",
     "refresh_token",
+    "subject_token",
     "code",
     "code_verifier",
 ];

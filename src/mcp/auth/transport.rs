@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
+use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
-use rmcp::model::ClientJsonRpcMessage;
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
     StreamableHttpResponseLimits,
@@ -16,11 +17,31 @@ use sse_stream::Sse;
 use super::challenge::Challenge;
 use super::token::Tokens;
 use super::{Authorizer, Refusal};
+use crate::mcp::secret::Hidden;
 
 type HttpError = StreamableHttpError<reqwest::Error>;
 
 /// How often a request is repeated: after a 401 with another token, and after a 403 with more scopes.
 const REPEATS: usize = 2;
+
+/// The token of one call, instead of our own: it lies beside the parameters of the request, in its extensions, which
+/// travel with it to this client and are not written.
+#[derive(Clone, Debug)]
+pub(in crate::mcp) struct Bearer(pub(in crate::mcp) Hidden);
+
+impl Bearer {
+    /// The one of this message, if it is a call that has one.
+    fn of(message: &ClientJsonRpcMessage) -> Option<String> {
+        let JsonRpcMessage::Request(request) = message else {
+            return None;
+        };
+        let ClientRequest::CallToolRequest(call) = &request.request else {
+            return None;
+        };
+        let Self(token) = call.extensions.get()?;
+        Some(token.reveal().to_owned())
+    }
+}
 
 /// The client; without an authorizer it is as reqwest's own.
 #[derive(Clone, Debug)]
@@ -77,6 +98,19 @@ fn text(tokens: &Tokens) -> String {
     tokens.access.reveal().to_owned()
 }
 
+/// What becomes of a call that is turned away with a token that is not ours: nothing here can mend it, and it says nothing
+/// of our own authorization.
+fn callers_refusal(error: HttpError) -> HttpError {
+    match refusal(&error) {
+        Some(Refusal::Unauthorized(_)) => turned_away("the server refuses the caller's token".to_owned()),
+        Some(Refusal::InsufficientScope(challenge)) => turned_away(format!(
+            "the server asks for more rights than the caller's token has ({})",
+            challenge.scopes.join(" ")
+        )),
+        None => error,
+    }
+}
+
 /// How the server has turned a request away, if that is what it did.
 fn refusal(error: &HttpError) -> Option<Refusal> {
     match error {
@@ -121,9 +155,22 @@ impl StreamableHttpClient for Authorized {
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         _auth_header: Option<String>,
-        custom_headers: HashMap<HeaderName, HeaderValue>,
+        mut custom_headers: HashMap<HeaderName, HeaderValue>,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
+        if let Some(token) = Bearer::of(&message) {
+            custom_headers.remove(&AUTHORIZATION);
+            let token = Some(token);
+            let posted = self.http.post_message_with_response_limits(
+                uri,
+                message,
+                session_id,
+                token,
+                custom_headers,
+                limits,
+            );
+            return posted.await.map_err(callers_refusal);
+        }
         // A request that nothing can mend is sent once, and need not be kept.
         let is_kept = self.authorizer.as_ref().is_some_and(|one| one.may_mend());
         let mut parts = Some((message, custom_headers));

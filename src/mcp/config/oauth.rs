@@ -22,6 +22,8 @@ pub struct OAuth {
     pub assertion_file: Option<PathBuf>,
     /// The `https` address of the client's metadata, which names us to servers that take such a name.
     pub client_metadata_url: Option<String>,
+    /// The audience that an exchange asks for, beside the resource (RFC 8693, section 2.1).
+    pub audience: Option<String>,
     /// The scopes that are asked for, beside those that the server asks for.
     pub scopes: Vec<String>,
     /// The issuers whose tokens are asked for; none for whichever the server names, at a host that may be spoken to.
@@ -68,6 +70,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("private_key_file", &[]),
     ("assertion_file", &[]),
     ("client_metadata_url", &["clientMetadataUrl"]),
+    ("audience", &[]),
     ("scopes", &["scope"]),
     ("authorization_servers", &[]),
     ("allowed_hosts", &[]),
@@ -118,6 +121,7 @@ impl Entry<'_> {
             credential: self.credential()?,
             assertion_file: self.filled("assertion_file")?.map(PathBuf::from),
             client_metadata_url: self.client_metadata_url()?,
+            audience: self.filled("audience")?,
             scopes: self.scopes()?,
             authorization_servers: self.authorization_servers()?,
             allowed_hosts: self.hosts()?,
@@ -393,6 +397,14 @@ mod tests {
             (
                 r#""oauth": {"redirect_port": 70000}"#,
                 "oauth.redirect_port: expected a whole number",
+            ),
+            (
+                r#""caller_token": "both""#,
+                "caller_token: 'both': expected \"pass\" or \"exchange\"",
+            ),
+            (
+                r#""oauth": {}, "caller_token": "exchange""#,
+                "caller_token: \"exchange\" needs 'oauth.client_id'",
             ),
             (r#""oauth": {}, "auth": {}"#, "auth: 'oauth' is given too"),
             (

@@ -11,7 +11,8 @@ use serde_json::{Map, Value};
 use crate::run::catalogue::Policy;
 
 use super::{
-    Config, ConfigError, Endpoint, OAuth, Process, Protocol, Remote, SamplingPolicy, ServerConfig, reference,
+    CallerToken, Config, ConfigError, Endpoint, OAuth, Process, Protocol, Remote, SamplingPolicy,
+    ServerConfig, reference,
 };
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
@@ -51,6 +52,7 @@ const KNOWN: &[&str] = &[
     "headers",
     "oauth",
     "auth",
+    "caller_token",
     "prefix",
     "disabled",
     "protocol",
@@ -218,7 +220,10 @@ impl<'a> Entry<'a> {
         let (stray, owner) = match (stdio, remote) {
             (true, true) => return Err(invalid(&self.place, "has both 'command' and 'url'")),
             (false, false) => return Err(invalid(&self.place, "needs 'command' or 'url'")),
-            (true, false) => (["headers", "oauth", "auth", "connections"].as_slice(), "url"),
+            (true, false) => (
+                ["headers", "oauth", "auth", "caller_token", "connections"].as_slice(),
+                "url",
+            ),
             (false, true) => (["args", "env", "cwd"].as_slice(), "command"),
         };
         if let Some(key) = stray.iter().find(|key| self.fields.contains_key(**key)) {
@@ -303,11 +308,24 @@ impl<'a> Entry<'a> {
             .into_iter()
             .map(|(name, value)| self.header(&name, &value))
             .collect::<Result<Vec<_>, _>>()?;
+        let oauth = self.authorization(&headers)?;
         Ok(Remote {
             url: url.into(),
-            oauth: self.authorization(&headers)?,
+            caller_token: self.caller_token(&oauth)?,
+            oauth,
             headers,
         })
+    }
+
+    fn caller_token(&self, oauth: &OAuth) -> Result<CallerToken, ConfigError> {
+        let problem = match self.text("caller_token")?.as_deref() {
+            None => return Ok(CallerToken::Ignore),
+            Some("pass") => return Ok(CallerToken::Pass),
+            Some("exchange") if oauth.client_id.is_some() => return Ok(CallerToken::Exchange),
+            Some("exchange") => "\"exchange\" needs 'oauth.client_id'".to_owned(),
+            Some(other) => format!("'{other}': expected \"pass\" or \"exchange\""),
+        };
+        Err(self.invalid("caller_token", problem))
     }
 
     /// Under `oauth`, or under `auth` as one editor has it.

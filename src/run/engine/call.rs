@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::run::action::{Asking, Question, Reply};
 use crate::run::catalogue::Tool;
+use crate::run::credentials::Credentials;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::id::{CallId, RunId};
@@ -38,6 +39,7 @@ pub(super) struct Asked {
 /// A call that a run wants made.
 pub(super) struct PendingCall {
     pub(super) run: RunId,
+    pub(super) credentials: Option<Credentials>,
     pub(super) call: CallId,
     pub(super) tool: Arc<Tool>,
     pub(super) arguments: Map<String, Value>,
@@ -55,6 +57,7 @@ pub(super) struct OfRun {
 /// The caller of one call of a run.
 struct OfCall {
     run: RunId,
+    credentials: Option<Credentials>,
     call: CallId,
     to: OfRun,
     /// How much has been asked; held while a person is asked: a call asks one thing at a time.
@@ -70,6 +73,10 @@ impl Caller for OfCall {
 
     fn run(&self) -> Option<&RunId> {
         Some(&self.run)
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     async fn ask(&self, question: Question) -> Reply {
@@ -90,6 +97,18 @@ impl Caller for OfCall {
         // The run's task may have gone.
         let _ = self.to.used.send(usage).await;
         sampled
+    }
+}
+
+/// The caller of a call outside any run: nothing can be asked there.
+pub(super) struct OutsideRuns(pub(super) Option<Credentials>);
+
+#[async_trait]
+impl Caller for OutsideRuns {
+    fn progress(&self, _: Progress) {}
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.0.as_ref()
     }
 }
 
@@ -129,12 +148,14 @@ pub(super) async fn perform(
 ) -> Input {
     let PendingCall {
         run,
+        credentials,
         call,
         tool,
         arguments,
     } = pending;
     let caller = Arc::new(OfCall {
         run,
+        credentials,
         call: call.clone(),
         to,
         asked: Mutex::new(0),
@@ -206,6 +227,10 @@ impl Caller for Watched {
 
     fn run(&self) -> Option<&RunId> {
         self.caller.run()
+    }
+
+    fn credentials(&self) -> Option<&Credentials> {
+        self.caller.credentials()
     }
 
     async fn ask(&self, question: Question) -> Reply {

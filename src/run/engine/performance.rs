@@ -377,6 +377,7 @@ async fn carry_out(
             } => {
                 let pending = PendingCall {
                     run: live.id.clone(),
+                    credentials: live.credentials.clone(),
                     call,
                     tool,
                     arguments,

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::run::action::{Question, Reply};
+use crate::run::credentials::Credentials;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::id::RunId;
@@ -16,6 +17,12 @@ pub trait Caller: Send + Sync {
 
     /// The run that made the call; none for a call outside any run.
     fn run(&self) -> Option<&RunId> {
+        None
+    }
+
+    /// The token of the request that caused the call, where it is still at hand: not behind a restart, nor in a process
+    /// that has taken the run over.
+    fn credentials(&self) -> Option<&Credentials> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! Authorization at MCP servers, against servers that want it in right and in wrong ways.
 
 mod guarded;
+mod passing;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 /// How the two behave, and what they have seen.
@@ -38,6 +40,10 @@ pub struct State {
     /// What was asked of the authorization server, path and form; and how many tokens were given.
     pub asked: Vec<(String, HashMap<String, String>)>,
     pub given: usize,
+    /// The method of each message of MCP, who is said to call, and the token that came with it.
+    pub heard: Vec<(String, String, String)>,
+    /// Calls are answered when so many of them are here.
+    pub together: Option<Arc<Barrier>>,
     /// Calls that were executed.
     pub calls: usize,
     /// Anything at all that was asked.
@@ -102,7 +108,15 @@ async fn answer(
         .await
         .map(|body| body.to_bytes())
         .unwrap_or_default();
-    let mut state = state.lock().unwrap();
+    let (answer, together) = answered(&head, &body, &mut state.lock().unwrap(), &origin);
+    if let Some(together) = together {
+        together.wait().await;
+    }
+    Ok(answer)
+}
+
+/// The answer, and who has to be there before it is given.
+fn answered(head: &Parts, body: &[u8], state: &mut State, origin: &str) -> (Answer, Option<Arc<Barrier>>) {
     state.requests += 1;
     let header = |name: &str| {
         let value = head.headers.get(name).and_then(|value| value.to_str().ok());
@@ -110,13 +124,24 @@ async fn answer(
     };
     let path = head.uri.path();
     if let Some((status, location, body)) = state.instead.get(path) {
-        return Ok(respond(*status, "location", location, body));
+        return (respond(*status, "location", location, body), None);
     }
     let well_known = "/.well-known/oauth-protected-resource/mcp";
-    Ok(match path {
+    let mut together = None;
+    let answer = match path {
         "/mcp" => {
-            let token = header("authorization").replacen("Bearer ", "", 1);
-            mcp(&mut state, &origin, &token, &body)
+            let sent = head.headers.get_all("authorization").iter();
+            let sent: Vec<&str> = sent.filter_map(|value| value.to_str().ok()).collect();
+            let token = sent.join(" and ").replacen("Bearer ", "", 1);
+            let message: Value = serde_json::from_slice(body).unwrap_or_default();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let method = text(&message["method"]);
+            let who = text(&message["params"]["arguments"]["who"]);
+            state.heard.push((method.clone(), who, token.clone()));
+            if method == "tools/call" {
+                together.clone_from(&state.together);
+            }
+            mcp(state, origin, &token, body)
         }
         path if path == well_known => {
             let document = json!({"resource": format!("{origin}/mcp"), "authorization_servers": [origin]});
@@ -135,20 +160,34 @@ async fn answer(
         }
         "/register" => respond(201, "x", "", &json!({"client_id": "registered"})),
         "/token" | "/revoke" => {
-            let mut form = fields(&String::from_utf8_lossy(&body));
+            let mut form = fields(&String::from_utf8_lossy(body));
             form.insert("authorization".to_owned(), header("authorization"));
             state.asked.push((path.to_owned(), form.clone()));
             match path {
-                "/token" => token(&mut state, &form),
+                "/token" => token(state, &form),
                 _ => respond(200, "x", "", &Value::Null),
             }
         }
         _ => respond(404, "x", "", &Value::Null),
-    })
+    };
+    (answer, together)
 }
 
 /// Gives a token, and with a person's a refresh token, each good once.
 fn token(state: &mut State, form: &HashMap<String, String>) -> Answer {
+    if let Some(subject) = form.get("subject_token") {
+        if subject == "nobody" {
+            let refused = json!({"error": "invalid_grant", "error_description": "not nobody"});
+            return respond(400, "x", "", &refused);
+        }
+        let token = format!("for-{subject}");
+        state.good.insert(token.clone(), String::new());
+        let mut body = json!({"access_token": token, "token_type": "Bearer"});
+        if let Some(lifetime) = state.expires_in {
+            body["expires_in"] = lifetime.into();
+        }
+        return respond(200, "x", "", &body);
+    }
     state.given += 1;
     let token = format!("token-{}", state.given);
     let scope = match form["grant_type"].as_str() {
