@@ -260,7 +260,11 @@ impl Deployment {
                 };
                 return Ok(Prepared {
                     model: request.model.clone(),
-                    content: Content::Order(Arc::new(Order::new(request, offered))),
+                    content: Content::Order(Arc::new(Order::new(
+                        request,
+                        offered,
+                        self.upstream.idempotency_key(),
+                    ))),
                     offer,
                     identity,
                     way,

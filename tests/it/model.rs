@@ -465,6 +465,23 @@ async fn neither_callers_nor_logs_see_the_key() {
     assert!(format!("{error:?}").contains("Incorrect API key"));
 }
 
+#[tokio::test]
+async fn what_stands_behind_the_scheme_in_a_header_is_a_secret_too() {
+    let body = r#"{"error":{"message":"the token k1VerySecret is unknown","param":"k1VerySecret","code":"k1VerySecret"}}"#;
+    let (base, _seen) = serve(vec![refusal("400 Bad Request", body)]).await;
+    let config = Config {
+        api_key: None,
+        headers: vec![("authorization".into(), "Bearer k1VerySecret".into())],
+        ..config(&base)
+    };
+    let model = OpenAi::new(config, false).unwrap();
+    let error = ask(&model, hello()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelRequestRejected);
+    let told = format!("{error:?} {:?}", model.status());
+    assert!(told.contains("the token *** is unknown"), "{told}");
+    assert!(!told.contains("k1VerySecret"), "{told}");
+}
+
 #[test]
 fn a_configuration_that_cannot_be_used_is_an_error() {
     let good = || config("http://127.0.0.1:1/v1/");

@@ -1,6 +1,6 @@
 //! Several models with names: which one answers, and what happens when one does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +12,7 @@ use assistd::run::message::{Message, Part, Role};
 use assistd::run::model::{Attempt, AttemptResult};
 use assistd::run::options::ModelOptions;
 use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest};
-use assistd::simulator::{At, Fault, Script, Simulator, Turn};
+use assistd::simulator::{At, Fault, Recorded, Script, Simulator, Turn};
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
@@ -345,6 +345,7 @@ async fn a_second_request_goes_beside_one_that_is_slow_if_there_is_leave_for_it(
             hedge_after: Some(Duration::from_millis(20)),
             ..resilience
         },
+        idempotency_keys: Some(true),
         ..named("first", simulator)
     };
     let first = upstream([Turn::hang(), Turn::text("quick")]).await;
@@ -352,7 +353,8 @@ async fn a_second_request_goes_beside_one_that_is_slow_if_there_is_leave_for_it(
     let told = ask(&router(listed), request("")).await;
     assert_eq!(told.text, "quick");
     assert_eq!(told.attempts, ["first-1 overtaken", "first-1 answered 200"]);
-    assert_eq!(first.requests().len(), 2);
+    let keys = idempotency_keys(&first);
+    assert!(keys.len() == 2 && keys[0] != keys[1], "{keys:?}");
 
     // It takes a place of its own, and waits for none.
     let first = upstream([Turn::text("slow").pace(100, 0), Turn::text("quick")]).await;
@@ -478,6 +480,67 @@ async fn a_key_that_has_changed_in_its_file_is_used_at_once_and_requests_keep_th
     assert!(named(1) == named(2) && named(2) == named(3) && !named(1).is_empty());
     assert_ne!(named(0), named(1));
     assert!(!format!("{router:?}").contains("sk-new-key"));
+}
+
+/// The idempotency key of each request; none has no letters.
+fn idempotency_keys(simulator: &Simulator) -> Vec<String> {
+    let requests = simulator.requests();
+    let key = |request: &Arc<Recorded>| {
+        let key = request.headers.get("idempotency-key");
+        key.map_or_else(String::new, |key| key.to_str().unwrap().to_owned())
+    };
+    requests.iter().map(key).collect()
+}
+
+#[tokio::test]
+async fn another_request_has_another_idempotency_key() {
+    let refusal = json!({"error": {"message": "Encrypted content is not supported with this model."}});
+    let refusal = Turn::raw(400, "application/json", refusal.to_string());
+    let first = upstream([refusal, refusing(503), Turn::text("hi")]).await;
+    let listed = vec![Config {
+        dialect: Some(Dialect::Responses),
+        idempotency_keys: Some(true),
+        ..named("first", &first)
+    }];
+    assert_eq!(ask(&router(listed), request("")).await.text, "hi");
+    let keys = idempotency_keys(&first);
+    assert!(
+        keys.len() == 3 && keys[0] != keys[1] && keys[1] == keys[2],
+        "{keys:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_assistants_dialect_sends_again_keeps_its_idempotency_key() {
+    let first = upstream([refusing(503), Turn::text("hi"), Turn::text("again")]).await;
+    let listed = vec![Config {
+        dialect: Some(Dialect::Assistants),
+        idempotency_keys: Some(true),
+        ..named("first", &first)
+    }];
+    let router = router(listed);
+    assert_eq!(ask(&router, request("")).await.text, "hi");
+    // Many messages that are alike: a thread of some, others one by one, and a run with the rest.
+    let mut long = request("");
+    long.messages = vec![long.messages[0].clone(); 70];
+    assert_eq!(ask(&router, long).await.text, "again");
+    let requests = first.requests();
+    let keys = idempotency_keys(&first);
+    let sent: Vec<(&str, &String)> = requests
+        .iter()
+        .zip(&keys)
+        .filter(|(request, key)| {
+            let is_post = request.method == "POST";
+            assert_eq!(is_post, !key.is_empty(), "{}", request.path);
+            is_post
+        })
+        .map(|(request, key)| (request.path.as_str(), key))
+        .collect();
+    assert_eq!(sent[0].0, "/v1/assistants");
+    assert_eq!(sent[1], sent[2]);
+    assert_eq!(sent.len(), 3 + 1 + 6 + 1, "{sent:?}");
+    let distinct: HashSet<_> = sent.iter().map(|(_, key)| key).collect();
+    assert_eq!(distinct.len(), sent.len() - 1, "{sent:?}");
 }
 
 #[tokio::test]

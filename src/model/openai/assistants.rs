@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use reqwest::Response;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -146,7 +147,7 @@ impl Assistants {
         let (thread, run) = (place.thread.as_str(), place.run.as_str());
         let path = ["threads", thread, "runs", run, "submit_tool_outputs"];
         self.untouched().remove(thread);
-        let failure = match self.post(&path, &body).await {
+        let failure = match self.post(order, &path, &body, 0).await {
             Err(failure) if failure.is_about_a_lost_thread() => failure,
             submitted => return submitted,
         };
@@ -226,11 +227,14 @@ impl Assistants {
                 None => {
                     let first = &messages[..messages.len().min(MOST_MESSAGES)];
                     let new = json!({ "messages": first });
-                    (first.len(), self.posted(&["threads"], &new).await)
+                    (first.len(), self.posted(order, &["threads"], &new, 0).await)
                 }
                 Some(thread) => {
                     let path = ["threads", thread, "messages"];
-                    (posted + 1, self.posted(&path, &messages[posted]).await)
+                    (
+                        posted + 1,
+                        self.posted(order, &path, &messages[posted], posted).await,
+                    )
                 }
             };
             match sent {
@@ -280,10 +284,10 @@ impl Assistants {
     ) -> Result<Response, Failure> {
         let mut retried = false;
         loop {
-            let assistant = self.assistant(&order.request.model).await?;
+            let assistant = self.assistant(order, retried).await?;
             let (path, body) = request(order.body(&assistant, offer)?);
             let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            match self.post(&path, &body).await {
+            match self.post(order, &path, &body, 0).await {
                 Err(failure)
                     if !retried && failure.status == Some(404) && failure.text.contains(&assistant) =>
                 {
@@ -295,8 +299,8 @@ impl Assistants {
         }
     }
 
-    /// Our assistant: remembered, or found by its mark, or created.
-    async fn assistant(&self, model: &str) -> Result<String, Failure> {
+    /// Our assistant: remembered, or found by its mark, or created, for the second time where the first is gone.
+    async fn assistant(&self, order: &Order, is_second: bool) -> Result<String, Failure> {
         let mut known = self.assistant.lock().await;
         if let Some(id) = &*known {
             return Ok(id.clone());
@@ -312,8 +316,9 @@ impl Assistants {
         let object = match ours {
             Some(assistant) => assistant.clone(),
             None => {
-                let new = json!({"model": model, "name": MARK, "metadata": {"made_by": MARK}});
-                self.posted(&["assistants"], &new).await?
+                let new = json!({"model": order.request.model, "name": MARK, "metadata": {"made_by": MARK}});
+                self.posted(order, &["assistants"], &new, usize::from(is_second))
+                    .await?
             }
         };
         let id = object["id"].as_str().filter(|id| !id.is_empty());
@@ -324,16 +329,31 @@ impl Assistants {
         Ok(id)
     }
 
-    async fn posted(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
-        self.object(self.post(path, body).await?).await
+    async fn posted(
+        &self,
+        order: &Order,
+        path: &[&str],
+        body: &Value,
+        number: usize,
+    ) -> Result<Value, Failure> {
+        self.object(self.post(order, path, body, number).await?).await
     }
 
-    async fn post(&self, path: &[&str], body: &Value) -> Result<Response, Failure> {
+    /// Sends what is a part of this order. Of those that are alike, each has its own number.
+    async fn post(
+        &self,
+        order: &Order,
+        path: &[&str],
+        body: &Value,
+        number: usize,
+    ) -> Result<Response, Failure> {
+        let body = Bytes::from(body.to_string());
         let aside = Aside {
             method: Method::POST,
             path,
             query: &[],
-            body: Some(Bytes::from(body.to_string())),
+            idempotency_key: order.idempotency_key(path, &body, number),
+            body: Some(body),
         };
         self.upstream.aside(&aside).await
     }
@@ -344,6 +364,7 @@ impl Assistants {
             path,
             query,
             body: None,
+            idempotency_key: None,
         };
         self.object(self.upstream.aside(&aside).await?).await
     }
@@ -377,6 +398,8 @@ impl Assistants {
                 path: &["threads", &place.thread, "runs", &place.run, "cancel"],
                 query: &[],
                 body: None,
+                // Cancelled twice is cancelled.
+                idempotency_key: None,
             };
             let cancelled = tokio::time::timeout(CANCEL_LIMIT, upstream.aside(&aside)).await;
             if !matches!(cancelled, Ok(Ok(_))) {
@@ -404,6 +427,8 @@ pub(super) struct Order {
     request: ModelRequest,
     instructions: String,
     digest: String,
+    /// What the keys of its requests are made of, if the provider takes any.
+    idempotency_key: Option<HeaderValue>,
     /// The thread that an attempt has begun to fill.
     posted: Mutex<Option<Posted>>,
 }
@@ -416,14 +441,30 @@ struct Posted {
 }
 
 impl Order {
-    pub(super) fn new(request: ModelRequest, offer: Option<&Offer>) -> Self {
+    /// What is asked for, under this key of its own.
+    pub(super) fn new(
+        request: ModelRequest,
+        offer: Option<&Offer>,
+        idempotency_key: Option<HeaderValue>,
+    ) -> Self {
         let instructions = history::instructions(&request);
         Self {
             digest: history::orders(&request.model, &instructions, offer),
             instructions,
             request,
+            idempotency_key,
             posted: Mutex::default(),
         }
+    }
+
+    /// What the provider knows one of the requests by: the same whenever an attempt sends the same. See
+    /// [`Assistants::post`].
+    fn idempotency_key(&self, path: &[&str], body: &[u8], number: usize) -> Option<HeaderValue> {
+        let mut hasher = Sha256::new();
+        hasher.update(self.idempotency_key.as_ref()?);
+        hasher.update(format!(" {} {number} ", path.join("/")));
+        hasher.update(body);
+        HeaderValue::from_str(&history::hex(&hasher.finalize())).ok()
     }
 
     fn posted(&self) -> std::sync::MutexGuard<'_, Option<Posted>> {

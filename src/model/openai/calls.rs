@@ -15,7 +15,7 @@ pub(super) struct Calls {
     given: Vec<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Call {
     /// The provider's index, if it gives any.
     position: Option<u64>,
@@ -23,7 +23,45 @@ struct Call {
     id: String,
     /// The id that the provider wants the output under; empty if it has said none.
     call_id: String,
+    /// The tool's name; empty until it comes.
+    name: String,
     arguments: Arguments,
+    /// How far into their JSON the arguments go.
+    extent: Extent,
+    /// The last that was said of it in whole.
+    told: Told,
+}
+
+/// How much of a call has been said in whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    #[default]
+    Pieces,
+    /// Its arguments.
+    Arguments,
+    /// All of it.
+    Call,
+}
+
+/// What an event brings of the call that it mentions.
+#[derive(Clone, Copy, Debug)]
+enum News<'a> {
+    /// That it is made.
+    Start,
+    /// A piece of its arguments. The first of a list may go on where the list before it left off; one behind it that
+    /// says nothing of which call it is begins a new one.
+    Piece { json: &'a str, is_first: bool },
+    /// All of its arguments, or all of it.
+    Whole(Told),
+}
+
+/// Follows arguments that come in pieces, to know where their JSON is complete.
+#[derive(Debug, Default)]
+struct Extent {
+    depth: u32,
+    in_text: bool,
+    is_escaped: bool,
+    has_begun: bool,
 }
 
 /// How far the arguments of a call are.
@@ -70,18 +108,31 @@ pub(super) struct Function<'a> {
 }
 
 impl Calls {
-    /// Takes a piece of a call as it is written. The provider wants the output under the call's own id.
-    pub(super) fn take_piece(&mut self, call: ToolCall<'_>, events: &mut Events) {
-        let function = call.function.unwrap_or_default();
-        let mention = function.mention(call.index.as_u64(), call.id.as_str());
-        self.piece(&mention, &function.arguments.as_json(), events);
+    /// Takes the pieces of calls in one event, as they are written. The provider wants the output under the call's own
+    /// id.
+    pub(super) fn take_pieces(&mut self, calls: Vec<ToolCall<'_>>, events: &mut Events) {
+        for (place, call) in calls.into_iter().enumerate() {
+            let function = call.function.unwrap_or_default();
+            let mention = function.mention(call.index.as_u64(), call.id.as_str());
+            let json = function.arguments.as_json();
+            let is_first = place == 0;
+            let index = self.find(
+                &mention,
+                News::Piece {
+                    json: &json,
+                    is_first,
+                },
+            );
+            self.name(index, mention.name, events);
+            self.append(index, &json, events);
+        }
     }
 
     /// Takes a call that is written in whole, the one at this place in a list.
     pub(super) fn take_whole(&mut self, position: usize, call: ToolCall<'_>, events: &mut Events) {
         let function = call.function.unwrap_or_default();
         let mention = function.mention(Some(position as u64), call.id.as_str());
-        self.whole(&mention, &function.arguments.as_json(), events);
+        self.call(&mention, &function.arguments.as_json(), events);
     }
 
     /// Takes a piece of the one call that there could be before there were `tool_calls`.
@@ -108,18 +159,35 @@ impl Calls {
             .any(|call| matches!(call.arguments, Arguments::Waiting(_)))
     }
 
+    /// Takes note that a call is made.
+    pub(super) fn start(&mut self, mention: &Mention<'_>, events: &mut Events) {
+        let index = self.find(mention, News::Start);
+        self.name(index, mention.name, events);
+    }
+
     /// Adds a piece of arguments to the call that is meant.
     pub(super) fn piece(&mut self, mention: &Mention<'_>, json: &str, events: &mut Events) {
-        let index = self.find(mention);
+        let index = self.find(mention, News::Piece { json, is_first: true });
         self.name(index, mention.name, events);
         self.append(index, json, events);
     }
 
-    /// Takes the arguments in whole. Where pieces have come already they are the same text, and are not
-    /// given out again.
-    pub(super) fn whole(&mut self, mention: &Mention<'_>, json: &str, events: &mut Events) {
-        let index = self.find(mention);
-        match &mut self.heard[index].arguments {
+    /// Takes the arguments of a call in whole; the call itself may be said once more behind them. Where pieces have
+    /// come already they are the same text, and are not given out again.
+    pub(super) fn arguments(&mut self, mention: &Mention<'_>, json: &str, events: &mut Events) {
+        self.whole(mention, Told::Arguments, json, events);
+    }
+
+    /// Takes a call in whole, its arguments as in [`arguments`](Self::arguments).
+    pub(super) fn call(&mut self, mention: &Mention<'_>, json: &str, events: &mut Events) {
+        self.whole(mention, Told::Call, json, events);
+    }
+
+    fn whole(&mut self, mention: &Mention<'_>, told: Told, json: &str, events: &mut Events) {
+        let index = self.find(mention, News::Whole(told));
+        let call = &mut self.heard[index];
+        call.told = call.told.max(told);
+        match &mut call.arguments {
             Arguments::Waiting(waiting) if !json.is_empty() => {
                 json.clone_into(waiting);
                 self.name(index, mention.name, events);
@@ -131,29 +199,13 @@ impl Calls {
     }
 
     /// The call that is meant, which may be a new one.
-    fn find(&mut self, mention: &Mention<'_>) -> usize {
-        let found = if mention.position.is_some() {
-            self.heard
-                .iter()
-                .rposition(|call| call.position == mention.position)
-        } else if !mention.id.is_empty() {
-            self.heard.iter().rposition(|call| call.id == mention.id)
-        } else if mention.name.is_empty() {
-            self.heard.len().checked_sub(1)
-        } else {
-            None
-        };
-        let found = found.filter(|&index| !self.heard[index].is_other(mention));
-        let index = found.unwrap_or_else(|| {
-            self.heard.push(Call {
-                position: mention.position,
-                id: String::new(),
-                call_id: String::new(),
-                arguments: Arguments::Waiting(String::new()),
-            });
+    fn find(&mut self, mention: &Mention<'_>, news: News<'_>) -> usize {
+        let index = self.known(mention, news).unwrap_or_else(|| {
+            self.heard.push(Call::default());
             self.heard.len() - 1
         });
         let call = &mut self.heard[index];
+        call.position = call.position.or(mention.position);
         if call.id.is_empty() {
             mention.id.clone_into(&mut call.id);
         }
@@ -161,6 +213,26 @@ impl Calls {
             mention.call_id.clone_into(&mut call.call_id);
         }
         index
+    }
+
+    /// The call that is meant, if it was heard of before: by its place, which is surest, since ids are known to change
+    /// from event to event behind some gateways; then by its ids; then the newest that this may be about.
+    fn known(&self, mention: &Mention<'_>, news: News<'_>) -> Option<usize> {
+        let newest = |is_meant: &dyn Fn(&Call) -> bool| {
+            self.heard
+                .iter()
+                .rposition(|call| !call.is_other(mention) && is_meant(call))
+        };
+        let is = |said: &str, id: &str| !said.is_empty() && said == id;
+        let is_there = |call: &Call| mention.position.is_some() && call.position == mention.position;
+        let may_be_there = |call: &Call| {
+            call.position.is_none() || mention.position.is_none() || call.position == mention.position
+        };
+        newest(&|call| is_there(call) && is(mention.id, &call.id))
+            .or_else(|| newest(&is_there))
+            .or_else(|| newest(&|call| may_be_there(call) && is(mention.id, &call.id)))
+            .or_else(|| newest(&|call| may_be_there(call) && is(mention.call_id, &call.call_id)))
+            .or_else(|| newest(&|call| may_be_there(call) && call.goes_on(mention, news)))
     }
 
     fn name(&mut self, index: usize, name: &str, events: &mut Events) {
@@ -173,6 +245,7 @@ impl Calls {
         }
         let waiting = std::mem::take(waiting);
         call.arguments = Arguments::None;
+        name.clone_into(&mut call.name);
         self.given.push(index);
         events.push_back(ModelEvent::ToolCallStarted {
             index,
@@ -190,6 +263,7 @@ impl Calls {
             Arguments::Waiting(waiting) => waiting.push_str(json),
             Arguments::None | Arguments::Some => {
                 call.arguments = Arguments::Some;
+                call.extent.follow(json);
                 events.push_back(ModelEvent::ToolCallArgumentsDelta {
                     index,
                     json: json.to_owned(),
@@ -217,9 +291,59 @@ impl Function<'_> {
     }
 }
 
+impl Default for Arguments {
+    fn default() -> Self {
+        Self::Waiting(String::new())
+    }
+}
+
 impl Call {
-    /// Some servers give every call of a turn the index 0: a new id together with a name is a new call.
+    /// Some servers give every call of a turn the same place: a new id together with a name is a new call.
     fn is_other(&self, mention: &Mention<'_>) -> bool {
-        !mention.id.is_empty() && !mention.name.is_empty() && !self.id.is_empty() && self.id != mention.id
+        let is_unlike = |said: &str, id: &str| !said.is_empty() && !id.is_empty() && said != id;
+        !mention.name.is_empty() && is_unlike(mention.call_id, &self.call_id)
+    }
+
+    /// Whether something that is said of a call without anything to know it by may be said of this one.
+    fn goes_on(&self, mention: &Mention<'_>, news: News<'_>) -> bool {
+        if mention.name.is_empty() {
+            // An id that nobody knows may have changed, or be that of a call whose name is still to come.
+            return mention.id.is_empty() || self.told == Told::Pieces;
+        }
+        if self.name.is_empty() {
+            return mention.id.is_empty() || self.id.is_empty();
+        }
+        self.name == mention.name
+            && match news {
+                News::Start => false,
+                News::Piece { json, is_first } => {
+                    is_first && (json.trim().is_empty() || !self.extent.is_complete())
+                }
+                News::Whole(told) => self.told < told,
+            }
+    }
+}
+
+impl Extent {
+    fn follow(&mut self, json: &str) {
+        for byte in json.bytes() {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_text => self.is_escaped = true,
+                b'"' => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'{' | b'[' => {
+                    self.has_begun = true;
+                    self.depth += 1;
+                }
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    /// Arguments are an object, whose end is seen.
+    fn is_complete(&self) -> bool {
+        self.has_begun && self.depth == 0
     }
 }

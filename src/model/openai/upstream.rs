@@ -22,12 +22,13 @@ use crate::run::model::Condition;
 
 use super::error::Failure;
 
+use secrets::{Secrets, strike_out};
+
 pub(super) mod aside;
+mod secrets;
 
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT_BYTES: usize = 64 << 10;
-/// Secrets shorter than this are not struck out of texts: they would be found everywhere.
-const SECRET_LENGTH_BYTES: usize = 6;
 /// How a provider knows a request that is sent again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -37,7 +38,7 @@ pub(super) struct Upstream {
     client: Client,
     url: Url,
     /// What must not be logged, also when the provider quotes it.
-    secrets: Vec<Secret>,
+    secrets: Secrets,
     timeouts: Timeouts,
     key_file: Option<KeyFile>,
     key_header: HeaderName,
@@ -110,8 +111,6 @@ impl Upstream {
             .pop_if_empty()
             .extend(path);
         let is_openai = url.host_str() == super::openai_host().as_deref();
-        let key = config.api_key.as_ref().map(|key| key.expose());
-        let values = config.headers.iter().map(|(_, value)| value.as_str());
         let key_file = config.api_key_file.as_deref().map(KeyFile::open).transpose();
         let key_file = key_file.map_err(|what| Error::invalid(config.field("api_key_file"), what))?;
         let (key_header, has_bearer) = key_header(config)?;
@@ -119,12 +118,7 @@ impl Upstream {
         Ok(Self {
             client: client.build().map_err(Error::internal)?,
             url,
-            secrets: key
-                .into_iter()
-                .chain(values)
-                .filter(|secret| secret.len() >= SECRET_LENGTH_BYTES)
-                .map(Secret::new)
-                .collect(),
+            secrets: Secrets::of(config),
             timeouts: config.timeouts,
             key_file,
             key_header,
@@ -313,10 +307,9 @@ impl Upstream {
     }
 
     fn conceal(&self, text: &str) -> String {
-        let conceal = |text: String, secret: &Secret| text.replace(secret.expose(), "***");
-        let text = self.secrets.iter().fold(text.to_owned(), conceal);
         let of_file = self.key_file.iter().flat_map(KeyFile::secrets);
-        of_file.fold(text, |text, secret| conceal(text, &secret))
+        let text = of_file.fold(text.to_owned(), |text, secret| strike_out(&text, &secret));
+        self.secrets.conceal(text)
     }
 }
 

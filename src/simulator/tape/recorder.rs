@@ -28,10 +28,16 @@ const PASSED_ON: [HeaderName; 7] = [
     HeaderName::from_static("x-api-key"),
 ];
 /// What is kept of an answer's headers.
-const KEPT: [HeaderName; 3] = [
+const KEPT: [HeaderName; 9] = [
     CONTENT_TYPE,
     HeaderName::from_static("retry-after"),
     HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 /// How long a provider may take until it begins to answer, and between two pieces.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -21,12 +21,27 @@ async fn replaying(text: &str) -> Simulator {
         .unwrap()
 }
 
+/// What a client goes by when it is to wait.
+fn kept(answer: &reqwest::Response) -> [Option<String>; 3] {
+    [
+        "retry-after",
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
+    ]
+    .map(|name| {
+        let value = answer.headers().get(name)?;
+        Some(value.to_str().unwrap().to_owned())
+    })
+}
+
 #[tokio::test]
 async fn what_was_recorded_is_answered_again_without_the_provider_or_its_key() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("upstream.jsonl");
     let limited = Turn::status(429)
         .header("retry-after", "7")
+        .header("x-ratelimit-remaining-tokens", "0")
+        .header("x-ratelimit-reset-tokens", "6m0s")
         .when_user("limit")
         .times(1);
     let upstream = simulator(Script::turns([limited]).recording()).await;
@@ -44,13 +59,11 @@ async fn what_was_recorded_is_answered_again_without_the_provider_or_its_key() {
             .header("authorization", "Bearer sk-very-secret")
             .json(body);
         let answer = request.send().await.unwrap();
-        said.push((
-            answer.status(),
-            answer.headers().get("retry-after").cloned(),
-            answer.text().await.unwrap(),
-        ));
+        said.push((answer.status(), kept(&answer), answer.text().await.unwrap()));
     }
     assert_eq!(said[2].0, 429);
+    let limits = [Some("7"), Some("0"), Some("6m0s")].map(|value| value.map(str::to_owned));
+    assert_eq!(said[2].1, limits);
     assert_eq!(
         upstream.requests()[0].headers["authorization"],
         "Bearer sk-very-secret"
@@ -63,11 +76,7 @@ async fn what_was_recorded_is_answered_again_without_the_provider_or_its_key() {
     let player = replaying(&text).await;
     for ((path, body), expected) in asked.iter().zip(&said) {
         let answer = post(&player, path, body).await;
-        let seen = (
-            answer.status(),
-            answer.headers().get("retry-after").cloned(),
-            answer.text().await.unwrap(),
-        );
+        let seen = (answer.status(), kept(&answer), answer.text().await.unwrap());
         assert_eq!(&seen, expected);
     }
     // Once more: the last of equal ones.

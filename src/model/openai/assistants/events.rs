@@ -159,14 +159,9 @@ impl Decoder {
             "thread.message" => self.message(name, wire, out),
             "thread.run.step.delta" => {
                 let details = wire.delta.and_then(|delta| delta.step_details);
-                for call in details
-                    .and_then(|details| details.tool_calls)
-                    .into_iter()
-                    .flatten()
-                    .filter(ToolCall::is_of_function)
-                {
-                    self.calls.take_piece(call, out);
-                }
+                let calls = details.and_then(|details| details.tool_calls).unwrap_or_default();
+                let calls = calls.into_iter().filter(ToolCall::is_of_function);
+                self.calls.take_pieces(calls.collect(), out);
             }
             // What is told of a thread and of a step is told by the run and its messages too.
             "thread" | "thread.run.step" => {}

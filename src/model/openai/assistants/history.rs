@@ -136,7 +136,8 @@ fn digest<'a>(messages: impl Iterator<Item = &'a Message>) -> String {
     hex(&hasher.finalize())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Enough of a digest to tell two apart.
+pub(super) fn hex(bytes: &[u8]) -> String {
     const ENOUGH_BYTES: usize = 16;
     let bytes = bytes.iter().take(ENOUGH_BYTES);
     bytes.map(|byte| format!("{byte:02x}")).collect()

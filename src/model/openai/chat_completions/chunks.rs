@@ -219,9 +219,7 @@ impl Decoder {
                 .filter_map(annotation::read)
                 .map(ModelEvent::Annotation),
         );
-        for call in calls {
-            self.calls.take_piece(call, out);
-        }
+        self.calls.take_pieces(calls, out);
         if let Some(function) = delta.function_call {
             self.calls.take_only(&function, out);
         }

@@ -1,5 +1,7 @@
 //! What comes in and what goes out, per dialect, as tables: one line a case, wherever the bytes are split.
 
+use serde_json::{Value, json};
+
 use super::Decoder;
 use crate::model::Dialect::{self, Assistants, ChatCompletions, Responses};
 use crate::model::openai::decode::Events;
@@ -197,6 +199,30 @@ fn chat_completions_ask_for_calls_in_every_form() {
                 r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#,
             ],
             "call0=f args0={} call1=f args1={} stop",
+        ),
+        // Neither index nor id, and the name with every piece; what is complete is followed by another call.
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":""}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":"{\"a\":\"\\\"}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":"\"}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":""}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"g","arguments":"{}"}}]}}]}"#,
+                "[DONE]",
+            ],
+            r#"call0=f args0={"a":"\"}"} call1=f args1={} call2=g args2={} stop"#,
+        ),
+        // Two of the same tool at once, with ids alone.
+        (
+            &[
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"name":"f","arguments":"{"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"}"}}]}}]}"#,
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"b","function":{"arguments":"}"}}]}}]}"#,
+                "[DONE]",
+            ],
+            "call0=f args0={ call1=f args1={ args0=} args1=} stop",
         ),
         // Id and name are repeated with every piece.
         (
@@ -480,6 +506,126 @@ fn responses_ask_for_calls_in_every_form() {
     for (events, expected) in table {
         check(Responses, events, expected);
     }
+}
+
+/// Two calls of one tool, one behind the other, as OpenAI's Responses tell of them.
+fn two_calls() -> Vec<Value> {
+    let of = |index: u64, item: &str, id: &str, x: u64| {
+        let call = |arguments: &str| json!({"type": "function_call", "id": item, "call_id": id, "name": "f", "arguments": arguments});
+        let event = |kind: &str, own: Value| {
+            let mut event = json!({"type": format!("response.{kind}"), "output_index": index});
+            event
+                .as_object_mut()
+                .unwrap()
+                .extend(own.as_object().unwrap().clone());
+            event
+        };
+        let whole = format!("{{\"x\":{x}}}");
+        let (head, tail) = whole.split_at(4);
+        [
+            event("output_item.added", json!({"item": call("")})),
+            event(
+                "function_call_arguments.delta",
+                json!({"item_id": item, "delta": head}),
+            ),
+            event(
+                "function_call_arguments.delta",
+                json!({"item_id": item, "delta": tail}),
+            ),
+            event(
+                "function_call_arguments.done",
+                json!({"item_id": item, "name": "f", "arguments": whole}),
+            ),
+            event("output_item.done", json!({"item": call(&whole)})),
+        ]
+    };
+    let end = json!({"type": "response.completed", "response": {}});
+    let calls = of(0, "x", "c", 1).into_iter().chain(of(1, "y", "d", 2));
+    calls.chain([end]).collect()
+}
+
+#[test]
+fn a_call_stays_one_whatever_its_events_can_be_told_apart_by() {
+    const ALL: &str = "";
+    // Which events lose which fields.
+    let table: &[&[(&str, &str)]] = &[
+        &[],
+        &[(ALL, "/output_index")],
+        &[(ALL, "/item_id")],
+        &[(ALL, "/item_id"), (ALL, "/output_index")],
+        &[(ALL, "/item/call_id"), (ALL, "/output_index")],
+        &[(ALL, "/item/id"), (ALL, "/item_id"), (ALL, "/output_index")],
+        &[("arguments", "/item_id"), ("arguments", "/output_index")],
+        &[("arguments", "/output_index"), ("arguments", "/name")],
+        &[("output_item", "/output_index"), ("output_item", "/item/id")],
+        &[
+            ("done", "/output_index"),
+            ("done", "/item_id"),
+            ("done", "/item/id"),
+        ],
+        // Nothing is left but the order.
+        &[
+            (ALL, "/item/id"),
+            (ALL, "/item/call_id"),
+            (ALL, "/item_id"),
+            (ALL, "/output_index"),
+        ],
+    ];
+    let expected = r#"call0=f args0={"x":1} call1=f args1={"x":2} stop"#;
+    for lost in table {
+        let mut events = two_calls();
+        for event in &mut events {
+            let kind = event["type"].as_str().unwrap().to_owned();
+            for (_, path) in lost.iter().filter(|(of, _)| kind.contains(of)) {
+                let (parent, field) = path.rsplit_once('/').unwrap();
+                let parent = event.pointer_mut(parent).and_then(Value::as_object_mut);
+                parent.and_then(|parent| parent.remove(field));
+            }
+        }
+        check_values(&events, expected);
+    }
+    // Ids that are new in every event, with and without a place.
+    for keeps_place in [true, false] {
+        let mut events = two_calls();
+        for (number, event) in events.iter_mut().enumerate() {
+            let id = json!(format!("changed_{number}"));
+            for path in ["/item_id", "/item/id"] {
+                event
+                    .pointer_mut(path)
+                    .into_iter()
+                    .for_each(|field| *field = id.clone());
+            }
+            if !keeps_place {
+                event.as_object_mut().unwrap().remove("output_index");
+            }
+        }
+        check_values(&events, expected);
+    }
+    // Side by side instead of one behind the other, known by one thing alone.
+    for kept in ["output_index", "item_id"] {
+        let mut events = two_calls();
+        let second: Vec<Value> = events.splice(5..10, []).collect();
+        for (place, event) in second.into_iter().enumerate() {
+            events.insert(2 * place + 1, event);
+        }
+        for event in &mut events {
+            let (index, id) = (kept == "output_index", kept == "item_id");
+            let event = event.as_object_mut().unwrap();
+            event.retain(|field, _| match field.as_str() {
+                "output_index" => index,
+                "item_id" => id,
+                _ => true,
+            });
+        }
+        let expected = r#"call0=f call1=f args0={"x" args1={"x" args0=:1} args1=:2} stop"#;
+        check_values(&events, expected);
+    }
+}
+
+fn check_values(events: &[Value], expected: &str) {
+    let events: Vec<String> = events.iter().map(Value::to_string).collect();
+    let events: Vec<&str> = events.iter().map(String::as_str).collect();
+    check(Responses, &events, expected);
 }
 
 #[test]

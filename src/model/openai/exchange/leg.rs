@@ -22,6 +22,7 @@ use crate::model::openai::{Answer, Deployment, Prepared};
 pub(super) struct Leg {
     pub(super) model: Arc<Deployment>,
     prepared: Prepared,
+    /// What the provider knows the request by, as long as the same is sent again.
     idempotency_key: Option<HeaderValue>,
     /// How often the request was sent again, because it had failed.
     pub(super) retries: u32,
@@ -104,6 +105,7 @@ impl Leg {
     pub(super) fn go(&mut self, way: Way, request: &ModelRequest) -> Result<(), Error> {
         self.rest(Duration::ZERO);
         self.prepared = self.model.prepare_otherwise(&self.prepared, way, request)?;
+        self.idempotency_key = self.model.upstream.idempotency_key();
         Ok(())
     }
 
@@ -136,12 +138,12 @@ impl Leg {
         };
         let key = upstream.key().await;
         let hedge_after = self.model.hedge_after().filter(|_| !self.has_hedged);
-        let first = self.send(place, key.clone(), wait);
+        let first = self.send(place, key.clone(), self.idempotency_key.clone(), wait);
         let raced = hedge::race(first, hedge_after, || {
             let place = upstream.enter_at_once()?;
-            upstream
-                .may_retry()
-                .then(|| self.send(place, key.clone(), Duration::ZERO))
+            // Under the key of a request that is not over yet a provider would refuse it, or let it wait.
+            let send = || self.send(place, key.clone(), upstream.idempotency_key(), Duration::ZERO);
+            upstream.may_retry().then(send)
         })
         .await;
         let latency = sent.elapsed();
@@ -179,9 +181,15 @@ impl Leg {
     }
 
     /// Sends the request now, and waits for the first piece of its answer.
-    async fn send(&self, mut place: Place, key: Option<Secret>, wait: Duration) -> Sent {
+    async fn send(
+        &self,
+        mut place: Place,
+        key: Option<Secret>,
+        idempotency_key: Option<HeaderValue>,
+        wait: Duration,
+    ) -> Sent {
         let sent = Instant::now();
-        let failure = match self.first_piece(key.as_ref()).await {
+        let failure = match self.first_piece(key.as_ref(), idempotency_key.as_ref()).await {
             Ok((answer, event)) => {
                 place.begun();
                 let attempt = Attempt {
@@ -214,9 +222,12 @@ impl Leg {
         Err((failing, attempt))
     }
 
-    async fn first_piece(&self, key: Option<&Secret>) -> Result<(Answer, Option<ModelEvent>), Failure> {
-        let key_of_request = self.idempotency_key.as_ref();
-        let mut answer = self.model.open(&self.prepared, key, key_of_request).await?;
+    async fn first_piece(
+        &self,
+        key: Option<&Secret>,
+        idempotency_key: Option<&HeaderValue>,
+    ) -> Result<(Answer, Option<ModelEvent>), Failure> {
+        let mut answer = self.model.open(&self.prepared, key, idempotency_key).await?;
         let event = answer.first().await?;
         Ok((answer, event))
     }

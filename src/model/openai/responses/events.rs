@@ -296,7 +296,7 @@ impl Decoder {
             }
             "response.function_call_arguments.done" => {
                 let mention = mention(position, &wire.item_id, wire.name.as_str());
-                self.calls.whole(&mention, &wire.arguments.as_json(), out);
+                self.calls.arguments(&mention, &wire.arguments.as_json(), out);
             }
             "response.output_item.added" | "response.output_item.done" => {
                 let item = wire
@@ -318,9 +318,9 @@ impl Decoder {
                 };
                 if !is_done {
                     // What arguments it may have come again, in deltas or in the `done` event.
-                    self.calls.piece(&mention, "", out);
+                    self.calls.start(&mention, out);
                 } else {
-                    self.calls.whole(&mention, &item.arguments.as_json(), out);
+                    self.calls.call(&mention, &item.arguments.as_json(), out);
                 }
             }
             kind if is_passed_over(kind) => {}
@@ -390,7 +390,7 @@ impl Decoder {
                     call_id: item.call_id.as_str(),
                     ..mention(Some(position as u64), &item.id, item.name.as_str())
                 };
-                self.calls.whole(&mention, &item.arguments.as_json(), out);
+                self.calls.call(&mention, &item.arguments.as_json(), out);
             }
             "message" => {
                 for part in item.content.into_iter().flatten() {
@@ -438,12 +438,11 @@ fn is_passed_over(kind: &str) -> bool {
     EVENTS.contains(&kind) || OF_ITS_TOOLS.iter().any(|tool| kind.starts_with(tool))
 }
 
-/// The item's place is what counts; ids are known to change from event to event behind some gateways.
 fn mention<'a>(position: Option<u64>, id: &'a Loose<'_>, name: &'a str) -> Mention<'a> {
     Mention {
         position,
         call_id: "",
-        id: if position.is_some() { "" } else { id.as_str() },
+        id: id.as_str(),
         name,
     }
 }

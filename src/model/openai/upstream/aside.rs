@@ -1,10 +1,10 @@
 //! Requests of other kinds than the one that an upstream is made for: other methods, other paths.
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method};
 use reqwest::Response;
 
-use super::{Upstream, header_value};
+use super::{IDEMPOTENCY_KEY, Upstream, header_value};
 use crate::model::openai::error::Failure;
 
 /// One request.
@@ -14,6 +14,8 @@ pub(in crate::model::openai) struct Aside<'a> {
     pub(in crate::model::openai) path: &'a [&'a str],
     pub(in crate::model::openai) query: &'a [(&'a str, &'a str)],
     pub(in crate::model::openai) body: Option<Bytes>,
+    /// What the provider knows the request by when it is sent again.
+    pub(in crate::model::openai) idempotency_key: Option<HeaderValue>,
 }
 
 impl Upstream {
@@ -41,6 +43,9 @@ impl Upstream {
             .header("openai-beta", "assistants=v2");
         if let Some(body) = &aside.body {
             request = request.body(body.clone());
+        }
+        if let Some(name) = &aside.idempotency_key {
+            request = request.header(IDEMPOTENCY_KEY, name.clone());
         }
         if let Some(key) = self.key().await {
             let value = header_value(key.expose(), self.has_bearer)?;
