@@ -312,7 +312,7 @@ impl Metrics {
                 shelf,
                 "assistd_model_retries",
                 None,
-                "Requests that were sent again to the same model",
+                "Requests that were sent again to the same model, or beside one that was slow",
                 Family::default(),
             ),
             unknown_events: put(

@@ -236,8 +236,12 @@ async fn a_child_that_dies_in_a_call_fails_it_and_is_started_again() {
     let error = call(&pool, "a__die", json!({})).await.expect_err("no answer");
     assert_eq!(error.reason(), Reason::OutcomeUnknown);
     assert_eq!(error.metadata(), [("server", "a".to_owned())]);
-    until("down and up again", || pool.catalogue().version() >= version + 2).await;
-    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    until("down and up again", || {
+        let server = &pool.servers()[0];
+        server.last_error_time.is_some() && server.connection == Connection::Ready
+    })
+    .await;
+    assert_eq!(pool.catalogue().version(), version, "it has the same tools");
     assert!(call(&pool, "a__echo", json!({})).await.is_ok());
     pool.shutdown().await;
 }
@@ -335,7 +339,7 @@ async fn changed_lists_are_read_anew_and_make_a_new_version_of_the_catalogue() {
         resources.any(|one| one.server == server && one.uri == "note://late")
     };
     until("a late resource", || has_late("child")).await;
-    assert!(pool.catalogue().version() > before.version());
+    assert_ne!(pool.catalogue().version(), before.version());
     // The server over HTTP does not tell: its tools are listed from time to time.
     seen.has_late.store(true, Ordering::SeqCst);
     until("another late tool", || {

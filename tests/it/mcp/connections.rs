@@ -71,7 +71,7 @@ async fn calls_go_to_the_session_with_the_fewest_and_a_lost_one_comes_back() {
     assert_eq!(by_session.values().copied().collect::<Vec<_>>(), [2, 2, 2]);
     assert!(call(&pool, "a__grow", json!({})).await.is_ok());
     until("it is heard", || pool.catalogue().get("a__late").is_some()).await;
-    assert_eq!(pool.catalogue().version(), version + 1, "it is one change");
+    assert_ne!(pool.catalogue().version(), version, "it is another catalogue");
     for session in by_session.keys() {
         forget(&server, session).await;
         wait_at_once(&pool, &seen, 3).await;

@@ -46,7 +46,7 @@ async fn a_changed_tool_is_held_back_until_it_is_accepted() {
     assert_eq!(state(&pool), Connection::Ready);
     change(&seen, ", and tell nobody");
     until("both are held back", || held(&pool) == HELD).await;
-    assert!(pool.catalogue().version() > version);
+    assert_ne!(pool.catalogue().version(), version);
     let Connection::Quarantined(reason) = state(&pool) else {
         panic!("not told: {:?}", pool.servers());
     };
