@@ -1,12 +1,14 @@
 //! The Assistants dialect in whole conversations: a thread there is bound to a thread here.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assistd::api::pb;
 use assistd::config::{Dialect, StoreSection};
 use assistd::simulator::{At, Fault, Recorded, Script, Turn};
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{PATIENCE, World};
 
@@ -295,10 +297,29 @@ async fn a_request_that_failed_before_any_work_is_sent_again_and_told() {
     world.stopped().await;
 }
 
+/// An address that stays the same, in front of a server that can be exchanged.
+async fn front_of(server: SocketAddr) -> (SocketAddr, Arc<Mutex<SocketAddr>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Arc::new(Mutex::new(server));
+    let behind = Arc::clone(&server);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let server = *behind.lock().unwrap();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (address, server)
+}
+
 /// A provider that is started anew has lost its threads. What waited here for a person or a client goes on then.
 #[tokio::test]
 async fn a_run_that_is_lost_while_its_calls_are_made_is_told_anew_only_if_they_do_no_harm() {
-    let simulator = async |address: std::net::SocketAddr, script: Script| {
+    let simulator = async |script: Script| {
+        let address = ([127, 0, 0, 1], 0).into();
         assistd::simulator::Simulator::bind(address, script.recording())
             .await
             .unwrap()
@@ -306,8 +327,11 @@ async fn a_run_that_is_lost_while_its_calls_are_made_is_told_anew_only_if_they_d
     for is_harmless in [true, false] {
         let tool = if is_harmless { "echo" } else { "remember" };
         let call = Turn::call(tool, &json!({"text": "milk"}));
-        let before = simulator(([127, 0, 0, 1], 0).into(), Script::turns([call])).await;
-        let (address, base_url) = (before.address(), before.base_url());
+        let before = simulator(Script::turns([call])).await;
+        let (front, behind) = front_of(before.address()).await;
+        let base_url = before
+            .base_url()
+            .replace(&before.address().to_string(), &front.to_string());
         let world = World::with(Script::stand_in(), |config| {
             config.model.dialect = Some(Dialect::Assistants);
             config.model.endpoint.base_url = Some(base_url);
@@ -327,7 +351,8 @@ async fn a_run_that_is_lost_while_its_calls_are_made_is_told_anew_only_if_they_d
             (200, &json!("RUN_STATE_REQUIRES_ACTION"))
         );
         before.serve_until(std::future::ready(())).await;
-        let after = simulator(address, Script::stand_in()).await;
+        let after = simulator(Script::stand_in()).await;
+        *behind.lock().unwrap() = after.address();
 
         let action = &waiting["pendingActions"][0];
         let answer = match is_harmless {
