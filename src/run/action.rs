@@ -6,9 +6,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
-use super::catalogue::{Annotations, Tool, violation};
+use super::catalogue::{Annotations, Tool, digest_of, violation};
 use super::id::{ActionId, Mint};
 use super::message::{ToolCall, ToolOutput};
 
@@ -180,18 +179,13 @@ impl Action {
 /// What an action is about, in one number that clients can compare.
 fn digest(server: &str, call: &ToolCall, schema: Option<&Value>) -> String {
     let schema = schema.map(Value::to_string).unwrap_or_default();
-    let mut digest = Sha256::new();
-    for piece in [
+    let pieces = [
         server,
         call.tool.as_str(),
         call.arguments.as_str(),
         schema.as_str(),
-    ] {
-        digest.update(piece.len().to_be_bytes());
-        digest.update(piece);
-    }
-    digest
-        .finalize()
+    ];
+    digest_of(pieces)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()

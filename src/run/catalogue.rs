@@ -288,8 +288,7 @@ impl ToolDescription {
     fn digest(&self) -> [u8; 32] {
         let output_schema = self.output_schema.as_deref().unwrap_or(&Value::Null);
         let rest = (self.annotations, self.policy, self.timeout);
-        let mut digest = Sha256::new();
-        for piece in [
+        digest_of([
             &self.name,
             &self.server,
             &self.remote_name,
@@ -298,12 +297,19 @@ impl ToolDescription {
             &self.input_schema.to_string(),
             &output_schema.to_string(),
             &format!("{rest:?}"),
-        ] {
-            digest.update(piece.len().to_be_bytes());
-            digest.update(piece);
-        }
-        digest.finalize().into()
+        ])
     }
+}
+
+/// One number for several texts: another one when any of them changes, or where one ends and the next begins.
+pub(super) fn digest_of(pieces: impl IntoIterator<Item: AsRef<str>>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for piece in pieces {
+        let piece = piece.as_ref();
+        digest.update(piece.len().to_be_bytes());
+        digest.update(piece);
+    }
+    digest.finalize().into()
 }
 
 impl Tool {
