@@ -30,6 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .btree_map(".assistant.v1")
         // One type for a status and its details wherever they come from.
         .extern_path(".google.rpc", "::tonic_types::pb")
+        // Tools that are written down once, not for each answer.
+        .extern_path(
+            ".assistant.v1.ListToolsResponse",
+            "crate::api::listed::ListToolsResponse",
+        )
         // Annotations only: nothing of it is needed at run time.
         .extern_path(".google.api", "()")
         // Most events are deltas; they should not be as big as a whole run.

@@ -13,6 +13,7 @@ pub mod grpc_web;
 pub mod guard;
 pub mod handlers;
 pub mod legacy;
+pub mod listed;
 pub mod listener;
 pub mod pb;
 pub mod request_id;

@@ -7,6 +7,8 @@
     reason = "generated"
 )]
 
+pub use super::listed::ListToolsResponse;
+
 tonic::include_proto!("assistant.v1");
 
 /// The whole contract with its imports and the standard error details, as an encoded

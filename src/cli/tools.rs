@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings, arguments: &ToolsArguments) -> Result<(), 
     let text = if arguments.json {
         ProtoJson::of("ListToolsResponse")?.line(&list)? + "\n"
     } else {
-        tools("tools", "NAME", &list.tools)
+        tools("tools", "NAME", &read(&list)?)
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -92,10 +92,15 @@ async fn list(client: &mut Client, server: &str) -> Result<pb::ListToolsResponse
     }
 }
 
+/// The tools of a list.
+fn read(list: &pb::ListToolsResponse) -> Result<Vec<pb::Tool>, Error> {
+    list.tools().map_err(Error::service)
+}
+
 /// Accepts the tools of a server that are held back, or the one of this name, with the server's own prefix or without:
 /// as they are listed now, and not as they may have become since.
 async fn accept(client: &mut Client, server: &str, tool: &str) -> Result<pb::AcceptToolsResponse, Error> {
-    let listed = list(client, server).await?.tools;
+    let listed = read(&list(client, server).await?)?;
     let names = [format!("tools/{tool}"), format!("tools/{server}__{tool}")];
     let mut tools = Vec::new();
     if !tool.is_empty() {

@@ -130,7 +130,7 @@ async fn tools_are_listed_page_by_page() {
             ..pb::ListToolsRequest::default()
         };
         let page = client.list_tools(request).await.unwrap().into_inner();
-        names.extend(page.tools.into_iter().map(|tool| tool.name));
+        names.extend(page.tools().unwrap().into_iter().map(|tool| tool.name));
         page_token = page.next_page_token;
         if page_token.is_empty() {
             break;

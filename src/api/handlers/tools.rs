@@ -3,18 +3,30 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use prost::Message;
+
 use super::Handlers;
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name, structure};
 use crate::api::pb;
-use crate::run::catalogue::Catalogue;
+use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::credentials::Credentials;
 use crate::run::error::{Error, Reason};
+use crate::run::page::Cursor;
+use crate::run::pin::Quarantine;
 
-/// The catalogue as the contract has it, kept until it changes.
+/// The catalogue as ListTools answers with it, kept until it changes.
 #[derive(Default)]
 pub(super) struct ListedTools {
-    newest: Mutex<Option<(u64, Arc<[pb::Tool]>)>>,
+    newest: Mutex<Option<(u64, Arc<[ListedTool]>)>>,
+}
+
+struct ListedTool {
+    server: String,
+    place: Cursor,
+    /// The tool as the contract has it, encoded.
+    bytes: Bytes,
 }
 
 impl Handlers {
@@ -31,13 +43,12 @@ impl Handlers {
         let question = Question::new(&["ListTools", &request.server]);
         let (page, next_page_token) =
             question.of_memory(request.page_size, &request.page_token, matching, |tool| {
-                page::place_of(&[&tool.name])
+                tool.place
             })?;
-        let catalogue_version = catalogue.version().to_string();
         Ok(pb::ListToolsResponse {
-            tools: page.into_iter().cloned().collect(),
+            tools: page.into_iter().map(|tool| tool.bytes.clone()).collect(),
             next_page_token,
-            catalogue_version,
+            catalogue_version: catalogue.version().to_string(),
         })
     }
 
@@ -116,19 +127,30 @@ impl Handlers {
 }
 
 impl ListedTools {
-    fn of(&self, catalogue: &Catalogue) -> Arc<[pb::Tool]> {
+    fn of(&self, catalogue: &Catalogue) -> Arc<[ListedTool]> {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         match newest.as_ref() {
             Some((version, tools)) if *version == catalogue.version() => Arc::clone(tools),
             _ => {
-                let tools: Arc<[pb::Tool]> = catalogue
+                let tools: Arc<[ListedTool]> = catalogue
                     .tools()
                     .iter()
-                    .map(|tool| convert::tool::to_pb(tool, catalogue.held().get(tool.name())))
+                    .map(|tool| ListedTool::new(tool, catalogue.held().get(tool.name())))
                     .collect();
                 *newest = Some((catalogue.version(), Arc::clone(&tools)));
                 tools
             }
+        }
+    }
+}
+
+impl ListedTool {
+    fn new(tool: &Tool, held: Option<&Quarantine>) -> Self {
+        let tool = convert::tool::to_pb(tool, held);
+        Self {
+            place: page::place_of(&[&tool.name]),
+            bytes: tool.encode_to_vec().into(),
+            server: tool.server,
         }
     }
 }
