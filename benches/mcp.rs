@@ -10,6 +10,8 @@
 #[path = "speed/echo.rs"]
 mod echo;
 mod measure;
+#[path = "mcp/proxy.rs"]
+mod proxy;
 #[path = "mcp/subjects.rs"]
 mod subjects;
 #[path = "mcp/tools.rs"]
@@ -18,6 +20,7 @@ mod tools;
 use std::process::Command;
 use std::time::Instant;
 
+use futures::FutureExt;
 use measure::figures::{Figures, Goal};
 use measure::load::{self, Load, median};
 use measure::process::{self, Process, assistd};
@@ -39,6 +42,9 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     if arguments.iter().any(|argument| argument == echo::ARGUMENT) {
         return echo::serve();
+    }
+    if proxy::serve_if_asked(&arguments) {
+        return;
     }
     if let Some(options) = tools::Options::of(&arguments) {
         return tools::serve(options);
@@ -80,20 +86,36 @@ async fn calls(figures: &mut Figures) {
     let client = Service::connect(&service.url).await;
     let over_http = Bare::over_http(&server.url).await;
     let over_stdio = Bare::over_stdio().await;
-    for (name, tool, bare) in [
-        ("stdio", "stdio__echo", &over_stdio),
-        ("HTTP", "http__echo", &over_http),
-        ("HTTP, 4 connections", "http4__echo", &over_http),
+    let stdio_proxy = this(&[proxy::STDIO.to_owned()]);
+    let http_proxy = this(&[format!("{}{}", proxy::HTTP, server.url)]);
+    for (name, tool, bare, proxy) in [
+        ("stdio", "stdio__echo", &over_stdio, &stdio_proxy),
+        ("HTTP", "http__echo", &over_http, &http_proxy),
+        ("HTTP, 4 connections", "http4__echo", &over_http, &http_proxy),
     ] {
-        let ratio = Load::new(IN_FLIGHT)
-            .ratio(|| client.call(tool), || bare.call())
-            .await;
+        let proxy = Service::connect(&proxy.url).await;
+        let direct = async || drop(bare.call().await);
+        let ratio = Load::new(IN_FLIGHT).ratio(|| client.call(tool), direct).await;
         let figure = format!("CallTool over {name} / bare rmcp call, 64 in flight");
         figures.add(figure, ratio, "x", Goal::AtLeast(0.8));
-        let ours = load::latency(ONE_BY_ONE, || client.call(tool)).await;
-        let direct = load::latency(ONE_BY_ONE, || bare.call()).await;
+        let ratio = Load::new(IN_FLIGHT)
+            .ratio(|| client.call(tool), || proxy.call(tool))
+            .await;
+        let figure = format!("CallTool over {name} / the least proxy, 64 in flight");
+        figures.add(figure, ratio, "x", Goal::AtLeast(0.8));
+        let [ours, least, direct] = load::latencies(
+            ONE_BY_ONE,
+            [
+                &|| client.call(tool).boxed(),
+                &|| proxy.call(tool).boxed(),
+                &|| direct().boxed(),
+            ],
+        )
+        .await;
         let figure = format!("CallTool over {name} added over a bare call, 1 in flight");
         figures.add(figure, ours - direct, "ms", Goal::AtMost(0.2));
+        let figure = format!("CallTool over {name} added over the least proxy, 1 in flight");
+        figures.add(figure, ours - least, "ms", Goal::AtMost(0.2));
         let (cpu, ran) = (
             service.cpu(),
             Load::new(IN_FLIGHT).run(|| client.call(tool)).await,

@@ -18,6 +18,7 @@ mod subjects;
 
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use measure::figures::{Figures, Goal};
 use measure::load::{self, Load, median};
 use stack::Stack;
@@ -100,10 +101,13 @@ async fn chats(figures: &mut Figures, stack: &Stack, subjects: &Subjects) {
         Goal::None,
     );
     figures.add("CPU of the service per chat", each, "ms", Goal::AtMost(0.4));
-    let (chat, direct) = (
-        load::latency(ONE_BY_ONE, || subjects.chat("hello")).await,
-        load::latency(ONE_BY_ONE, || subjects.direct("hello")).await,
-    );
+    let [chat, direct] = load::latencies(
+        ONE_BY_ONE,
+        [&|| subjects.chat("hello").boxed(), &|| {
+            subjects.direct("hello").boxed()
+        }],
+    )
+    .await;
     figures.add(
         "Chat added over direct, 1 in flight",
         chat - direct,
@@ -121,9 +125,15 @@ async fn chats_with_a_call(figures: &mut Figures, stack: &Stack, subjects: &Subj
     );
     let each = (stack.service.cpu() - cpu).as_secs_f64() * 1e3 / chats.count as f64;
     figures.add("CPU per chat with one MCP call", each, "ms", Goal::AtMost(1.0));
-    let chat = load::latency(ONE_BY_ONE, || subjects.chat("echo hello")).await;
-    let direct = load::latency(ONE_BY_ONE, || subjects.direct("hello")).await;
-    let call = load::latency(ONE_BY_ONE, || subjects.bare_tool_call()).await;
+    let [chat, direct, call] = load::latencies(
+        ONE_BY_ONE,
+        [
+            &|| subjects.chat("echo hello").boxed(),
+            &|| subjects.direct("hello").boxed(),
+            &|| subjects.bare_tool_call().boxed(),
+        ],
+    )
+    .await;
     let added = chat - 2.0 * direct - call;
     figures.add(
         "Chat with one MCP call added over its parts",

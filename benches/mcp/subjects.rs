@@ -123,9 +123,11 @@ impl Bare {
         }
     }
 
-    pub async fn call(&self) {
+    /// The tool's text.
+    pub async fn call(&self) -> String {
         let arguments = json!({"text": "hello"}).as_object().cloned().unwrap_or_default();
         let request = CallToolRequestParams::new("echo").with_arguments(arguments);
-        self.client.call_tool(request).await.unwrap();
+        let result = self.client.call_tool(request).await.unwrap();
+        result.content[0].as_text().unwrap().text.clone()
     }
 }

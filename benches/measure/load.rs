@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 /// How long one side of a comparison runs before it is the other's turn, and how often.
@@ -69,17 +70,22 @@ impl Load {
     }
 }
 
-/// The median time of one request after the other, in milliseconds.
-pub async fn latency<F: Future<Output = ()>>(count: usize, request: impl Fn() -> F) -> f64 {
-    let mut times = Vec::with_capacity(count);
+/// The median times of requests that take turns, one after the other, in milliseconds.
+pub async fn latencies<'a, const N: usize>(
+    count: usize,
+    requests: [&dyn Fn() -> BoxFuture<'a, ()>; N],
+) -> [f64; N] {
+    let mut times = [const { Vec::new() }; N];
     for index in 0..count + count / 10 {
-        let started = Instant::now();
-        request().await;
-        if index >= count / 10 {
-            times.push(started.elapsed().as_secs_f64() * 1e3);
+        for (times, request) in times.iter_mut().zip(requests) {
+            let started = Instant::now();
+            request().await;
+            if index >= count / 10 {
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+            }
         }
     }
-    median(times)
+    times.map(median)
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {

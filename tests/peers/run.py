@@ -20,7 +20,7 @@ import traceback
 from service import ROOT
 
 MODULES = [
-    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "conformance", "processes", "crashes", "summaries", "together",
+    "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "mcp_tools", "conformance", "processes", "crashes", "summaries", "together",
     "disks", "watchers", "metrics", "web", "browser", "tls_provider", "mock_provider", "real_model",
 ]
 PATIENCE_SECONDS = 300
