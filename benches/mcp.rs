@@ -43,13 +43,13 @@ fn main() {
     if arguments.iter().any(|argument| argument == echo::ARGUMENT) {
         return echo::serve();
     }
+    assistd::model::install_tls_provider();
     if proxy::serve_if_asked(&arguments) {
         return;
     }
     if let Some(options) = tools::Options::of(&arguments) {
         return tools::serve(options);
     }
-    assistd::model::install_tls_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
