@@ -13,13 +13,20 @@ mod connections;
 mod decoding;
 #[expect(dead_code, reason = "the other benchmarks measure more")]
 mod measure;
+#[path = "models/proxy.rs"]
+mod proxy;
 #[path = "models/streams.rs"]
 mod streams;
 
 use measure::figures::Figures;
 
 fn main() {
+    // The proxy is this program again.
+    let arguments: Vec<String> = std::env::args().collect();
     assistd::model::install_tls_provider();
+    if proxy::serve_if_asked(&arguments) {
+        return;
+    }
     let mut figures = Figures::default();
     decoding::measure(&mut figures);
     let runtime = tokio::runtime::Builder::new_multi_thread()

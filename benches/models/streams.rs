@@ -1,10 +1,12 @@
 //! A stream of the service beside the model's own: the first text, and each piece after it.
 
+use std::process::Command;
 use std::time::Instant;
 
 use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::api::pb::{self, run_event::Payload};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use memchr::memmem;
 use serde_json::json;
 use tonic::transport::Channel;
@@ -33,6 +35,9 @@ struct Pair {
     model: Process,
     service: Process,
     client: AssistantServiceClient<Channel>,
+    #[expect(dead_code, reason = "the proxy lives as long as who asks it")]
+    proxy: Process,
+    proxy_client: AssistantServiceClient<Channel>,
     http: reqwest::Client,
     #[expect(dead_code, reason = "the folder lives as long as who uses it")]
     files: tempfile::TempDir,
@@ -40,12 +45,13 @@ struct Pair {
 
 pub async fn measure(figures: &mut Figures) {
     let slow = Pair::start(FEW_PIECES, PACE_MS).await;
-    let mut first = Vec::new();
+    let (mut first, mut least) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS + ROUNDS / 10 {
-        let (direct, ours) = (slow.direct().await, slow.ours().await);
+        let (direct, proxied, ours) = (slow.direct().await, slow.proxied().await, slow.ours().await);
         // The first ones only warm up.
         if round >= ROUNDS / 10 {
             first.push(ours.first - direct.first);
+            least.push(proxied.first - direct.first);
         }
     }
     figures.add(
@@ -53,6 +59,12 @@ pub async fn measure(figures: &mut Figures) {
         median(first),
         "ms",
         Goal::AtMost(0.5),
+    );
+    figures.add(
+        "Time to the first text added by the least proxy",
+        median(least),
+        "ms",
+        Goal::None,
     );
     drop(slow);
 
@@ -95,11 +107,21 @@ impl Pair {
         serve.args(["--store", "sqlite::memory:"]);
         let service = Process::start(serve, " on ");
         let client = AssistantServiceClient::new(process::channel(&service.url).await);
+        let mut proxy = Command::new(std::env::current_exe().unwrap());
+        proxy.arg(format!(
+            "{}{}/chat/completions",
+            super::proxy::ARGUMENT,
+            model.url
+        ));
+        let proxy = Process::start(proxy, "listening on ");
+        let proxy_client = AssistantServiceClient::new(process::channel(&proxy.url).await);
         Self {
             pieces,
             model,
             service,
             client,
+            proxy,
+            proxy_client,
             http: reqwest::Client::new(),
             files,
         }
@@ -107,6 +129,12 @@ impl Pair {
 
     async fn ours(&self) -> Times {
         let (times, pieces) = ours(self.client.clone()).await;
+        assert_eq!(pieces, self.pieces);
+        times
+    }
+
+    async fn proxied(&self) -> Times {
+        let (times, pieces) = ours(self.proxy_client.clone()).await;
         assert_eq!(pieces, self.pieces);
         times
     }
@@ -137,30 +165,40 @@ async fn ours(mut client: AssistantServiceClient<Channel>) -> (Times, usize) {
 }
 
 async fn direct(http: &reqwest::Client, url: &str) -> (Times, usize) {
+    let started = Instant::now();
+    let (mut body, mut first) = (ask(http, url).await, None);
+    let (mut seen, mut pieces) = (Vec::new(), 0);
+    while let Some(bytes) = body.next().await {
+        seen.extend_from_slice(&bytes);
+        pieces += whole_events(&mut seen);
+        if pieces > 0 {
+            first.get_or_insert_with(|| started.elapsed());
+        }
+    }
+    (times(started, first), pieces)
+}
+
+/// What the model says to a message, as it comes.
+pub async fn ask(http: &reqwest::Client, url: &str) -> impl Stream<Item = Bytes> + use<> {
     let body = json!({
         "model": "simulator",
         "stream": true,
         "stream_options": {"include_usage": true},
         "messages": [{"role": "user", "content": "talk"}],
     });
-    let started = Instant::now();
     let answer = http.post(url).json(&body).send().await.unwrap();
-    let (mut body, mut first) = (answer.bytes_stream(), None);
-    let (mut seen, mut pieces) = (Vec::new(), 0);
-    while let Some(piece) = body.next().await {
-        seen.extend_from_slice(&piece.unwrap());
-        // Whole events are looked at as they come, as any client does.
-        let mut place = 0;
-        while let Some(end) = memmem::find(&seen[place..], b"\n\n") {
-            if memmem::find(&seen[place..place + end], b"word ").is_some() {
-                first.get_or_insert_with(|| started.elapsed());
-                pieces += 1;
-            }
-            place += end + 2;
-        }
-        seen.drain(..place);
+    answer.bytes_stream().map(Result::unwrap)
+}
+
+/// Takes the whole events out, as any client does, and says how many pieces of text are among them.
+pub fn whole_events(seen: &mut Vec<u8>) -> usize {
+    let (mut place, mut pieces) = (0, 0);
+    while let Some(end) = memmem::find(&seen[place..], b"\n\n") {
+        pieces += usize::from(memmem::find(&seen[place..place + end], b"word ").is_some());
+        place += end + 2;
     }
-    (times(started, first), pieces)
+    seen.drain(..place);
+    pieces
 }
 
 fn times(started: Instant, first: Option<std::time::Duration>) -> Times {
