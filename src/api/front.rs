@@ -122,6 +122,12 @@ impl Front {
         if media.is_some() || is_rpc(request.uri().path()) {
             return self.call(media, request).await;
         }
+        // Apart, so that a call is not as large as all that may become of a request for the web, and copied as that.
+        self.web(request).boxed().await
+    }
+
+    /// Answers what is no call of an RPC by its own name.
+    async fn web(self, request: Request<Body>) -> Response<Body> {
         if let Some(mcp) = self.mcp.clone().filter(|_| request.uri().path() == MCP_PATH) {
             // Its answers may be streams that go on for hours: they are not compressed.
             return match mcp.oneshot(request).await {
@@ -230,12 +236,13 @@ impl Service<Request<Body>> for Front {
         if let Some(credentials) = caller::credentials(request.headers()) {
             request.extensions_mut().insert(credentials);
         }
-        let answer = self.clone().answer(request).instrument(span);
+        let front = self.clone();
         async move {
-            let mut response = answer.await;
+            let mut response = front.answer(request).await;
             id.write(response.headers_mut());
             Ok(response)
         }
+        .instrument(span)
         .boxed()
     }
 }
