@@ -4,6 +4,7 @@
 //! first, and of its runs, each followed by its steps. The bodies are the serialised form of the heart's own
 //! types, which is also what stores keep; times are RFC 3339 and spans seconds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -237,7 +238,7 @@ impl RunLine {
         Self {
             id: record.id.clone(),
             state: record.state.name().to_owned(),
-            detail: record.state.detail().map(str::to_owned),
+            detail: record.state.stored_detail().map(Cow::into_owned),
             message: record.state.message().map(str::to_owned),
             first_message: run.first_message.clone(),
             create_time: record.create_time,

@@ -1,8 +1,11 @@
 //! The one error of the service: a closed set of reasons, each of one kind.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// What went wrong, for a caller to act on.
 ///
@@ -56,6 +59,18 @@ pub enum Kind {
     Unimplemented,
     /// A defect of the service.
     Internal,
+}
+
+/// What is stored of an error beside its reason and its text. The serialised form is the stored one: rename with care.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Facts {
+    /// [Facts](Error::metadata) that a program can act on, as far as errors of model turns have them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+    /// When a later try may work, if that was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Duration>,
 }
 
 /// The names of the facts that errors of model turns have.
@@ -260,12 +275,28 @@ impl Error {
         self
     }
 
-    /// Adds a fact that was stored. One of a name that this build does not know is passed over.
+    /// What is to be stored beside its reason and its text.
+    pub fn facts(&self) -> Facts {
+        let is_stored = |(key, _): &&(&str, String)| STORED_FACTS.contains(key);
+        let facts = self.metadata.iter().filter(is_stored);
+        Facts {
+            facts: facts
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+            retry_after: self.retry_after,
+        }
+    }
+
+    /// Adds what was stored. A fact of a name that this build does not know is passed over.
     #[must_use]
-    pub fn with_stored(self, key: &str, value: &str) -> Self {
-        match STORED_FACTS.iter().find(|known| **known == key) {
-            Some(known) => self.with(known, value),
-            None => self,
+    pub fn with_facts(self, stored: &Facts) -> Self {
+        let known = STORED_FACTS
+            .iter()
+            .filter_map(|known| Some((known, stored.facts.get(*known)?)));
+        let error = known.fold(self, |error, (known, value)| error.with(known, value));
+        Self {
+            retry_after: stored.retry_after.or(error.retry_after),
+            ..error
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is known of a run, while it goes on and ever after.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::catalogue::Selection;
-use super::error::{Error, Reason};
+use super::error::{Error, Facts, Reason};
 use super::id::{AssistantId, RunId, ThreadId};
 use super::message::Usage;
 use super::money::Prices;
@@ -245,7 +246,7 @@ impl PartialEq for Outcome {
             (Outcome::Expired(one), Outcome::Expired(two)) => one == two,
             (Outcome::Incomplete(one), Outcome::Incomplete(two)) => one == two,
             (Outcome::Failed(one), Outcome::Failed(two)) => {
-                one.reason() == two.reason() && one.message() == two.message()
+                one.reason() == two.reason() && one.message() == two.message() && one.facts() == two.facts()
             }
             _ => false,
         }
@@ -253,7 +254,7 @@ impl PartialEq for Outcome {
 }
 
 impl State {
-    /// The contract's word for it, in lower case. Together with [`detail`](State::detail) and
+    /// The contract's word for it, in lower case. Together with [`stored_detail`](State::stored_detail) and
     /// [`message`](State::message) it is the stored form.
     pub fn name(&self) -> &'static str {
         match self {
@@ -278,6 +279,21 @@ impl State {
         }
     }
 
+    /// The detail as it is stored: behind an error's reason and a space, what else is known of the error, as JSON.
+    pub fn stored_detail(&self) -> Option<Cow<'static, str>> {
+        let detail = self.detail()?;
+        let facts = match self {
+            State::Ended(Outcome::Failed(error)) => error.facts(),
+            _ => Facts::default(),
+        };
+        if facts == Facts::default() {
+            return Some(detail.into());
+        }
+        // Texts and a duration go into JSON whatever they are.
+        let facts = serde_json::to_string(&facts).unwrap_or_default();
+        Some(format!("{detail} {facts}").into())
+    }
+
     /// What went wrong, for people.
     pub fn message(&self) -> Option<&str> {
         match self {
@@ -296,10 +312,13 @@ impl State {
             "cancelling" => State::Cancelling,
             "completed" => State::Ended(Outcome::Completed),
             "incomplete" => State::Ended(Outcome::Incomplete(IncompleteReason::parse(detail?)?)),
-            "failed" => State::Ended(Outcome::Failed(Error::new(
-                Reason::parse(detail?)?,
-                message.unwrap_or_default(),
-            ))),
+            "failed" => {
+                let detail = detail?;
+                let (reason, facts) = detail.split_once(' ').unwrap_or((detail, "{}"));
+                let error = Error::new(Reason::parse(reason)?, message.unwrap_or_default());
+                let facts = serde_json::from_str(facts).ok()?;
+                State::Ended(Outcome::Failed(error.with_facts(&facts)))
+            }
             "cancelled" => State::Ended(Outcome::Cancelled),
             "expired" => State::Ended(Outcome::Expired(message.unwrap_or_default().to_owned())),
             _ => return None,
@@ -368,10 +387,34 @@ mod tests {
         ];
         states.extend(IncompleteReason::ALL.map(|reason| State::Ended(Outcome::Incomplete(reason))));
         for state in states {
+            let detail = state.stored_detail();
             assert_eq!(
-                State::from_parts(state.name(), state.detail(), state.message()),
+                State::from_parts(state.name(), detail.as_deref(), state.message()),
                 Some(state)
             );
+        }
+    }
+
+    #[test]
+    fn an_error_reads_back_with_all_that_is_known_of_it() {
+        let error = Error::new(Reason::RateLimited, "slow down")
+            .with("provider_status", "429")
+            .with("provider_field", "a \"b\" {c}")
+            .retry_after(Duration::from_millis(1_500));
+        for error in [error.clone(), Error::new(Reason::RateLimited, "slow down")] {
+            let state = State::Ended(Outcome::Failed(error.clone()));
+            let detail = state.stored_detail();
+            let read = State::from_parts(state.name(), detail.as_deref(), state.message());
+            let Some(State::Ended(Outcome::Failed(read))) = read else {
+                panic!("{read:?}");
+            };
+            assert_eq!((read.reason(), read.facts()), (error.reason(), error.facts()));
+        }
+        // As runs were stored before.
+        let before = State::from_parts("failed", Some("RATE_LIMITED"), Some("slow down"));
+        assert!(before.is_some());
+        for broken in ["RATE_LIMITED {", "NOBODY_KNOWS {}"] {
+            assert_eq!(State::from_parts("failed", Some(broken), None), None);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Answer};
-use super::error::{Error, Reason};
+use super::error::{Error, Facts, Reason};
 use super::id::{MessageId, StepId};
 use super::message::{ToolCall, ToolOutput, Usage};
 use super::model::Attempt;
@@ -131,14 +131,12 @@ pub enum StepState {
 impl StepState {
     /// The end of a step that failed with this.
     pub fn failed(error: &Error) -> Self {
-        let facts = error.metadata().iter();
+        let Facts { facts, retry_after } = error.facts();
         StepState::Failed {
             reason: error.reason().as_str().to_owned(),
             message: error.message().to_owned(),
-            facts: facts
-                .map(|(key, value)| ((*key).to_owned(), value.clone()))
-                .collect(),
-            retry_after: error.retry_delay(),
+            facts,
+            retry_after,
         }
     }
 
@@ -155,15 +153,11 @@ impl StepState {
         };
         // A reason that this build does not know was written by another one.
         let reason = Reason::parse(reason).unwrap_or(Reason::Internal);
-        let error = facts
-            .iter()
-            .fold(Error::new(reason, message.clone()), |error, (key, value)| {
-                error.with_stored(key, value)
-            });
-        Some(match retry_after {
-            Some(delay) => error.retry_after(*delay),
-            None => error,
-        })
+        let stored = Facts {
+            facts: facts.clone(),
+            retry_after: *retry_after,
+        };
+        Some(Error::new(reason, message.clone()).with_facts(&stored))
     }
 }
 

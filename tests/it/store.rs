@@ -328,7 +328,13 @@ async fn every_terminal_state_frees_the_thread_and_reads_back(store: Arc<dyn Sto
     let outcomes = [
         Outcome::Completed,
         Outcome::Incomplete(IncompleteReason::MaxTurns),
-        Outcome::Failed(Error::new(Reason::RateLimited, "slow down")),
+        Outcome::Failed(Error::new(Reason::Internal, "internal error")),
+        // With all that its caller was told.
+        Outcome::Failed(
+            Error::new(Reason::RateLimited, "slow down")
+                .with("provider_status", "429")
+                .retry_after(Duration::from_secs(17)),
+        ),
         Outcome::Cancelled,
         Outcome::Expired("it waited".into()),
     ];

@@ -1,5 +1,6 @@
 //! What a batch needs to know, and what it writes: as a rule one statement each.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use sqlx::postgres::PgConnection;
@@ -383,7 +384,7 @@ pub(super) fn progress<R>(
     sheet
         .column(rows, |row| record(row).id.as_str())
         .column(rows, |row| record(row).state.name())
-        .column(rows, |row| record(row).state.detail())
+        .column(rows, |row| record(row).state.stored_detail().map(Cow::into_owned))
         .column(rows, |row| record(row).state.message().map(storable))
         .column(rows, |row| row::is_active(record(row)))
         .column(rows, |row| row::usage(&record(row).usage))

@@ -1,5 +1,7 @@
 //! The two scripts of a batch: what it needs to know, and what it writes.
 
+use std::borrow::Cow;
+
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::run::error::Error;
@@ -328,7 +330,7 @@ fn update(update: &RunUpdate, row: &mut Row) {
 pub(super) fn progress(record: &RunRecord, row: &mut Row) {
     row.add(record.id.as_str())
         .add(record.state.name())
-        .add(record.state.detail())
+        .add(record.state.stored_detail().map(Cow::into_owned))
         .add(record.state.message())
         .add(row::is_active(record))
         .add(row::usage(&record.usage))
