@@ -696,6 +696,7 @@ fn model_config(
             connect: timeouts.connect,
             first_byte: timeouts.first_byte,
             idle: timeouts.idle,
+            event: timeouts.event,
         },
         ..model::Config::default()
     }

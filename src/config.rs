@@ -158,6 +158,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
             connect: settings.require(&table::MODEL_CONNECT_TIMEOUT)?,
             first_byte: settings.require(&table::MODEL_FIRST_BYTE_TIMEOUT)?,
             idle: settings.require(&table::MODEL_IDLE_TIMEOUT)?,
+            event: settings.require(&table::MODEL_EVENT_TIMEOUT)?,
         },
         resilience: ModelResilience {
             max_retries: settings.require(&table::MODEL_MAX_RETRIES)?,

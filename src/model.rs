@@ -153,6 +153,9 @@ pub struct Timeouts {
     pub first_byte: Duration,
     /// For the next byte after it. Models that reason without saying so are silent for long.
     pub idle: Duration,
+    /// For the next event that says something, whatever bytes come meanwhile: comments keep a connection open also where
+    /// nobody works on the answer any more.
+    pub event: Duration,
 }
 
 impl Default for Timeouts {
@@ -161,6 +164,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             first_byte: Duration::from_secs(120),
             idle: Duration::from_secs(120),
+            event: Duration::from_secs(300),
         }
     }
 }

@@ -48,6 +48,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &CONNECT_TIMEOUT,
     &FIRST_BYTE_TIMEOUT,
     &IDLE_TIMEOUT,
+    &EVENT_TIMEOUT,
     &MAX_RETRIES,
     &RETRY_PERCENT,
     &BREAKER_FAILURES,
@@ -127,6 +128,8 @@ keys! {
         "How long to wait from a request to the head of its answer";
     IDLE_TIMEOUT: Duration = "idle_timeout", form::DURATION, "`model.idle_timeout`",
         "How long a stream may be silent before it counts as broken";
+    EVENT_TIMEOUT: Duration = "event_timeout", form::DURATION, "`model.event_timeout`",
+        "How long a stream may say nothing, whatever bytes come, before it counts as broken";
     MAX_RETRIES: u32 = "max_retries", form::NUMBER, "`model.max_retries`",
         "How often a request is sent again before its answer begins";
     RETRY_PERCENT: u32 = "retry_percent", form::PERCENT, "`model.retry_percent`",
@@ -260,6 +263,7 @@ impl NamedTable {
                 connect: self.or(&CONNECT_TIMEOUT, settings, &table::MODEL_CONNECT_TIMEOUT)?,
                 first_byte: self.or(&FIRST_BYTE_TIMEOUT, settings, &table::MODEL_FIRST_BYTE_TIMEOUT)?,
                 idle: self.or(&IDLE_TIMEOUT, settings, &table::MODEL_IDLE_TIMEOUT)?,
+                event: self.or(&EVENT_TIMEOUT, settings, &table::MODEL_EVENT_TIMEOUT)?,
             },
             resilience: ModelResilience {
                 max_retries: self.or(&MAX_RETRIES, settings, &table::MODEL_MAX_RETRIES)?,

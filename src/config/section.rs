@@ -186,6 +186,8 @@ pub struct ModelTimeouts {
     pub first_byte: Duration,
     /// Between two pieces of a stream.
     pub idle: Duration,
+    /// Between two events of a stream that say something.
+    pub event: Duration,
 }
 
 /// What a model costs, in millionths of the currency's unit for a million tokens.

@@ -39,6 +39,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_CONNECT_TIMEOUT,
     &MODEL_FIRST_BYTE_TIMEOUT,
     &MODEL_IDLE_TIMEOUT,
+    &MODEL_EVENT_TIMEOUT,
     &MODEL_ONLY_LISTED,
     &MODEL_FALLBACKS,
     &MODEL_CONTEXT_TOKENS,
@@ -401,6 +402,18 @@ pub static MODEL_IDLE_TIMEOUT: Key<Duration> = Key {
         flag: None,
         default: Fallback::Value("2m"),
         help: "How long a model's stream may be silent before it counts as broken",
+    },
+    form: form::DURATION,
+};
+
+/// The wait between two events of the model's answer.
+pub static MODEL_EVENT_TIMEOUT: Key<Duration> = Key {
+    about: About {
+        name: "model.event_timeout",
+        env: "ASSISTD_MODEL_EVENT_TIMEOUT",
+        flag: None,
+        default: Fallback::Value("5m"),
+        help: "How long a model's stream may say nothing, whatever bytes come, before it counts as broken",
     },
     form: form::DURATION,
 };

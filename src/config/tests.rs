@@ -292,7 +292,7 @@ fn a_table_of_a_model_says_what_differs_from_the_section_of_all() {
         "assistd.toml",
         "[model]\nidle_timeout = '7s'\nmax_retries = 0\n[models.big]\nmodel = 'big-1'\n\
          base_url = 'http://127.0.0.1:9/v1/'\napi_key_env = 'BIG_KEY'\nheaders = { x-team = 'team ${TEAM}' }\n\
-         aliases = ['large']\nconnect_timeout = '1s'\n[models.small]\napi_key_file = 'key'\nfallbacks = ['large']\n\
+         aliases = ['large']\nconnect_timeout = '1s'\nevent_timeout = '8s'\n[models.small]\napi_key_file = 'key'\nfallbacks = ['large']\n\
          breaker_failures = 0\n",
     );
     let settings = place.flag("model.name", "large").settings().unwrap();
@@ -304,8 +304,8 @@ fn a_table_of_a_model_says_what_differs_from_the_section_of_all() {
     assert_eq!((big.name.as_str(), big.provider_model.as_str()), ("big", "big-1"));
     let seconds = Duration::from_secs;
     assert_eq!(
-        (big.timeouts.connect, big.timeouts.idle),
-        (seconds(1), seconds(7))
+        (big.timeouts.connect, big.timeouts.idle, big.timeouts.event),
+        (seconds(1), seconds(7), seconds(8))
     );
     assert_eq!(big.resilience.max_retries, 0);
     assert_eq!(big.endpoint.api_key.as_ref().map(Secret::reveal), Some("sk-big"));

@@ -453,6 +453,55 @@ async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
     );
 }
 
+/// Sends this again and again, for ever.
+async fn murmuring(head: &'static str, again: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            read_request(&mut socket).await;
+            let mut bytes = head;
+            while socket.write_all(bytes.as_bytes()).await.is_ok() {
+                bytes = again;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
+    base
+}
+
+#[tokio::test]
+async fn bytes_that_say_nothing_do_not_keep_an_answer_alive() {
+    let begun = "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
+    let silent = "HTTP/1.1 200 OK\r\n\r\n";
+    for (head, again) in [
+        (begun, ": ping\n\n"),
+        (silent, ": ping\n\n"),
+        (silent, "event: keepalive\ndata: {}\n\n"),
+        // Nor white space before one object.
+        (silent, " "),
+        (silent, "{"),
+        ("HTTP/1.1 500 Oops\r\n\r\n", "x"),
+    ] {
+        let mut config = config(&murmuring(head, again).await);
+        config.timeouts.event = Duration::from_millis(300);
+        let model = OpenAi::new(config, false).unwrap();
+        let asked = tokio::time::timeout(PATIENCE, ask(&model, hello()));
+        let error = asked.await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Reason::ModelUnavailable, "{head}{again}");
+    }
+    // What says something keeps it alive, however long it takes altogether.
+    let mut config = config(&murmuring(begun, &begun[silent.len()..]).await);
+    config.timeouts.event = Duration::from_secs(1);
+    let model = OpenAi::new(config, false).unwrap();
+    let mut events = model.stream(hello()).await.unwrap();
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_millis(1_500) {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
+        assert!(matches!(event, Some(Ok(_))), "{event:?}");
+    }
+}
+
 #[tokio::test]
 async fn neither_callers_nor_logs_see_the_key() {
     let body = r#"{"error":{"message":"Incorrect API key provided: sk-very-secret"}}"#;

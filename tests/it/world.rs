@@ -130,6 +130,7 @@ fn config(base_url: &str) -> Config {
                 connect: PATIENCE,
                 first_byte: PATIENCE,
                 idle: PATIENCE,
+                event: PATIENCE,
             },
             resilience: ModelResilience {
                 max_retries: 2,

@@ -157,6 +157,14 @@ impl Failure {
         }
     }
 
+    /// A connection on which bytes came, and for this long nothing that says anything.
+    pub(super) fn speechless(limit: Duration) -> Self {
+        Self {
+            stage: Stage::Waiting,
+            ..Self::broken(format!("no event came for {limit:?}"))
+        }
+    }
+
     /// Whether the same request may be sent again: the provider has not begun to work on it. Not after a 500,
     /// which may come after work that was done and paid for.
     pub(super) fn is_before_work(&self) -> bool {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Response;
+use tokio::time::Instant;
 
 use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::ModelEvent;
@@ -82,6 +83,8 @@ impl Reader {
 
     /// The next event; none after the last one or an error.
     pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
+        // Since when an event is waited for: not while somebody else is at work on the one before.
+        let mut since = None;
         loop {
             if self.has_begun && self.unknown > 0 {
                 return Some(Ok(ModelEvent::Unknown(std::mem::take(&mut self.unknown))));
@@ -106,7 +109,10 @@ impl Reader {
                 None => {}
             }
             match std::mem::replace(&mut self.state, State::Told) {
-                State::Reading => self.state = self.read().await,
+                State::Reading => {
+                    let since = *since.get_or_insert_with(Instant::now);
+                    self.state = self.read(since).await;
+                }
                 State::Ended(Err(failure)) => return Some(Err(failure)),
                 State::Ended(Ok(())) | State::Told => return None,
             }
@@ -134,8 +140,8 @@ impl Reader {
         self.events.extend(events);
     }
 
-    async fn read(&mut self) -> State {
-        let taken = match self.source.upstream.chunk(&mut self.response).await {
+    async fn read(&mut self, since: Instant) -> State {
+        let taken = match self.source.upstream.chunk_since(&mut self.response, since).await {
             Ok(Some(bytes)) => self.take(&bytes),
             Ok(None) => return State::Ended(self.end()),
             // A server that cuts the connection behind a complete answer has done its work.

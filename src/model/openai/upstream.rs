@@ -266,9 +266,27 @@ impl Upstream {
     /// # Errors
     /// The connection breaks, or is silent for too long.
     pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Failure> {
-        tokio::time::timeout(self.timeouts.idle, response.chunk())
+        self.chunk_since(response, Instant::now()).await
+    }
+
+    /// The same of an answer that has said nothing since then.
+    ///
+    /// # Errors
+    /// The connection breaks, or nothing comes, or nothing that says anything, for too long.
+    pub(super) async fn chunk_since(
+        &self,
+        response: &mut Response,
+        since: Instant,
+    ) -> Result<Option<Bytes>, Failure> {
+        let Timeouts { idle, event, .. } = self.timeouts;
+        let now = Instant::now();
+        let (end, failure): (_, fn(_) -> _) = match since + event {
+            end if end < now + idle => (end, |timeouts: Timeouts| Failure::speechless(timeouts.event)),
+            _ => (now + idle, |timeouts: Timeouts| Failure::silent(timeouts.idle)),
+        };
+        tokio::time::timeout_at(end, response.chunk())
             .await
-            .map_err(|_| Failure::silent(self.timeouts.idle))?
+            .map_err(|_| failure(self.timeouts))?
             .map_err(Failure::from_transport)
     }
 
@@ -296,7 +314,8 @@ impl Upstream {
     /// The beginning of a refusal's body; the rest, or a body that breaks off, is not worth another error.
     async fn beginning(&self, mut response: Response) -> Vec<u8> {
         let mut body = Vec::new();
-        while let Ok(Some(bytes)) = self.chunk(&mut response).await {
+        let since = Instant::now();
+        while let Ok(Some(bytes)) = self.chunk_since(&mut response, since).await {
             let room = REFUSAL_LIMIT_BYTES - body.len();
             body.extend_from_slice(&bytes[..bytes.len().min(room)]);
             if bytes.len() >= room {
