@@ -104,7 +104,11 @@ pub const STORE: Form<StoreSection> = Form {
 
 /// The address of an HTTP service; a slash at its end is dropped.
 pub const URL: Form<String> = Form {
-    shape: open("URL", "a URL such as https://host/v1"),
+    shape: Shape {
+        placeholder: "URL",
+        expects: "a URL such as https://host/v1",
+        shows: Shows::NoCredentials,
+    },
     parse: |raw| http_url(raw.text()?),
 };
 
@@ -319,7 +323,11 @@ fn http_url(text: &str) -> Option<String> {
     let uri: Uri = text.parse().ok()?;
     let schemed = matches!(uri.scheme_str(), Some("http" | "https"));
     let hosted = uri.host().is_some_and(|host| !host.is_empty());
-    (schemed && hosted && uri.query().is_none()).then(|| text.trim_end_matches('/').to_owned())
+    let text = match uri.query() {
+        Some(_) => text,
+        None => text.trim_end_matches('/'),
+    };
+    (schemed && hosted).then(|| text.to_owned())
 }
 
 fn headers(raw: &Raw) -> Option<Vec<(String, Secret)>> {
@@ -475,7 +483,11 @@ mod tests {
             ("ftp://api.example.com", None),
             ("https://", None),
             ("https://a b", None),
-            ("https://host/v1?key=1", None),
+            (
+                "https://host/v1?api-version=1",
+                Some("https://host/v1?api-version=1"),
+            ),
+            ("https://host/v1/?a=/", Some("https://host/v1/?a=/")),
             ("", None),
         ];
         for (input, expected) in cases {

@@ -87,6 +87,8 @@ pub enum Shows {
     Everything,
     /// All of a URL but its password and what its query says.
     NoPassword,
+    /// The same without its user too, who may be a key.
+    NoCredentials,
     /// What looks like the name of an environment variable. Anything else may be the secret itself, put in the wrong
     /// place.
     VariableName,
@@ -147,7 +149,8 @@ impl Raw {
     pub fn shown(&self, shape: &Shape) -> String {
         match (shape.shows, self) {
             (Shows::Everything, _) => self.to_string(),
-            (Shows::NoPassword, _) => without_password(&self.to_string()),
+            (Shows::NoPassword, _) => without_password(&self.to_string(), false),
+            (Shows::NoCredentials, _) => without_password(&self.to_string(), true),
             (Shows::VariableName, Raw::Text(text)) if looks_like_a_variable(text) => text.clone(),
             (Shows::Nothing, Raw::Table(table)) => table
                 .keys()
@@ -168,10 +171,13 @@ pub(super) fn looks_like_a_variable(text: &str) -> bool {
             .all(|letter| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_')
 }
 
-/// A URL without its password and the values of its query.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+/// A URL without its password and the values of its query, and without its user if so.
+fn without_password(url: &str, hides_user: bool) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        // Somebody may have forgotten it.
+        None if hides_user => (String::new(), url),
+        None => return url.to_owned(),
     };
     let (place, query) = match rest.split_once('?') {
         Some((place, _)) => (place, format!("?{MASK}")),
@@ -179,13 +185,14 @@ fn without_password(url: &str) -> String {
     };
     // The last one: an address that is not well formed may have several, and all before it may be secret.
     let place = match place.rsplit_once('@') {
+        Some((_, host)) if hides_user => format!("{MASK}@{host}"),
         Some((user, host)) => match user.split_once(':') {
             Some((user, _)) => format!("{user}:{MASK}@{host}"),
             None => format!("{user}@{host}"),
         },
         None => place.to_owned(),
     };
-    format!("{scheme}://{place}{query}")
+    format!("{scheme}{place}{query}")
 }
 
 impl fmt::Display for Raw {
@@ -236,6 +243,20 @@ mod tests {
             ("postgres://me:p@w:1@db/x", format!("postgres://me:{MASK}@db/x")),
             ("postgres://db/x?password=pw", format!("postgres://db/x?{MASK}")),
             ("sqlite:/data/x.db", "sqlite:/data/x.db".to_owned()),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(Raw::Text(url.to_owned()).shown(&shape), expected);
+        }
+        let shape = Shape {
+            shows: Shows::NoCredentials,
+            ..shape
+        };
+        let cases = [
+            ("https://host/v1", "https://host/v1".to_owned()),
+            ("https://sk-key@host/v1", format!("https://{MASK}@host/v1")),
+            ("https://me:pw@host/v1", format!("https://{MASK}@host/v1")),
+            ("https://host/v1?key=k", format!("https://host/v1?{MASK}")),
+            ("host/v1?key=k", format!("host/v1?{MASK}")),
         ];
         for (url, expected) in cases {
             assert_eq!(Raw::Text(url.to_owned()).shown(&shape), expected);

@@ -279,7 +279,8 @@ pub static MODEL_BASE_URL: Key<String> = Key {
         env: "OPENAI_BASE_URL",
         flag: flag("base-url", Scope::Service),
         default: Fallback::Unset("OpenAI's, when there is an API key"),
-        help: "An OpenAI-compatible API, up to and with its version: https://api.openai.com/v1",
+        help: "An OpenAI-compatible API, up to and with its version: https://api.openai.com/v1. A query in it goes with \
+               every request",
     },
     form: form::URL,
 };

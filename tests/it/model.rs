@@ -503,6 +503,37 @@ async fn bytes_that_say_nothing_do_not_keep_an_answer_alive() {
 }
 
 #[tokio::test]
+async fn the_query_of_an_address_goes_with_every_request_and_is_shown_to_nobody() {
+    let body = r#"{"error":{"message":"bad version 2024-10-21 or key k1%2Bsecret, k1+secret"}}"#;
+    let (base, mut seen) = serve(vec![refusal("400 Bad Request", body)]).await;
+    let config = config(&format!("{base}/?api-version=2024-10-21&key=k1%2Bsecret"));
+    let model = OpenAi::new(config, false).unwrap();
+    let error = ask(&model, hello()).await.unwrap_err();
+    let (head, _) = request_seen(&mut seen).await;
+    assert!(
+        head.starts_with("post /v1/chat/completions?api-version=2024-10-21&key=k1%2bsecret http"),
+        "{head}"
+    );
+    let told = format!("{error:?} {model:?} {:?}", model.status());
+    assert!(!told.contains("k1"), "{told}");
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let model = OpenAi::new(
+        Config {
+            base_url: Some(format!("http://{closed}/?key=k1-secret")),
+            ..Config::default()
+        },
+        false,
+    )
+    .unwrap();
+    let error = ask(&model, hello()).await.unwrap_err();
+    assert!(!format!("{error:?} {model:?}").contains("k1-"), "{error:?}");
+}
+
+#[tokio::test]
 async fn neither_callers_nor_logs_see_the_key() {
     let body = r#"{"error":{"message":"Incorrect API key provided: sk-very-secret"}}"#;
     let (base, _seen) = serve(vec![refusal("401 Unauthorized", body)]).await;

@@ -1,5 +1,6 @@
 //! One provider: its address, the connections to it, and how it has been lately.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -36,7 +37,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[derive(Debug)]
 pub(super) struct Upstream {
     client: Client,
-    url: Url,
+    address: Address,
     /// What must not be logged, also when the provider quotes it.
     secrets: Secrets,
     timeouts: Timeouts,
@@ -48,6 +49,15 @@ pub(super) struct Upstream {
     hedge_after: Option<Duration>,
     queue: Option<Queue>,
     record: Mutex<Record>,
+}
+
+/// Where requests go. What its query says may be a key: it is sent, and not shown.
+struct Address(Url);
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0.origin().ascii_serialization(), self.0.path())
+    }
 }
 
 /// How it has been lately. Never locked across a wait.
@@ -105,6 +115,7 @@ impl Upstream {
             // The system's certificates are not needed, may be missing and take time to read.
             client = client.tls_certs_only([]);
         }
+        let secrets = Secrets::of(config, &base);
         let mut url = base;
         url.path_segments_mut()
             .map_err(|()| Error::invalid(config.field("base_url"), "expected an http or https url"))?
@@ -117,8 +128,8 @@ impl Upstream {
         let resilience = &config.resilience;
         Ok(Self {
             client: client.build().map_err(Error::internal)?,
-            url,
-            secrets: Secrets::of(config),
+            address: Address(url),
+            secrets,
             timeouts: config.timeouts,
             key_file,
             key_header,
@@ -139,7 +150,7 @@ impl Upstream {
 
     /// The scheme, host and port.
     pub(super) fn endpoint(&self) -> String {
-        self.url.origin().ascii_serialization()
+        self.address.0.origin().ascii_serialization()
     }
 
     /// How often a request may be sent again.
@@ -231,7 +242,7 @@ impl Upstream {
         key: Option<&Secret>,
         idempotency_key: Option<&HeaderValue>,
     ) -> Result<Response, Failure> {
-        let mut request = self.client.post(self.url.clone()).body(body);
+        let mut request = self.client.post(self.address.0.clone()).body(body);
         if let Some(key) = key {
             request = request.header(
                 self.key_header.clone(),

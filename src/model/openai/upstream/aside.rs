@@ -29,7 +29,7 @@ impl Upstream {
     /// # Errors
     /// The provider's refusal, or that it cannot be reached.
     pub(in crate::model::openai) async fn aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
-        let mut url = self.url.clone();
+        let mut url = self.address.0.clone();
         // An address that cannot have a path was refused when the upstream was made.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(aside.path);

@@ -1,5 +1,7 @@
 //! What a provider is told of us and must not quote to anybody else.
 
+use reqwest::Url;
+
 use crate::model::{Config, Secret};
 
 /// Secrets shorter than this are not struck out of texts: they would be found everywhere.
@@ -12,12 +14,19 @@ const WORD_LENGTH_BYTES: usize = 8;
 pub(super) struct Secrets(Vec<Secret>);
 
 impl Secrets {
-    /// Those of this configuration: its key and the values of its headers. A provider may quote a value without the
-    /// authentication scheme before it, or only one of its words.
-    pub(super) fn of(config: &Config) -> Self {
+    /// Those of this configuration: its key, the values of its headers, and what the query of its address says. A
+    /// provider may quote a value without the authentication scheme before it, or only one of its words.
+    pub(super) fn of(config: &Config, address: &Url) -> Self {
         let key = config.api_key.iter().map(|key| key.expose());
         let headers = config.headers.iter().map(|(_, value)| value.as_str());
-        let mut texts: Vec<&str> = key.chain(headers).flat_map(parts).collect();
+        let query: Vec<String> = address
+            .query_pairs()
+            .map(|(_, value)| value.into_owned())
+            .collect();
+        let written = address.query().into_iter().flat_map(|query| query.split('&'));
+        let written = written.filter_map(|pair| Some(pair.split_once('=')?.1));
+        let query = query.iter().map(String::as_str).chain(written);
+        let mut texts: Vec<&str> = key.chain(headers).chain(query).flat_map(parts).collect();
         texts.sort_unstable_by(|one, other| other.len().cmp(&one.len()).then(one.cmp(other)));
         texts.dedup();
         Self(texts.into_iter().map(Secret::new).collect())
@@ -72,7 +81,24 @@ mod tests {
                 headers: vec![("authorization".to_owned(), value.to_owned())],
                 ..Config::default()
             };
-            assert_eq!(Secrets::of(&config).conceal(said.to_owned()), told, "{value:?}");
+            let address = Url::parse("http://host/v1").unwrap();
+            assert_eq!(
+                Secrets::of(&config, &address).conceal(said.to_owned()),
+                told,
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_query_of_an_address_says_is_struck_out_however_it_is_written() {
+        let address = Url::parse("http://host/v1?api-version=2024-10-21&key=k1%2Bsecret").unwrap();
+        let secrets = Secrets::of(&Config::default(), &address);
+        for (said, told) in [
+            ("no key k1+secret", "no key ***"),
+            ("no such path /v1?key=k1%2Bsecret", "no such path /v1?key=***"),
+        ] {
+            assert_eq!(secrets.conceal(said.to_owned()), told);
         }
     }
 }
