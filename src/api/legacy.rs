@@ -199,7 +199,8 @@ impl Legacy {
     /// Calls a tool past the contract's types: a protobuf `Struct` has only doubles.
     async fn call_tool(&self, request: Request<tonic::body::Body>) -> Result<Reply, Refusal> {
         let tool_name = request.uri().query().and_then(route::tool_name);
-        let credentials = request.extensions().get().cloned();
+        let requester = Requester::of(request.extensions());
+        let requester = requester.map_err(|error| Refusal::of(&error))?;
         let body = self.body(request).await?;
         let value = body.value()?;
         if let Some(value) = &value {
@@ -211,7 +212,13 @@ impl Legacy {
         }
         let engine = self.handlers.engine();
         let output = engine
-            .call_tool(&call.tool_name, call.arguments, None, credentials)
+            .call_tool(
+                &call.tool_name,
+                call.arguments,
+                None,
+                requester.name,
+                requester.credentials,
+            )
             .await;
         let ToolOutput {
             content, is_error, ..

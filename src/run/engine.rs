@@ -238,6 +238,8 @@ struct LiveRun {
     reserved: AtomicU64,
     /// See [`RunRecord::fence`].
     fence: u64,
+    /// See [`Snapshot::caller`].
+    caller: String,
     /// See [`NewRun::credentials`]; none for a run that was taken over.
     credentials: Option<Credentials>,
     /// Another process has taken it over.
@@ -491,6 +493,7 @@ impl Engine {
         name: &str,
         arguments: Map<String, Value>,
         timeout: Option<Duration>,
+        caller: String,
         credentials: Option<Credentials>,
     ) -> Result<ToolOutput, Error> {
         let toolbox = &self.shared.ports.toolbox;
@@ -513,7 +516,10 @@ impl Engine {
         let started = Instant::now();
         let called = match tool.check_arguments(arguments) {
             Ok(arguments) => {
-                let caller = Arc::new(OutsideRuns(credentials));
+                let caller = Arc::new(OutsideRuns {
+                    name: caller,
+                    credentials,
+                });
                 call::bounded(toolbox.as_ref(), tool, arguments, timeout, caller).await
             }
             Err(text) => Ok(ToolOutput::failure(text)),
@@ -840,6 +846,7 @@ impl LiveRun {
             log: EventLog::new(before),
             reserved: AtomicU64::new(before),
             fence: record.fence,
+            caller: record.snapshot.caller.clone(),
             credentials: None,
             lost: CancellationToken::new(),
             cancel: CancellationToken::new(),

@@ -99,6 +99,9 @@ pub type ModelStream = BoxStream<'static, Result<ModelEvent, Error>>;
 pub struct ModelRequest {
     /// The run that asks, for tracing.
     pub run: RunId,
+    /// For whom it asks, as a proxy in front of the service says; empty when nobody said. One who asks much must not
+    /// keep others waiting.
+    pub caller: String,
     /// The model, as the request or the assistant names it.
     pub model: String,
     /// The system instructions; empty for none.

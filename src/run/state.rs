@@ -677,6 +677,7 @@ impl Run {
         turn.bill.expect_to_read(context::bytes_of(&selected.messages));
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
+            caller: record.snapshot.caller.clone(),
             model: record.snapshot.model.clone(),
             instructions: record.snapshot.instructions.clone(),
             messages: selected.messages,

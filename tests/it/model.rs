@@ -145,6 +145,7 @@ fn message(role: Role, content: Vec<Part>) -> Arc<Message> {
 fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
     ModelRequest {
         run: RunId::new(&mut Mint::System),
+        caller: String::new(),
         model: String::new(),
         instructions: String::new(),
         messages,

@@ -60,6 +60,7 @@ fn request(model: &str) -> ModelRequest {
     };
     ModelRequest {
         run: RunId::new(&mut Mint::System),
+        caller: String::new(),
         model: model.to_owned(),
         instructions: String::new(),
         messages: vec![Arc::new(message)],

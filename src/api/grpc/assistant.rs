@@ -79,8 +79,10 @@ impl AssistantService for Assistant {
         request: Request<pb::CallToolRequest>,
     ) -> Result<Response<pb::CallToolResponse>, Status> {
         let id = RequestId::of(request.extensions());
-        let credentials = request.extensions().get().cloned();
-        let called = self.handlers.call_tool(request.into_inner(), credentials).await;
+        let called = match Requester::of(request.extensions()) {
+            Ok(requester) => self.handlers.call_tool(request.into_inner(), requester).await,
+            Err(error) => Err(error),
+        };
         answered(called, &id)
     }
 

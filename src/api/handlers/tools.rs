@@ -7,11 +7,11 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::Handlers;
+use crate::api::caller::Requester;
 use crate::api::convert::page::{self, Question};
 use crate::api::convert::{self, name, structure};
 use crate::api::pb;
 use crate::run::catalogue::{Catalogue, Tool};
-use crate::run::credentials::Credentials;
 use crate::run::error::{Error, Reason};
 use crate::run::page::Cursor;
 use crate::run::pin::Quarantine;
@@ -99,7 +99,7 @@ impl Handlers {
     pub async fn call_tool(
         &self,
         request: pb::CallToolRequest,
-        credentials: Option<Credentials>,
+        requester: Requester,
     ) -> Result<pb::CallToolResponse, Error> {
         let tool = name::parse_tool("name", &request.name)?;
         let arguments = request.arguments.map(structure::to_json).unwrap_or_default();
@@ -111,7 +111,7 @@ impl Handlers {
         let started = Instant::now();
         let output = self
             .engine
-            .call_tool(tool, arguments, timeout, credentials)
+            .call_tool(tool, arguments, timeout, requester.name, requester.credentials)
             .await?;
         Ok(pb::CallToolResponse {
             structured_content: convert::message::structured_to_pb(&output),

@@ -39,6 +39,8 @@ pub(super) struct Asked {
 /// A call that a run wants made.
 pub(super) struct PendingCall {
     pub(super) run: RunId,
+    /// For whom the run asks; empty when nobody said.
+    pub(super) caller: String,
     pub(super) credentials: Option<Credentials>,
     pub(super) call: CallId,
     pub(super) tool: Arc<Tool>,
@@ -57,6 +59,7 @@ pub(super) struct OfRun {
 /// The caller of one call of a run.
 struct OfCall {
     run: RunId,
+    name: String,
     credentials: Option<Credentials>,
     call: CallId,
     to: OfRun,
@@ -73,6 +76,10 @@ impl Caller for OfCall {
 
     fn run(&self) -> Option<&RunId> {
         Some(&self.run)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
     }
 
     fn credentials(&self) -> Option<&Credentials> {
@@ -101,14 +108,21 @@ impl Caller for OfCall {
 }
 
 /// The caller of a call outside any run: nothing can be asked there.
-pub(super) struct OutsideRuns(pub(super) Option<Credentials>);
+pub(super) struct OutsideRuns {
+    pub(super) name: String,
+    pub(super) credentials: Option<Credentials>,
+}
 
 #[async_trait]
 impl Caller for OutsideRuns {
     fn progress(&self, _: Progress) {}
 
+    fn name(&self) -> &str {
+        &self.name
+    }
+
     fn credentials(&self) -> Option<&Credentials> {
-        self.0.as_ref()
+        self.credentials.as_ref()
     }
 }
 
@@ -148,6 +162,7 @@ pub(super) async fn perform(
 ) -> Input {
     let PendingCall {
         run,
+        caller: name,
         credentials,
         call,
         tool,
@@ -155,6 +170,7 @@ pub(super) async fn perform(
     } = pending;
     let caller = Arc::new(OfCall {
         run,
+        name,
         credentials,
         call: call.clone(),
         to,
@@ -227,6 +243,10 @@ impl Caller for Watched {
 
     fn run(&self) -> Option<&RunId> {
         self.caller.run()
+    }
+
+    fn name(&self) -> &str {
+        self.caller.name()
     }
 
     fn credentials(&self) -> Option<&Credentials> {

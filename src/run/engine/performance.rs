@@ -377,6 +377,7 @@ async fn carry_out(
             } => {
                 let pending = PendingCall {
                     run: live.id.clone(),
+                    caller: live.caller.clone(),
                     credentials: live.credentials.clone(),
                     call,
                     tool,
@@ -606,6 +607,7 @@ impl Work {
             sampler: Sampler {
                 model: Arc::clone(&shared.ports.model),
                 default_model: shared.settings.model.clone(),
+                caller: pending.caller.clone(),
             },
             used: self.used.0.clone(),
         };

@@ -20,6 +20,8 @@ pub(super) struct Sampler {
     pub(super) model: Arc<dyn Model>,
     /// The model of requests that name none.
     pub(super) default_model: String,
+    /// For whom the run asks; empty when nobody said.
+    pub(super) caller: String,
 }
 
 impl Sampler {
@@ -33,7 +35,7 @@ impl Sampler {
             model => model.to_owned(),
         };
         let (mut usage, mut answerer) = (Usage::default(), model.clone());
-        let request = request(run, model, sampling);
+        let request = request(run, &self.caller, model, sampling);
         let answered = self.answer(request, &mut usage, &mut answerer).await;
         let card = self.model.card(&answerer);
         usage.cost = card
@@ -69,7 +71,7 @@ impl Sampler {
     }
 }
 
-fn request(run: &RunId, model: String, sampling: Sampling) -> ModelRequest {
+fn request(run: &RunId, caller: &str, model: String, sampling: Sampling) -> ModelRequest {
     let messages = sampling.messages.into_iter().map(|(role, content)| {
         Arc::new(Message {
             id: MessageId::new(&mut Mint::System),
@@ -83,6 +85,7 @@ fn request(run: &RunId, model: String, sampling: Sampling) -> ModelRequest {
     });
     ModelRequest {
         run: run.clone(),
+        caller: caller.to_owned(),
         model,
         instructions: sampling.system_prompt,
         messages: messages.collect(),

@@ -730,7 +730,10 @@ async fn questions_of_a_server_are_asked_one_by_one_and_the_call_waits_for_as_lo
     }
     assert_eq!(handle.finished().await.unwrap().response(), "done");
     assert_eq!(outputs(&world), ["Accept({}) Decline"]);
-    let nobody = engine.call_tool("asks", Map::new(), None, None).await.unwrap();
+    let nobody = engine
+        .call_tool("asks", Map::new(), None, String::new(), None)
+        .await
+        .unwrap();
     assert_eq!(nobody.text(), "Cancel Cancel");
 }
 
@@ -753,7 +756,7 @@ async fn a_call_that_breaks_off_is_for_a_person_to_decide_and_outside_a_run_an_e
     assert_eq!(handle.finished().await.unwrap().response(), "done");
     assert_eq!(outputs(&world), ["not called: the call was rejected: it was"]);
     let error = engine
-        .call_tool("breaks", Map::new(), None, None)
+        .call_tool("breaks", Map::new(), None, String::new(), None)
         .await
         .unwrap_err();
     assert_eq!(error.reason(), Reason::OutcomeUnknown);
@@ -836,15 +839,24 @@ async fn a_run_is_called_off_by_its_name_once() {
 async fn a_tool_can_be_called_without_a_run() {
     let (engine, world) = engine([]);
     let arguments = Map::from_iter([("text".to_owned(), json!("hi"))]);
-    let output = engine.call_tool("echo", arguments, None, None).await.unwrap();
+    let output = engine
+        .call_tool("echo", arguments, None, String::new(), None)
+        .await
+        .unwrap();
     assert_eq!(output.text(), "\"hi\"");
     let missing = engine
-        .call_tool("nope", Map::new(), None, None)
+        .call_tool("nope", Map::new(), None, String::new(), None)
         .await
         .unwrap_err();
     assert_eq!(missing.reason(), Reason::ToolNotFound);
     let late = engine
-        .call_tool("hang", Map::new(), Some(Duration::from_secs(1)), None)
+        .call_tool(
+            "hang",
+            Map::new(),
+            Some(Duration::from_secs(1)),
+            String::new(),
+            None,
+        )
         .await
         .unwrap_err();
     assert_eq!(late.reason(), Reason::DeadlineExceeded);

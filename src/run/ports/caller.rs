@@ -20,6 +20,12 @@ pub trait Caller: Send + Sync {
         None
     }
 
+    /// For whom it makes the call, as a proxy in front of the service says; empty when nobody said. One who calls much
+    /// must not keep others waiting.
+    fn name(&self) -> &str {
+        ""
+    }
+
     /// The token of the request that caused the call, where it is still at hand: not behind a restart, nor in a process
     /// that has taken the run over.
     fn credentials(&self) -> Option<&Credentials> {

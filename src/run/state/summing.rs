@@ -101,6 +101,7 @@ impl Run {
         bill.expect_to_read(bytes_of(&messages));
         out.push(Effect::CallModel(ModelRequest {
             run: record.id.clone(),
+            caller: snapshot.caller.clone(),
             model: model.clone(),
             instructions: summary::INSTRUCTIONS.to_owned(),
             messages,
