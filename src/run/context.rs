@@ -10,7 +10,8 @@ use super::catalogue::Catalogue;
 use super::error::{Error, Reason};
 use super::id::RunId;
 use super::message::{Content, MediaSource, Message, Part, ResourceBody, Role, Summarized, Usage};
-use super::ports::Tokenizer;
+use super::options::{ModelOptions, OutputFormat};
+use super::ports::{ModelRequest, Tokenizer};
 use super::summary;
 use super::truncation::{ContextUse, Reach, Strategy, Truncation};
 
@@ -24,6 +25,9 @@ const TOKENS_OF_MEDIA: u64 = 1_024;
 /// Room for an answer when nobody has said how long it may be: a part of the context, and no more than this.
 const ANSWER_PART: u64 = 8;
 const ANSWER_LIMIT: u64 = 4_096;
+
+/// Bytes of a token in JSON, which is not read for an estimate.
+const BYTES_OF_JSON: u64 = 4;
 
 /// Tokens of a summary: a part of what the conversation may have, and no more than this.
 const SUMMARY_PART: u64 = 8;
@@ -132,6 +136,7 @@ pub(super) struct Asked<'a> {
     pub(super) kept_from: usize,
     pub(super) instructions: &'a str,
     pub(super) tools: Option<&'a Catalogue>,
+    pub(super) options: &'a ModelOptions,
     /// Tokens that the model may write.
     pub(super) max_output_tokens: Option<u64>,
     pub(super) truncation: Truncation,
@@ -159,19 +164,18 @@ impl Context {
         ) {
             start = newest_turns(history, turns).min(kept_from).max(start);
         }
+        // What was left out once stays out: the conversation only grows.
+        start = start.max(self.given.map_or(0, |given| given.start).min(kept_from));
         let allowed = allowed(asked);
         let mut around = Around::of(asked, summary.as_ref());
         let mut shown = summary.as_ref();
         if let Some(allowed) = allowed {
-            // What was left out once stays out: the conversation only grows.
-            let given = self.given.map_or(0, |given| given.start);
-            let earliest = start.max(given.min(kept_from));
-            let fit = match self.fit(asked, &around, earliest, kept_from, allowed) {
+            let fit = match self.fit(asked, &around, start, kept_from, allowed) {
                 // What must be given leaves no room for the summary.
                 Err(_) if shown.is_some() => {
                     shown = None;
                     around = Around::of(asked, None);
-                    self.fit(asked, &around, earliest, kept_from, allowed)?
+                    self.fit(asked, &around, start, kept_from, allowed)?
                 }
                 fitted => fitted?,
             };
@@ -210,6 +214,33 @@ impl Context {
         Ok(Choice::Give(selected(messages, omitted, asked.unread, tokens)))
     }
 
+    /// Leaves out about half of what was given last, because the provider finds it too long: the next
+    /// [choice](Self::choose) begins behind it. False where nothing more may be left out.
+    pub(super) fn halve(&mut self, asked: &Asked<'_>) -> bool {
+        let history = asked.history;
+        let kept_from = asked.kept_from.min(history.len());
+        let Some(given) = self.given.filter(|given| given.start < kept_from) else {
+            return false;
+        };
+        if asked.truncation.strategy == Strategy::Disabled {
+            return false;
+        }
+        // The provider has just shown that its tokens are not counted like this.
+        self.counted = None;
+        self.measure(history);
+        let tokenizer = &*asked.bounds.tokenizer;
+        let around = Around::of(asked, None);
+        let pinned = (0..given.start).filter(|&place| is_pinned(&history[place]));
+        let total = pinned.fold(around.tokens(asked), |total, place| {
+            total.saturating_add(self.tokens(history, place..place + 1, tokenizer))
+        });
+        let total = total.saturating_add(self.tokens(history, given.start..history.len(), tokenizer));
+        let fit = self.fit(asked, &around, given.start, kept_from, total / 2);
+        let start = fit.map_or(kept_from, |fit| fit.start);
+        self.given = Some(Given { start, ..given });
+        history[given.start..start].iter().any(is_left_out)
+    }
+
     /// Takes the provider's count of the conversation that was given last, with the answer that it got: the next
     /// message of the history.
     pub(super) fn count(&mut self, usage: &Usage) {
@@ -234,8 +265,7 @@ impl Context {
         allowed: u64,
     ) -> Result<Fit, Error> {
         let history = asked.history;
-        let known = self.sizes.len();
-        self.sizes.extend(history.iter().skip(known).map(Size::of));
+        self.measure(history);
         let bytes: u64 = self.sizes.iter().map(|size| size.bytes).sum();
         let fits = |start, tokens| Ok(Fit { start, tokens });
         if bytes + around.bytes <= allowed {
@@ -276,6 +306,12 @@ impl Context {
             }
         }
         fits(place, given)
+    }
+
+    /// Gives each message of the history its size.
+    fn measure(&mut self, history: &[Arc<Message>]) {
+        let known = self.sizes.len();
+        self.sizes.extend(history.iter().skip(known).map(Size::of));
     }
 
     fn tokens(
@@ -469,33 +505,33 @@ fn newest_turns(history: &[Arc<Message>], count: u32) -> usize {
 struct Around {
     /// No fewer than it has tokens.
     bytes: u64,
-    /// Those of its tools.
-    tools: u64,
+    /// Those of its tools, and of the schema of the answer.
+    schemas: u64,
     /// The summary of what is left out; empty for none.
     summary: String,
 }
 
 impl Around {
     fn of(asked: &Asked<'_>, summary: Option<&Summary<'_>>) -> Self {
-        let tools = asked.tools.map_or(0, Catalogue::size_bytes);
+        let schemas = asked.tools.map_or(0, Catalogue::size_bytes) + answer_bytes(asked.options);
         let summary = summary
             .map(|summary| summary::framed(summary.message))
             .unwrap_or_default();
         Self {
-            bytes: TOKENS_AROUND + length(asked.instructions) + length(&summary) + tools,
-            tools,
+            bytes: TOKENS_AROUND + length(asked.instructions) + length(&summary) + schemas,
+            schemas,
             summary,
         }
     }
 
-    /// The estimate. Schemas are not read for it: they are JSON, which has some four bytes a token.
+    /// The estimate. Schemas are not read for it.
     fn tokens(&self, asked: &Asked<'_>) -> u64 {
         let tokenizer = &asked.bounds.tokenizer;
         let summary = match self.summary.as_str() {
             "" => 0,
             summary => TOKENS_AROUND + tokenizer.count(summary),
         };
-        TOKENS_AROUND + tokenizer.count(asked.instructions) + summary + self.tools / 4
+        TOKENS_AROUND + tokenizer.count(asked.instructions) + summary + self.schemas / BYTES_OF_JSON
     }
 }
 
@@ -509,9 +545,34 @@ enum Piece<'a> {
     Media,
 }
 
-/// No fewer than the messages have tokens.
-pub(super) fn bytes_of(messages: &[Arc<Message>]) -> u64 {
-    messages.iter().map(|message| bytes(message)).sum()
+/// No fewer than the request has tokens, about: all of it that a model reads. What a provider alone knows the meaning of
+/// is not in it.
+pub fn bytes_of(request: &ModelRequest) -> u64 {
+    let messages: u64 = request.messages.iter().map(|message| bytes(message)).sum();
+    TOKENS_AROUND + length(&request.instructions) + schema_bytes(request) + messages
+}
+
+/// How many tokens the request has, about.
+pub fn tokens_of(request: &ModelRequest, tokenizer: &dyn Tokenizer) -> u64 {
+    let message = |message: &Arc<Message>| TOKENS_AROUND + tokens(message, tokenizer);
+    let messages: u64 = request.messages.iter().map(message).sum();
+    TOKENS_AROUND + tokenizer.count(&request.instructions) + schema_bytes(request) / BYTES_OF_JSON + messages
+}
+
+/// Bytes of its tools, and of the schema of the answer.
+fn schema_bytes(request: &ModelRequest) -> u64 {
+    let tools = request.tools.as_deref().map_or(0, Catalogue::size_bytes);
+    tools + answer_bytes(&request.options)
+}
+
+/// Bytes of what the answer has to look like.
+fn answer_bytes(options: &ModelOptions) -> u64 {
+    match &options.output_format {
+        Some(OutputFormat::JsonSchema(answer)) => {
+            length(&answer.name) + length(&answer.description) + length(&answer.schema.to_string())
+        }
+        Some(OutputFormat::Text | OutputFormat::JsonObject { .. }) | None => 0,
+    }
 }
 
 fn bytes(message: &Message) -> u64 {

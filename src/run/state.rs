@@ -6,6 +6,7 @@
 //! holds is a conversation that a model can be asked to go on with; the bounds of the run are kept.
 
 mod answer;
+mod asking;
 mod bill;
 mod calls;
 mod journal;
@@ -26,12 +27,11 @@ use self::turn::Turn;
 use super::action::{Asking, Reply, Resolution, Submission};
 use super::answer::AnswerCheck;
 use super::catalogue::{Catalogue, Tool};
-use super::context::{self, Asked, Bounds, Choice, Context};
-use super::error::Error;
+use super::context::{Bounds, Context};
+use super::error::{Error, Reason};
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
 use super::message::{Message, Role, ToolOutput, Usage};
-use super::options::{ModelOptions, ToolChoice};
 use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
 use super::step::{Step, StepState};
@@ -428,6 +428,9 @@ impl Run {
             Input::ModelFailed(error) if matches!(self.phase, Phase::Summing(_)) => {
                 self.give_up_summary(error, now, out);
             }
+            Input::ModelFailed(error) if error.reason() == Reason::ContextLengthExceeded => {
+                self.ask_for_less(error, now, out);
+            }
             Input::ModelFailed(error) | Input::Fail(error) => {
                 self.stop(Outcome::Failed(error), Entry::default(), now, out);
             }
@@ -643,60 +646,6 @@ impl Run {
             bodies: change.bodies,
         };
         self.go_on_calling(entry, change.made, now, out);
-    }
-
-    /// Sends the conversation to the model: with tools, unless a limit has run out.
-    fn ask(&mut self, now: SystemTime, out: &mut Vec<Effect>) {
-        self.ask_or_sum_up(!self.forgoes_summaries, now, out);
-    }
-
-    /// The same; if it may, it has what the model is not given any more summed up before.
-    fn ask_or_sum_up(&mut self, may_sum_up: bool, now: SystemTime, out: &mut Vec<Effect>) {
-        let record = self.journal.record();
-        let offers_tools = self.landing.is_none() && !self.terms.catalogue.tools().is_empty();
-        let max_output_tokens = self.journal.output_tokens_left();
-        let chosen = self.context.choose(&Asked {
-            history: &self.history,
-            unread: self.unread,
-            kept_from: context::kept_from(&self.history, &record.id),
-            instructions: &record.snapshot.instructions,
-            tools: offers_tools.then_some(&*self.terms.catalogue),
-            max_output_tokens,
-            truncation: record.snapshot.truncation,
-            may_sum_up,
-            bounds: &self.terms.bounds,
-        });
-        let selected = match chosen {
-            Ok(Choice::Give(selected)) => selected,
-            Ok(Choice::SumUp(gap)) => return self.sum_up(gap, now, out),
-            Err(error) => return self.end(Outcome::Failed(error), Entry::default(), now, out),
-        };
-        self.journal.count(1, 0);
-        let record = self.journal.record();
-        let mut turn = Turn::new(record, selected.used, &mut self.mint, now);
-        turn.bill.expect_to_read(context::bytes_of(&selected.messages));
-        out.push(Effect::CallModel(ModelRequest {
-            run: record.id.clone(),
-            caller: record.snapshot.caller.clone(),
-            model: record.snapshot.model.clone(),
-            instructions: record.snapshot.instructions.clone(),
-            messages: selected.messages,
-            tools: offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
-            max_output_tokens,
-            estimated_tokens: selected.tokens,
-            deadline: self.alarm().map(|(time, _)| time),
-            options: self.options(),
-        }));
-        self.phase = Phase::Asking(Box::new(turn));
-    }
-
-    /// How the model is to answer in this turn.
-    fn options(&self) -> Arc<ModelOptions> {
-        let RunRecord { snapshot, usage, .. } = self.journal.record();
-        match (&snapshot.options.tool_choice, usage.turns) {
-            (Some(ToolChoice::Required | ToolChoice::Tool(_)), 2..) => Arc::new(snapshot.options.later()),
-            _ => Arc::clone(&snapshot.options),
-        }
     }
 
     /// The model has stopped: the answer is there, or calls are to be made.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::State;
+use crate::run::error::Reason;
 
 use super::error::Failure;
 
@@ -54,6 +55,8 @@ impl Ways {
                 Some(Way::Plain)
             }
             Way::Kept if failure.is_about_a_lost_response() => Some(Way::Keep),
+            // What the provider has kept is longer than what is given here, where something of that is left out.
+            Way::Kept if failure.reason() == Reason::ContextLengthExceeded => Some(Way::Keep),
             _ => None,
         }
     }
@@ -108,7 +111,12 @@ mod tests {
             404,
             r#"{"error":{"message":"Previous response with id 'r' not found."}}"#,
         );
-        for lost in [lost, said] {
+        // One that has become too long may be shorter here.
+        let long = refused(
+            400,
+            r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#,
+        );
+        for lost in [lost, said, long] {
             assert_eq!(ways.of("m"), Way::Kept);
             assert_eq!(ways.after(Way::Kept, "m", &lost), Some(Way::Keep));
             assert_eq!(ways.after(Way::Keep, "m", &lost), None);

@@ -1,3 +1,4 @@
+use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
 use proptest::prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -6,6 +7,8 @@ use super::*;
 use crate::run::id::{CallId, MessageId, Mint};
 use crate::run::message::{CallOutput, ToolCall, ToolOutput};
 use crate::run::rules::{self, Quarters};
+
+static PLAIN: LazyLock<ModelOptions> = LazyLock::new(ModelOptions::default);
 
 /// What is said, by one letter each: the caller, the model, a call with its output, the operator.
 fn history(script: &str, size: usize, run: &RunId) -> Vec<Arc<Message>> {
@@ -71,6 +74,7 @@ fn asked<'a>(history: &'a [Arc<Message>], truncation: Truncation, bounds: &'a Bo
         kept_from: kept_from(history, &run()),
         instructions: "",
         tools: None,
+        options: &PLAIN,
         max_output_tokens: None,
         truncation,
         may_sum_up: true,
@@ -88,7 +92,18 @@ impl Context {
     }
 }
 
-/// The roles of what a model is given, a letter each; or what is allowed.
+/// The roles of what a model is given, a letter each.
+fn letters(selected: &Selected) -> String {
+    let letter = |message: &Arc<Message>| match message.role {
+        Role::User => 'u',
+        Role::Assistant => 'a',
+        Role::Tool => 't',
+        Role::System => 's',
+    };
+    selected.messages.iter().map(letter).collect()
+}
+
+/// The same for this conversation; or what is allowed.
 fn given(script: &str, truncation: Truncation, context_tokens: Option<u64>) -> String {
     // 100 bytes are 25 tokens, and 8 stand around each message and around the whole.
     let history = history(script, 100, &run());
@@ -102,13 +117,7 @@ fn given(script: &str, truncation: Truncation, context_tokens: Option<u64>) -> S
                 selected.used.omitted,
                 count(history.len() - selected.messages.len())
             );
-            let letter = |message: &Arc<Message>| match message.role {
-                Role::User => 'u',
-                Role::Assistant => 'a',
-                Role::Tool => 't',
-                Role::System => 's',
-            };
-            selected.messages.iter().map(letter).collect()
+            letters(&selected)
         }
         Err(error) => {
             assert_eq!(error.reason(), Reason::ContextLengthExceeded);
@@ -121,6 +130,50 @@ fn given(script: &str, truncation: Truncation, context_tokens: Option<u64>) -> S
             );
             format!("more than {allowed}")
         }
+    }
+}
+
+#[test]
+fn half_of_what_a_provider_finds_too_long_is_left_out_turn_by_turn() {
+    // What is said, and what the model is given then, until nothing may be left out any more.
+    for (script, then) in [
+        ("uauauaua!u", vec!["uau", "u", ""]),
+        // A turn stays or goes as a whole, its call with its output.
+        ("uacauauaua!u", vec!["uauau", "u", ""]),
+        ("uacaua!u", vec!["uau", "u", ""]),
+        // What the run has asked and done itself stays.
+        ("ucaua!ucu", vec!["uatu", ""]),
+        ("suauauaua!u", vec!["suau", "su", ""]),
+        ("!u", vec![""]),
+        ("!uca", vec![""]),
+    ] {
+        let (run, bounds) = (run(), bounds(None));
+        let history = history(script, 100, &run);
+        let mut context = Context::default();
+        for strategy in [Strategy::Auto, Strategy::Summarize] {
+            let truncation = Truncation {
+                strategy,
+                ..Truncation::default()
+            };
+            let asked = Asked {
+                may_sum_up: false,
+                ..asked(&history, truncation, &bounds)
+            };
+            let mut context = Context::default();
+            let whole = context.select(&asked).unwrap();
+            assert_eq!(whole.messages.len(), history.len(), "{script}");
+            for shorter in &then {
+                let is_shorter = context.halve(&asked);
+                assert_eq!(is_shorter, !shorter.is_empty(), "{script} {shorter}");
+                if is_shorter {
+                    let given = context.select(&asked).unwrap();
+                    assert_eq!(letters(&given), *shorter, "{script}");
+                }
+            }
+        }
+        let bound = asked(&history, Truncation::default(), &bounds);
+        context.select(&bound).unwrap();
+        assert!(!context.halve(&bound), "nothing may be left out");
     }
 }
 

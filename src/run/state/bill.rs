@@ -9,7 +9,7 @@ use crate::run::money::Prices;
 use crate::run::record::Snapshot;
 use crate::run::step::StepState;
 
-/// How many bytes of text, reasoning or arguments count as one token until the provider has counted them. More than
+/// How many bytes of what is read, or of text, reasoning or arguments, count as one token until the provider has counted them. More than
 /// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
 const BYTES_OF_A_TOKEN: u64 = 8;
 
@@ -113,24 +113,17 @@ impl Bill {
         })
     }
 
-    /// The tokens so far: those that the provider has reported, and an estimate of what was written since, because
-    /// most providers report only at the end.
+    /// The tokens so far: those that the provider has reported, and an estimate of what was read and written since,
+    /// because most providers report only at the end.
     pub(super) fn tokens(&self) -> Usage {
-        let written = Usage {
+        let so_far = self.usage.plus(Usage {
+            input_tokens: self.expected_input,
             output_tokens: self.unreported / BYTES_OF_A_TOKEN,
             ..Usage::default()
-        };
-        let so_far = self.usage.plus(written);
-        match self.prices {
-            None => so_far,
-            // Only money is counted before the provider has: what is read is most of what a turn costs.
-            Some(prices) => Usage {
-                cost: Some(prices.cost(&Usage {
-                    input_tokens: so_far.input_tokens + self.expected_input,
-                    ..so_far
-                })),
-                ..so_far
-            },
+        });
+        Usage {
+            cost: self.prices.map(|prices| prices.cost(&so_far)),
+            ..so_far
         }
     }
 }

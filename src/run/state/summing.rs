@@ -7,7 +7,7 @@ use super::bill::Bill;
 use super::journal::Entry;
 use super::turn::written;
 use super::{Effect, Phase, Run};
-use crate::run::context::{Gap, bytes_of};
+use crate::run::context::{self, Gap};
 use crate::run::error::{Error, Reason};
 use crate::run::event::Body;
 use crate::run::id::{MessageId, StepId};
@@ -98,8 +98,7 @@ impl Run {
             metadata: Default::default(),
         };
         let messages = vec![Arc::new(question)];
-        bill.expect_to_read(bytes_of(&messages));
-        out.push(Effect::CallModel(ModelRequest {
+        let request = ModelRequest {
             run: record.id.clone(),
             caller: snapshot.caller.clone(),
             model: model.clone(),
@@ -110,7 +109,14 @@ impl Run {
             estimated_tokens: None,
             deadline: self.alarm().map(|(time, _)| time),
             options: Arc::new(ModelOptions::default()),
-        }));
+        };
+        bill.expect_to_read(context::bytes_of(&request));
+        if self.journal.limit_passed(bill.tokens()).is_some() {
+            // What is left may do for an answer all the same.
+            self.forgoes_summaries = true;
+            return self.ask_or_sum_up(false, now, out);
+        }
+        out.push(Effect::CallModel(request));
         self.phase = Phase::Summing(Box::new(Summing {
             text: String::new(),
             model,

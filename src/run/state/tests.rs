@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::run::action::{Action, Answer, Question, Reply, SamplingPrompt};
 use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
-use crate::run::error::Reason;
+use crate::run::context;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Annotation, CallOutput, Cited, Continuation, Part, Reasoning, ToolCall, Usage};
 use crate::run::model::{Attempt, AttemptResult};
@@ -275,6 +275,11 @@ fn word(body: &Body) -> String {
         Body::UsageUpdated(usage) => format!("{}tok", usage.total_tokens()),
         Body::Ended(record) => format!("={}", record.state.name()),
     }
+}
+
+/// The tokens that a run's first request is expected to have, behind nothing.
+fn expected_input() -> u64 {
+    context::bytes_of(&Stage::new(Limits::default()).requests[0]) / 8
 }
 
 /// Ten questions with their answers, the last with a call.
@@ -563,7 +568,7 @@ fn a_run_calls_tools_and_goes_on() {
     stage.say([text("done"), STOP]);
     assert_eq!(
         stage.transcript(),
-        r#"running +user +assistant calls:echo {"text":"x"} calls:echo {"text":"y"} message 4tok [second] [first] +tool +assistant 'done' message 31tok =completed"#
+        r#"running +user +assistant calls:echo {"text":"x"} calls:echo {"text":"y"} message 23tok [second] [first] +tool +assistant 'done' message 69tok =completed"#
     );
     let outputs: Vec<String> = stage.saved[2].content.iter().map(output_text).collect();
     assert_eq!(outputs, ["first", "second"], "outputs stand in the model's order");
@@ -625,7 +630,7 @@ fn an_answer_that_does_not_fit_is_asked_for_again() {
     stage.say([text("7"), STOP]);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant 'seven' message 1tok +system +assistant '7, I think' message 24tok +system +assistant '7' message 68tok =completed"
+        "running +user +assistant 'seven' message 23tok +system +assistant '7, I think' message 68tok +system +assistant '7' message 134tok =completed"
     );
     assert_eq!(stage.response(), "7");
     assert_eq!(stage.run.record().usage.turns, 3);
@@ -727,7 +732,7 @@ fn what_a_message_carries_is_about_all_of_it() {
     assert_eq!(whole.continuation("there"), None);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant thinks thinks 'a' 'b' message 1tok =completed"
+        "running +user +assistant thinks thinks 'a' 'b' message 20tok =completed"
     );
     // What the provider has is not what is kept of an answer that was cut off.
     let mut stage = Stage::new(Limits::default());
@@ -828,11 +833,11 @@ fn a_run_that_breaks_off_keeps_what_was_said() {
 #[test]
 fn the_token_budget_ends_a_run_before_its_calls() {
     let mut stage = Stage::new(Limits {
-        max_total_tokens: Some(10),
+        max_total_tokens: Some(30),
         ..Limits::default()
     });
     stage.say(call(0, "echo", r#"{"text":"x"}"#));
-    stage.say([ModelEvent::Usage(usage(11)), STOP]);
+    stage.say([ModelEvent::Usage(usage(31)), STOP]);
     assert_eq!(stage.outcome(), Some(&OUT_OF_TOKENS));
     assert!(stage.open.is_empty());
 }
@@ -844,8 +849,9 @@ fn a_token_limit_ends_a_run_while_the_model_writes() {
         ..Usage::default()
     };
     let eight = "eight by";
+    // What is read counts too.
     let total = Limits {
-        max_total_tokens: Some(10),
+        max_total_tokens: Some(expected_input() + 10),
         ..Limits::default()
     };
     let written = Limits {
@@ -871,7 +877,10 @@ fn a_token_limit_ends_a_run_while_the_model_writes() {
                 text("and more"),
             ],
         ),
-        (total, vec![text("a"), ModelEvent::Usage(usage(11))]),
+        (
+            total,
+            vec![text("a"), ModelEvent::Usage(usage(expected_input() + 11))],
+        ),
         (written, vec![text("a"), ModelEvent::Usage(output(11))]),
     ] {
         let mut stage = Stage::new(limits);
@@ -883,6 +892,184 @@ fn a_token_limit_ends_a_run_while_the_model_writes() {
         assert!(stage.saved[1..].iter().all(|message| message.incomplete));
         rules::check_events(&stage.events, &stage.saved).unwrap();
     }
+}
+
+#[test]
+fn what_cannot_be_paid_for_is_not_sent() {
+    let read = expected_input();
+    let tokens = |limit| Limits {
+        max_total_tokens: Some(limit),
+        ..Limits::default()
+    };
+    // A token is a micro-unit.
+    let money = |limit| Limits {
+        max_cost: Some(limit),
+        ..Limits::default()
+    };
+    let out_of_money = Outcome::Incomplete(IncompleteReason::Budget);
+    for (limits, outcome) in [
+        (tokens(read), None),
+        (tokens(read - 1), Some(&OUT_OF_TOKENS)),
+        (money(read), None),
+        (money(read - 1), Some(&out_of_money)),
+    ] {
+        let stage = Stage::new(limits);
+        assert_eq!(stage.outcome(), outcome, "{limits:?}");
+        assert_eq!(stage.requests.len(), usize::from(outcome.is_none()), "{limits:?}");
+        let turns = stage.run.record().usage.turns;
+        assert_eq!(turns, u32::from(outcome.is_none()), "what is not sent is no turn");
+    }
+    // A call brings more than what is left pays for: it is kept, and the model is not told.
+    let mut stage = Stage::new(money(read + 100));
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([ModelEvent::Usage(usage(90)), STOP]);
+    stage.answer(&"x".repeat(8 * 100));
+    assert_eq!(stage.outcome(), Some(&out_of_money));
+    assert_eq!(stage.requests.len(), 1);
+    assert_eq!(stage.saved.last().unwrap().role, Role::Tool);
+}
+
+#[test]
+fn all_that_a_model_reads_is_expected_to_be_paid_for() {
+    let base = expected_input();
+    let mut stage = Stage::new(Limits::default());
+    let read = |request: &ModelRequest| context::bytes_of(request);
+    let request = stage.requests.pop().unwrap();
+    let plain = read(&request);
+    assert_eq!(plain / 8, base);
+    for (request, more) in [
+        (
+            ModelRequest {
+                instructions: "be brief".into(),
+                ..request.clone()
+            },
+            8,
+        ),
+        (
+            ModelRequest {
+                options: Arc::new(a_number(1)),
+                ..request.clone()
+            },
+            r#"number{"type":"number"}"#.len(),
+        ),
+    ] {
+        assert_eq!(read(&request), plain + more as u64);
+    }
+    let without_tools = ModelRequest {
+        tools: None,
+        ..request.clone()
+    };
+    let tools = request.tools.unwrap().size_bytes();
+    assert!(tools > 0);
+    assert_eq!(read(&without_tools), plain - tools);
+}
+
+#[test]
+fn a_conversation_that_its_provider_finds_too_long_is_asked_with_half_of_it_once() {
+    let too_long = || Error::new(Reason::ContextLengthExceeded, "too long").with("provider_status", "400");
+    let failed = || Attempt {
+        status: Some(400),
+        ..attempt(AttemptResult::Failed("CONTEXT_LENGTH_EXCEEDED".into()))
+    };
+    let behind = |strategy| {
+        let truncation = Truncation {
+            strategy,
+            ..Truncation::default()
+        };
+        Stage::behind(
+            conversation(),
+            truncation,
+            Limits::default(),
+            ModelOptions::default(),
+        )
+    };
+    use crate::run::truncation::Strategy::{Auto, Disabled, Summarize};
+    for strategy in [Auto, Summarize] {
+        let mut stage = behind(strategy);
+        stage.say([ModelEvent::Attempt(failed())]);
+        stage.feed(Input::ModelFailed(too_long()));
+        let [whole, half] = &stage.requests[..] else {
+            panic!("{:?}", stage.outcome());
+        };
+        assert!(half.messages.len() < whole.messages.len());
+        let ratio = context::bytes_of(half) * 100 / context::bytes_of(whole);
+        assert!((35..=60).contains(&ratio), "{ratio}%");
+        assert!(whole.messages.ends_with(&half.messages));
+        assert_eq!(half.messages[0].role, Role::User, "a turn is left out as a whole");
+        let given = half.messages.len();
+        stage.say([
+            ModelEvent::Attempt(attempt(AttemptResult::Answered)),
+            text("b"),
+            STOP,
+        ]);
+        assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+        assert_eq!(stage.record.usage.turns, 1, "it is one turn");
+        let Work::ModelTurn {
+            context, attempts, ..
+        } = &stage.steps[&0].work
+        else {
+            panic!("{:?}", stage.steps[&0]);
+        };
+        assert_eq!(context.messages as usize, given);
+        assert_eq!(context.omitted as usize, conversation().len() + 1 - given);
+        assert_eq!(attempts.len(), 2, "both are told");
+        assert_eq!(attempts[0], failed());
+    }
+
+    // Not twice, not once something was said, and not where nothing may be left out.
+    let mut again = behind(Auto);
+    again.feed(Input::ModelFailed(too_long()));
+    again.feed(Input::ModelFailed(too_long()));
+    let mut spoken = behind(Auto);
+    spoken.say([ModelEvent::Attempt(attempt(AttemptResult::Answered)), text("b")]);
+    spoken.feed(Input::ModelFailed(too_long()));
+    let mut whole = behind(Disabled);
+    whole.feed(Input::ModelFailed(too_long()));
+    let truncation = Truncation {
+        strategy: Auto,
+        ..Truncation::default()
+    };
+    let mut alone = Stage::behind(Vec::new(), truncation, Limits::default(), ModelOptions::default());
+    alone.feed(Input::ModelFailed(too_long()));
+    for (stage, requests) in [(again, 2), (spoken, 1), (whole, 1), (alone, 1)] {
+        let Some(Outcome::Failed(error)) = stage.outcome() else {
+            panic!("{:?}", stage.outcome());
+        };
+        assert_eq!(error.reason(), Reason::ContextLengthExceeded);
+        assert_eq!(stage.requests.len(), requests);
+    }
+}
+
+#[test]
+fn what_was_left_out_for_a_provider_stays_out_and_a_later_turn_may_be_shortened_again() {
+    let too_long = || Input::ModelFailed(Error::new(Reason::ContextLengthExceeded, "too long"));
+    let truncation = Truncation {
+        strategy: crate::run::truncation::Strategy::Auto,
+        ..Truncation::default()
+    };
+    let mut stage = Stage::behind(
+        conversation(),
+        truncation,
+        Limits::default(),
+        ModelOptions::default(),
+    );
+    stage.feed(too_long());
+    stage.say(call(0, "look", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    stage.answer("seen");
+    stage.feed(too_long());
+    stage.say([text("b"), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+    let given: Vec<usize> = stage
+        .requests
+        .iter()
+        .map(|request| request.messages.len())
+        .collect();
+    let [whole, half, on, quarter] = given[..] else {
+        panic!("{given:?}");
+    };
+    assert!(half < whole && quarter < on, "{given:?}");
+    assert_eq!(on, half + 2, "with the call and its output");
 }
 
 #[test]
@@ -943,7 +1130,7 @@ fn a_crash_voids_the_unfinished_turn_and_nothing_else() {
     stage.say([text("whole"), STOP]);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant 'half' void>=3 +assistant 'whole' message 1tok =completed"
+        "running +user +assistant 'half' void>=3 +assistant 'whole' message 20tok =completed"
     );
     let restarted = &stage.events[4];
     assert_eq!(
@@ -1018,25 +1205,25 @@ fn the_last_turn_has_no_tools_after_a_crash_either() {
 fn what_a_run_has_used_counts_from_its_beginning() {
     let mut stage = Stage::new(Limits {
         max_turns: 2,
-        max_total_tokens: Some(25),
+        max_total_tokens: Some(100),
         ..Limits::default()
     });
     for _ in 0..2 {
         stage.say(call(0, "look", r#"{"text":"x"}"#));
-        stage.say([ModelEvent::Usage(usage(10)), STOP]);
+        stage.say([ModelEvent::Usage(usage(30)), STOP]);
         stage.crash();
         stage.answer("seen");
         stage.crash();
     }
     let used = stage.record.usage;
-    assert_eq!((used.turns, used.tool_calls, used.input_tokens), (2, 2, 20));
+    assert_eq!((used.turns, used.tool_calls, used.input_tokens), (2, 2, 60));
     assert!(
         stage.requests.last().unwrap().tools.is_none(),
         "the turns are used up"
     );
-    stage.say([text("done"), ModelEvent::Usage(usage(10))]);
+    stage.say([text("done"), ModelEvent::Usage(usage(50))]);
     assert_eq!(stage.outcome(), Some(&OUT_OF_TOKENS));
-    assert_eq!(stage.record.usage.total_tokens(), 30);
+    assert_eq!(stage.record.usage.total_tokens(), 110);
 }
 
 #[test]
@@ -1138,7 +1325,7 @@ fn a_run_waits_for_people_and_for_its_client() {
     stage.say([text("done"), STOP]);
     assert_eq!(
         stage.transcript(),
-        "running +user +assistant calls:risky {\"text\":\"x\"} calls:echo {\"text\":\"x\"} calls:mine {\"text\":\"x\"} message 5tok ask:risky ask:mine [echoed] requires_action edited answered [my own] running [risked] +tool +assistant 'done' message 44tok =completed"
+        "running +user +assistant calls:risky {\"text\":\"x\"} calls:echo {\"text\":\"x\"} calls:mine {\"text\":\"x\"} message 24tok ask:risky ask:mine [echoed] requires_action edited answered [my own] running [risked] +tool +assistant 'done' message 82tok =completed"
     );
 }
 
@@ -1208,7 +1395,7 @@ fn a_question_of_a_server_is_asked_while_its_call_goes_on() {
     stage.say([STOP]);
     assert_eq!(
         stage.transcript(),
-        r#"running +user +assistant calls:echo {"text":"x"} message 2tok ask:echo requires_action answered running [hello Ada] +tool =completed"#
+        r#"running +user +assistant calls:echo {"text":"x"} message 21tok ask:echo requires_action answered running [hello Ada] +tool =completed"#
     );
 }
 
@@ -1260,15 +1447,15 @@ fn a_person_decides_whether_a_server_may_ask_the_model() {
 #[test]
 fn what_a_server_uses_of_the_model_counts_for_the_run() {
     let mut stage = Stage::new(Limits {
-        max_total_tokens: Some(10),
+        max_total_tokens: Some(30),
         ..Limits::default()
     });
     stage.say(call(0, "echo", r#"{"text":"x"}"#));
     stage.say([STOP]);
     let before = stage.run.record().usage;
-    stage.feed(Input::CallSampled { usage: usage(11) });
+    stage.feed(Input::CallSampled { usage: usage(31) });
     let used = stage.run.record().usage;
-    assert_eq!(used.total_tokens(), before.total_tokens() + 11);
+    assert_eq!(used.total_tokens(), before.total_tokens() + 31);
     assert_eq!(used.turns, before.turns, "it is no turn of the run's own");
     let asked = stage.requests.len();
     stage.answer("x");
@@ -1427,7 +1614,7 @@ fn what_a_model_is_not_given_is_summed_up_once_and_for_later_runs_too() {
     assert_eq!(stage.outcome(), Some(&Outcome::Completed));
     assert_eq!(stage.response(), "b");
     let used = stage.run.record().usage;
-    assert_eq!((used.total_tokens(), used.turns), (60, 1), "it is no turn");
+    assert_eq!((used.total_tokens(), used.turns), (79, 1), "it is no turn");
 
     let later = Stage::behind(stage.saved, summing(), Limits::default(), ModelOptions::default());
     let asked = &later.requests[0];
@@ -1518,6 +1705,19 @@ fn a_summary_begins_again_where_the_process_died() {
 }
 
 #[test]
+fn a_summary_that_cannot_be_paid_for_is_left_out() {
+    // To read what is to be summed up costs more than the rest of the conversation.
+    let limits = Limits {
+        max_cost: Some(150),
+        ..Limits::default()
+    };
+    let mut stage = Stage::long(limits, ModelOptions::default());
+    assert!(!is_of_summary(&stage.requests[0]));
+    stage.say([text("b"), ModelEvent::Usage(usage(90)), STOP]);
+    assert_eq!(stage.outcome(), Some(&Outcome::Completed));
+}
+
+#[test]
 fn a_summary_is_paid_from_the_runs_budget_at_the_price_of_its_model() {
     let limits = Limits {
         max_cost: Some(1_000),
@@ -1547,6 +1747,7 @@ enum Move {
     Lost { which: usize },
     StrayAnswer,
     ModelFails,
+    TooLong,
     Cancel,
     Deadline,
     Expire,
@@ -1615,6 +1816,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => any::<usize>().prop_map(|which| Move::Lost { which }),
         1 => Just(Move::StrayAnswer),
         1 => Just(Move::ModelFails),
+        1 => Just(Move::TooLong),
         1 => Just(Move::Cancel),
         1 => Just(Move::Deadline),
         1 => Just(Move::Expire),
@@ -1668,6 +1870,10 @@ fn play(stage: &mut Stage, step: Move) {
         }
         Move::StrayAnswer => stage.feed(done(CallId::new(&mut Mint::System))),
         Move::ModelFails => stage.feed(Input::ModelFailed(Error::new(Reason::ModelUnavailable, "gone"))),
+        Move::TooLong => stage.feed(Input::ModelFailed(Error::new(
+            Reason::ContextLengthExceeded,
+            "too long",
+        ))),
         Move::Cancel => stage.feed(Input::Cancel),
         Move::Deadline => stage.feed(Input::Deadline),
         Move::Expire => stage.feed(Input::Expire),
@@ -1777,7 +1983,7 @@ proptest! {
         moves in prop::collection::vec(a_move(), 0..60),
         max_turns in 1..4u32,
         max_tool_calls in 0..4u32,
-        max_total_tokens in prop::option::of(0..20u64),
+        max_total_tokens in prop::option::of(0..90u64),
         max_output_tokens in prop::option::of(1..9u64),
         options in prop::option::of((0..3u32).prop_map(a_number)),
         is_long in any::<bool>(),

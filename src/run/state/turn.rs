@@ -27,6 +27,8 @@ pub(super) struct Turn {
     /// What it uses and costs.
     pub(super) bill: Bill,
     context: ContextUse,
+    /// The model is asked with a shorter conversation, because its provider found a longer one too long.
+    is_shortened: bool,
     unknown_events: u32,
     started: SystemTime,
 }
@@ -44,6 +46,7 @@ impl Turn {
             continuation: None,
             bill: Bill::new(&record.snapshot),
             context,
+            is_shortened: false,
             unknown_events: 0,
             started: now,
         }
@@ -76,6 +79,17 @@ impl Turn {
             start_time: Some(self.started),
             end_time: Some(now),
         }
+    }
+
+    /// Whether the model may be asked once more, with a shorter conversation: it was not, and has not begun to answer.
+    pub(super) fn may_be_shortened(&self) -> bool {
+        !self.is_shortened && !self.is_announced && self.content.is_empty() && self.bill.answerer().is_none()
+    }
+
+    /// It is asked with this much instead.
+    pub(super) fn shorten(&mut self, context: ContextUse) {
+        self.is_shortened = true;
+        self.context = context;
     }
 
     /// Counts events that nobody here understands.

@@ -15,6 +15,7 @@ over_every_door! {
     a_turn_of_a_fallback_costs_what_the_fallback_does,
     a_long_conversation_is_shortened_or_refused,
     a_long_conversation_is_summed_up,
+    a_conversation_that_its_provider_finds_too_long_is_shortened_if_it_may_be,
 }
 
 /// A dollar for a million tokens read, two for a million written.
@@ -86,24 +87,27 @@ async fn what_a_run_costs_adds_up(form: Form) {
 }
 
 async fn a_run_ends_when_its_budget_is_spent(form: Form) {
-    let script = Script::turns([
-        Turn::text("a word ".repeat(400)),
-        Turn::call("echo", &json!({"text": "ping"})),
-    ]);
+    let script = Script::turns([Turn::text("a word ".repeat(400)), Turn::text("never said")]);
     let world = World::with(script, priced).await;
     let door = Door::to(&world, form);
-    // The first is cut off while it is written, the second when the provider has counted.
-    for limit in ["100", "1"] {
+    // The first is cut off while it is written, the second is not even asked for: to read the tools alone costs more.
+    for (limit, begins) in [("600", "a word"), ("1", "")] {
         let asked = json!({"message": "hi", "limits": {"maxCostMicros": limit}});
         let answer = door.call("AssistantService.Chat", asked).await.unwrap();
         assert_eq!(answer["state"], "RUN_STATE_INCOMPLETE", "{answer}");
         assert_eq!(answer["incompleteReason"], "INCOMPLETE_REASON_BUDGET");
+        let said = answer["response"].as_str().unwrap_or_default();
+        assert!(
+            said.starts_with(begins) && said.is_empty() == begins.is_empty(),
+            "{said}"
+        );
         let run = door
             .call("RunService.GetRun", json!({"name": answer["run"]}))
             .await
             .unwrap();
         assert_eq!(run["limits"]["maxCostMicros"], limit);
     }
+    assert_eq!(world.simulator.requests().len(), 1);
 }
 
 async fn a_budget_needs_prices(form: Form) {
@@ -227,6 +231,60 @@ async fn a_long_conversation_is_shortened_or_refused(form: Form) {
         run["truncation"],
         json!({"strategy": "TRUNCATION_STRATEGY_AUTO", "lastTurns": 1})
     );
+}
+
+/// Nobody has said how much the model takes; the provider refuses what is longer.
+async fn a_conversation_that_its_provider_finds_too_long_is_shortened_if_it_may_be(form: Form) {
+    let too_long = || {
+        let body = json!({"error": {"message": "x", "code": "context_length_exceeded"}});
+        Turn::raw(400, "application/json", body.to_string())
+    };
+    let answers = (0..4).map(|turn| Turn::text(format!("answer {turn}")));
+    let script = answers.chain([
+        too_long(),
+        Turn::text("short"),
+        too_long(),
+        too_long(),
+        too_long(),
+    ]);
+    let world = World::new(Script::turns(script)).await;
+    let door = Door::to(&world, form);
+    let mut thread = json!("");
+    for _ in 0..4 {
+        let asked = json!({"message": "word ".repeat(300), "thread": thread});
+        thread = door.call("AssistantService.Chat", asked).await.unwrap()["thread"].clone();
+    }
+    let auto =
+        json!({"message": "on", "thread": thread, "truncation": {"strategy": "TRUNCATION_STRATEGY_AUTO"}});
+    let answer = door.call("AssistantService.Chat", auto.clone()).await.unwrap();
+    assert_eq!(answer["response"], "short");
+    let steps = door
+        .call("RunService.ListRunSteps", json!({"parent": answer["run"]}))
+        .await
+        .unwrap();
+    let turn = &steps["steps"][0]["modelTurn"];
+    let results: Vec<&Value> = turn["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|attempt| &attempt["result"])
+        .collect();
+    assert_eq!(results.len(), 2, "{steps}");
+    assert_eq!(
+        (&turn["contextMessages"], &turn["omittedMessages"]),
+        (&json!(3), &json!(6)),
+        "{steps}"
+    );
+    // It helps no more; and without leave nothing is left out.
+    let plain = json!({"message": "on", "thread": thread});
+    for (asked, requests) in [(auto, 8), (plain, 9)] {
+        let refusal = door.refusal("AssistantService.Chat", asked).await;
+        assert_eq!(
+            refusal.why(),
+            (Code::FailedPrecondition, "CONTEXT_LENGTH_EXCEEDED")
+        );
+        assert_eq!(world.simulator.requests().len(), requests);
+    }
 }
 
 /// The third question does not fit beside the first two; what is left out is summed up for it and the fourth.

@@ -4,8 +4,8 @@ mod rows;
 
 use self::rows::{
     ASKED_BY_SERVER, BROKE, CALLING, CALLING_AND_ASKED, CALLING_LAST, CALLS_STOP, ENDED, LANDED_STOP,
-    NOT_ASKED, NOT_ASKING, NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPENT, SUMMED_STOP, SUMMING,
-    SUMMING_STOP, WAITING, WANTING, WRONG_AGAIN_STOP, WRONG_STOP,
+    NOT_ASKED, NOT_ASKING, NOT_CALLING, Row, SILENT, SILENT_STOP, SPEAKING, SPEAKING_TO_A_SCHEMA, SPENT,
+    SUMMED_STOP, SUMMING, SUMMING_STOP, WAITING, WANTING, WRONG_AGAIN_STOP, WRONG_STOP,
 };
 use super::*;
 
@@ -116,16 +116,16 @@ fn one_call() -> Limits {
     }
 }
 
-fn ten_tokens() -> Limits {
+fn thirty_tokens() -> Limits {
     Limits {
-        max_total_tokens: Some(10),
+        max_total_tokens: Some(30),
         ..Limits::default()
     }
 }
 
-fn ten_micros() -> Limits {
+fn thirty_micros() -> Limits {
     Limits {
-        max_cost: Some(10),
+        max_cost: Some(30),
         ..Limits::default()
     }
 }
@@ -151,13 +151,13 @@ fn places() -> Vec<Place> {
         asking("silent", Limits::default, |_| {}, &[SILENT, SILENT_STOP, NOT_CALLING, NOT_ASKED]),
         asking("speaking", Limits::default, |stage| stage.say([text("a")]), &[SPEAKING, NOT_CALLING, NOT_ASKED]),
         asking("wanting", Limits::default, |stage| ask_for(stage, &["echo"]), &[WANTING, NOT_CALLING, NOT_ASKED]),
-        asking("spent", ten_tokens, |stage| {
+        asking("spent", thirty_tokens, |stage| {
             ask_for(stage, &["echo"]);
-            stage.say([ModelEvent::Usage(usage(10)), text("abcdefg")]);
+            stage.say([ModelEvent::Usage(usage(30)), text("abcdefg")]);
         }, &[SPENT, NOT_CALLING, NOT_ASKED]),
-        asking("broke", ten_micros, |stage| {
+        asking("broke", thirty_micros, |stage| {
             ask_for(stage, &["echo"]);
-            stage.say([ModelEvent::Usage(usage(10)), text("abcdefg")]);
+            stage.say([ModelEvent::Usage(usage(30)), text("abcdefg")]);
         }, &[BROKE, NOT_CALLING, NOT_ASKED]),
         asking("last turn", one_turn, |stage| {
             ask_for(stage, &["echo"]);
@@ -170,11 +170,11 @@ fn places() -> Vec<Place> {
         }, &[SILENT, CALLS_STOP, NOT_CALLING, NOT_ASKED]),
         Place {
             options: || a_number(1),
-            ..asking("wrong", Limits::default, |stage| stage.say([text("a")]), &[WRONG_STOP, SPEAKING, NOT_CALLING, NOT_ASKED])
+            ..asking("wrong", Limits::default, |stage| stage.say([text("a")]), &[WRONG_STOP, SPEAKING_TO_A_SCHEMA, NOT_CALLING, NOT_ASKED])
         },
         Place {
             options: || a_number(0),
-            ..asking("wrong again", Limits::default, |stage| stage.say([text("a")]), &[WRONG_AGAIN_STOP, SPEAKING, NOT_CALLING, NOT_ASKED])
+            ..asking("wrong again", Limits::default, |stage| stage.say([text("a")]), &[WRONG_AGAIN_STOP, SPEAKING_TO_A_SCHEMA, NOT_CALLING, NOT_ASKED])
         },
         calling("calling", Limits::default, |stage| {
             ask_for(stage, &["echo"]);

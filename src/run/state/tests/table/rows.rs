@@ -71,23 +71,23 @@ pub(super) const SUMMING_STOP: &[Row] = &[("stop", "save() ask", ""), ("length",
 
 /// There is a summary, whole or cut short.
 pub(super) const SUMMED_STOP: &[Row] = &[
-    ("stop", "save(272tok +system) ask", ""),
-    ("length", "save(272tok +system) ask", ""),
+    ("stop", "save(343tok +system) ask", ""),
+    ("length", "save(343tok +system) ask", ""),
     // What was asked and said of it until then is estimated.
-    ("filter", "save(272tok) ask", ""),
-    ("model failed", "save(272tok) ask", ""),
-    ("cancel", "abort save(cancelling 272tok =cancelled)", "cancelled"),
+    ("filter", "save(343tok) ask", ""),
+    ("model failed", "save(343tok) ask", ""),
+    ("cancel", "abort save(cancelling 343tok =cancelled)", "cancelled"),
     (
         "deadline",
-        "abort save(272tok =incomplete)",
+        "abort save(343tok =incomplete)",
         "incomplete:deadline",
     ),
-    ("expire", "abort save(272tok =expired)", "expired"),
-    ("fail", "abort save(272tok =failed)", "failed"),
-    ("save failed", "abort save(272tok =failed)", "failed"),
+    ("expire", "abort save(343tok =expired)", "expired"),
+    ("fail", "abort save(343tok =failed)", "failed"),
+    ("save failed", "abort save(343tok =failed)", "failed"),
     (
         "save failed, called off",
-        "abort save(cancelling 272tok =cancelled)",
+        "abort save(cancelling 343tok =cancelled)",
         "cancelled",
     ),
 ];
@@ -120,56 +120,85 @@ pub(super) const SILENT: &[Row] = &[
     ),
 ];
 
-/// It has said something.
-pub(super) const SPEAKING: &[Row] = &[
-    ("text", "'b'", ""),
-    ("refusal", "refuses", ""),
-    ("reasoning", "thinks", ""),
-    ("reasoned", "", ""),
-    ("annotation", "", ""),
-    ("continuation", "", ""),
-    ("call", "calls:look", ""),
-    ("arguments", "", ""),
-    ("attempt", "", ""),
-    ("unknown", "", ""),
-    ("usage", "", ""),
-    ("stop", "save(message 1tok =completed)", "completed"),
-    (
-        "length",
-        "save(partial 1tok =incomplete)",
-        "incomplete:max_tokens",
-    ),
-    (
-        "filter",
-        "save(partial 1tok =incomplete)",
-        "incomplete:content_filter",
-    ),
-    ("model failed", "abort save(partial 1tok =failed)", "failed"),
-    (
-        "cancel",
-        "abort save(cancelling partial 1tok =cancelled)",
-        "cancelled",
-    ),
-    (
-        "deadline",
-        "abort save(partial 1tok =incomplete)",
-        "incomplete:deadline",
-    ),
-    ("expire", "abort save(partial 1tok =expired)", "expired"),
-    ("fail", "abort save(partial 1tok =failed)", "failed"),
-    ("save failed", "abort save(partial 1tok =failed)", "failed"),
-    (
-        "save failed, called off",
-        "abort save(cancelling partial 1tok =cancelled)",
-        "cancelled",
-    ),
-];
+/// It has said something; with what it was given, that is so many tokens.
+macro_rules! speaking {
+    ($tokens:literal) => {
+        &[
+            ("text", "'b'", ""),
+            ("refusal", "refuses", ""),
+            ("reasoning", "thinks", ""),
+            ("reasoned", "", ""),
+            ("annotation", "", ""),
+            ("continuation", "", ""),
+            ("call", "calls:look", ""),
+            ("arguments", "", ""),
+            ("attempt", "", ""),
+            ("unknown", "", ""),
+            ("usage", "", ""),
+            (
+                "stop",
+                concat!("save(message ", $tokens, "tok =completed)"),
+                "completed",
+            ),
+            (
+                "length",
+                concat!("save(partial ", $tokens, "tok =incomplete)"),
+                "incomplete:max_tokens",
+            ),
+            (
+                "filter",
+                concat!("save(partial ", $tokens, "tok =incomplete)"),
+                "incomplete:content_filter",
+            ),
+            (
+                "model failed",
+                concat!("abort save(partial ", $tokens, "tok =failed)"),
+                "failed",
+            ),
+            (
+                "cancel",
+                concat!("abort save(cancelling partial ", $tokens, "tok =cancelled)"),
+                "cancelled",
+            ),
+            (
+                "deadline",
+                concat!("abort save(partial ", $tokens, "tok =incomplete)"),
+                "incomplete:deadline",
+            ),
+            (
+                "expire",
+                concat!("abort save(partial ", $tokens, "tok =expired)"),
+                "expired",
+            ),
+            (
+                "fail",
+                concat!("abort save(partial ", $tokens, "tok =failed)"),
+                "failed",
+            ),
+            (
+                "save failed",
+                concat!("abort save(partial ", $tokens, "tok =failed)"),
+                "failed",
+            ),
+            (
+                "save failed, called off",
+                concat!("abort save(cancelling partial ", $tokens, "tok =cancelled)"),
+                "cancelled",
+            ),
+        ]
+    };
+}
+
+pub(super) const SPEAKING: &[Row] = speaking!("20");
+
+/// The same where the schema of the answer counts too.
+pub(super) const SPEAKING_TO_A_SCHEMA: &[Row] = speaking!("23");
 
 /// What it has said does not fit, and it may be asked again.
-pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message 1tok +system) ask", "running")];
+pub(super) const WRONG_STOP: &[Row] = &[("stop", "save(message 23tok +system) ask", "running")];
 
 /// It may not.
-pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message 1tok =failed)", "failed")];
+pub(super) const WRONG_AGAIN_STOP: &[Row] = &[("stop", "save(message 23tok =failed)", "failed")];
 
 /// It has begun to ask for a call.
 pub(super) const WANTING: &[Row] = &[
@@ -184,50 +213,50 @@ pub(super) const WANTING: &[Row] = &[
     ("attempt", "", ""),
     ("unknown", "", ""),
     ("usage", "", ""),
-    ("stop", "save(message 2tok) call:echo", "running"),
+    ("stop", "save(message 21tok) call:echo", "running"),
     (
         "length",
-        "save([not called: no calls are left] partial 2tok =incomplete)",
+        "save([not called: no calls are left] partial 21tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial 2tok =incomplete)",
+        "save([not called: no calls are left] partial 21tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
         "model failed",
-        "abort save([not called: the run failed] partial 2tok =failed)",
+        "abort save([not called: the run failed] partial 21tok =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not called: the run was cancelled] partial 2tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 21tok =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not called: the run ran out of time] partial 2tok =incomplete)",
+        "abort save([not called: the run ran out of time] partial 21tok =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not called: the run ran out of time] partial 2tok =expired)",
+        "abort save([not called: the run ran out of time] partial 21tok =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not called: the run failed] partial 2tok =failed)",
+        "abort save([not called: the run failed] partial 21tok =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not called: the run failed] partial 2tok =failed)",
+        "abort save([not called: the run failed] partial 21tok =failed)",
         "failed",
     ),
     (
         "save failed, called off",
-        "abort save(cancelling [not called: the run was cancelled] partial 2tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 21tok =cancelled)",
         "cancelled",
     ),
 ];
@@ -236,17 +265,17 @@ pub(super) const WANTING: &[Row] = &[
 pub(super) const SPENT: &[Row] = &[
     (
         "text",
-        "'b' abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
+        "'b' abort save([not called: the run's tokens are used up] partial 31tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "refusal",
-        "refuses abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
+        "refuses abort save([not called: the run's tokens are used up] partial 31tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "reasoning",
-        "thinks abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
+        "thinks abort save([not called: the run's tokens are used up] partial 31tok =incomplete)",
         "incomplete:max_tokens",
     ),
     ("reasoned", "", ""),
@@ -255,7 +284,7 @@ pub(super) const SPENT: &[Row] = &[
     ("call", "calls:look", ""),
     (
         "arguments",
-        "{} abort save([not called: the run's tokens are used up] partial 11tok =incomplete)",
+        "{} abort save([not called: the run's tokens are used up] partial 31tok =incomplete)",
         "incomplete:max_tokens",
     ),
     ("attempt", "", ""),
@@ -263,52 +292,52 @@ pub(super) const SPENT: &[Row] = &[
     ("usage", "", ""),
     (
         "stop",
-        "save([not called: the run's tokens are used up] partial 10tok =incomplete)",
+        "save([not called: the run's tokens are used up] partial 30tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "length",
-        "save([not called: no calls are left] partial 10tok =incomplete)",
+        "save([not called: no calls are left] partial 30tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial 10tok =incomplete)",
+        "save([not called: no calls are left] partial 30tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
         "model failed",
-        "abort save([not called: the run failed] partial 10tok =failed)",
+        "abort save([not called: the run failed] partial 30tok =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 30tok =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not called: the run ran out of time] partial 10tok =incomplete)",
+        "abort save([not called: the run ran out of time] partial 30tok =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not called: the run ran out of time] partial 10tok =expired)",
+        "abort save([not called: the run ran out of time] partial 30tok =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not called: the run failed] partial 10tok =failed)",
+        "abort save([not called: the run failed] partial 30tok =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not called: the run failed] partial 10tok =failed)",
+        "abort save([not called: the run failed] partial 30tok =failed)",
         "failed",
     ),
     (
         "save failed, called off",
-        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 30tok =cancelled)",
         "cancelled",
     ),
 ];
@@ -317,17 +346,17 @@ pub(super) const SPENT: &[Row] = &[
 pub(super) const BROKE: &[Row] = &[
     (
         "text",
-        "'b' abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
+        "'b' abort save([not called: the run's budget is used up] partial 31tok =incomplete)",
         "incomplete:budget",
     ),
     (
         "refusal",
-        "refuses abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
+        "refuses abort save([not called: the run's budget is used up] partial 31tok =incomplete)",
         "incomplete:budget",
     ),
     (
         "reasoning",
-        "thinks abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
+        "thinks abort save([not called: the run's budget is used up] partial 31tok =incomplete)",
         "incomplete:budget",
     ),
     ("reasoned", "", ""),
@@ -336,7 +365,7 @@ pub(super) const BROKE: &[Row] = &[
     ("call", "calls:look", ""),
     (
         "arguments",
-        "{} abort save([not called: the run's budget is used up] partial 11tok =incomplete)",
+        "{} abort save([not called: the run's budget is used up] partial 31tok =incomplete)",
         "incomplete:budget",
     ),
     ("attempt", "", ""),
@@ -344,52 +373,52 @@ pub(super) const BROKE: &[Row] = &[
     ("usage", "", ""),
     (
         "stop",
-        "save([not called: the run's budget is used up] partial 10tok =incomplete)",
+        "save([not called: the run's budget is used up] partial 30tok =incomplete)",
         "incomplete:budget",
     ),
     (
         "length",
-        "save([not called: no calls are left] partial 10tok =incomplete)",
+        "save([not called: no calls are left] partial 30tok =incomplete)",
         "incomplete:max_tokens",
     ),
     (
         "filter",
-        "save([not called: no calls are left] partial 10tok =incomplete)",
+        "save([not called: no calls are left] partial 30tok =incomplete)",
         "incomplete:content_filter",
     ),
     (
         "model failed",
-        "abort save([not called: the run failed] partial 10tok =failed)",
+        "abort save([not called: the run failed] partial 30tok =failed)",
         "failed",
     ),
     (
         "cancel",
-        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 30tok =cancelled)",
         "cancelled",
     ),
     (
         "deadline",
-        "abort save([not called: the run ran out of time] partial 10tok =incomplete)",
+        "abort save([not called: the run ran out of time] partial 30tok =incomplete)",
         "incomplete:deadline",
     ),
     (
         "expire",
-        "abort save([not called: the run ran out of time] partial 10tok =expired)",
+        "abort save([not called: the run ran out of time] partial 30tok =expired)",
         "expired",
     ),
     (
         "fail",
-        "abort save([not called: the run failed] partial 10tok =failed)",
+        "abort save([not called: the run failed] partial 30tok =failed)",
         "failed",
     ),
     (
         "save failed",
-        "abort save([not called: the run failed] partial 10tok =failed)",
+        "abort save([not called: the run failed] partial 30tok =failed)",
         "failed",
     ),
     (
         "save failed, called off",
-        "abort save(cancelling [not called: the run was cancelled] partial 10tok =cancelled)",
+        "abort save(cancelling [not called: the run was cancelled] partial 30tok =cancelled)",
         "cancelled",
     ),
 ];
@@ -400,7 +429,7 @@ pub(super) const CALLING: &[Row] = &[
     ("done", "save([x] +tool) ask", "running"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
-    ("sampled", "save(7tok)", ""),
+    ("sampled", "save(26tok)", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -447,7 +476,7 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("done", "save([x] requires_action)", "requires_action"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
-    ("sampled", "save(9tok)", ""),
+    ("sampled", "save(28tok)", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -504,7 +533,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
     ("done", "save(cancelled [x] running +tool) ask", "running"),
     ("asks", "", ""),
     ("lost", "save(cancelled ask:echo)", ""),
-    ("sampled", "save(7tok)", ""),
+    ("sampled", "save(26tok)", ""),
     (
         "model failed",
         "abort save(cancelled [not finished: the run failed] +tool =failed)",
@@ -549,7 +578,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
 
 /// Somebody is asked, and nothing else goes on.
 pub(super) const WAITING: &[Row] = &[
-    ("sampled", "save(7tok)", ""),
+    ("sampled", "save(26tok)", ""),
     (
         "model failed",
         "abort save(cancelled [not called: the run failed] +tool =failed)",
