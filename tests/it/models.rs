@@ -340,6 +340,65 @@ async fn a_fallback_without_words_for_the_request_is_told_and_passed_over() {
 }
 
 #[tokio::test]
+async fn a_fallback_that_does_not_take_so_long_a_conversation_is_told_and_passed_over() {
+    let long = |estimated_tokens, max_output_tokens| {
+        let mut request = request("");
+        let mut message = (*request.messages[0]).clone();
+        message.content = vec![Part::Text("word ".repeat(400))];
+        request.messages = vec![Arc::new(message)];
+        ModelRequest {
+            estimated_tokens,
+            max_output_tokens,
+            ..request
+        }
+    };
+    // What the small one takes, what is known of the conversation, which has some 420 tokens and 2000 bytes, and how
+    // long an answer is asked for; whether the small one is asked.
+    let table = [
+        (None, None, None, true),
+        (Some(3_000), None, None, true),
+        (Some(500), None, None, true),
+        (Some(400), None, None, false),
+        (Some(500), None, Some(200), false),
+        (Some(900), None, Some(200), true),
+        (Some(500), Some(2_100), None, true),
+        (Some(400), Some(390), None, true),
+    ];
+    for (context_tokens, estimated, answer, is_asked) in table {
+        let first = upstream([refusing(500)]).await;
+        let (small, large) = (
+            upstream([Turn::text("small")]).await,
+            upstream([Turn::text("large")]).await,
+        );
+        let router = router(vec![
+            Config {
+                fallbacks: vec!["small".into(), "large".into()],
+                ..named("first", &first)
+            },
+            Config {
+                context_tokens,
+                ..named("small", &small)
+            },
+            named("large", &large),
+        ]);
+        let told = ask(&router, long(estimated, answer)).await;
+        let expected: &[&str] = match is_asked {
+            true => &["first-1 MODEL_UNAVAILABLE 500", "small-1 answered 200"],
+            false => &[
+                "first-1 MODEL_UNAVAILABLE 500",
+                "small-1 not sent: CONTEXT_LENGTH_EXCEEDED",
+                "large-1 answered 200",
+            ],
+        };
+        assert_eq!(
+            told.attempts, expected,
+            "{context_tokens:?} {estimated:?} {answer:?}"
+        );
+        assert_eq!(small.requests().is_empty(), !is_asked);
+    }
+}
+
+#[tokio::test]
 async fn a_second_request_goes_beside_one_that_is_slow_if_there_is_leave_for_it() {
     let hedging = |resilience: Resilience, simulator: &Simulator| Config {
         resilience: Resilience {

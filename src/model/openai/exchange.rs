@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::retry::{self, Failed, Next};
+use crate::model::tokens::O200k;
 use crate::run::clock;
+use crate::run::context;
 use crate::run::error::{Error, Reason};
 use crate::run::model::{Attempt, AttemptResult};
 use crate::run::ports::{Finish, ModelEvent, ModelRequest};
@@ -58,6 +60,8 @@ struct Asking {
     leg: Leg,
     /// What the model that was asked for failed with.
     first_error: Option<Error>,
+    /// The tokens of the request, once somebody had to know.
+    tokens: Option<u64>,
 }
 
 impl Exchange {
@@ -78,6 +82,7 @@ impl Exchange {
                 passed: 0,
                 leg,
                 first_error: None,
+                tokens: None,
             })),
             told: Told::new(),
         })
@@ -237,14 +242,22 @@ impl Asking {
         retry::next(failed, fastrand::f64(), || upstream.may_retry())
     }
 
-    /// Turns to the next model that may manage what this one could not. One whose dialect has no words for the request
-    /// is told as an attempt that was not made, and passed over; false when there is no other.
+    /// Turns to the next model that may manage what this one could not. One whose dialect has no words for the request,
+    /// or that does not take so long a conversation, is told as an attempt that was not made, and passed over; false when
+    /// there is no other.
     fn go_elsewhere(&mut self, reason: Reason, error: &Error, told: &mut Told) -> bool {
         while let Some((place, fallback)) = self.other(reason) {
             self.passed = place + 1;
             let model = fallback.card.provider_model.clone();
             let before = std::mem::replace(&mut self.request.model, model);
-            match Leg::new(Arc::clone(&fallback), &self.request) {
+            let leg = match self.fits(&fallback) {
+                true => Leg::new(Arc::clone(&fallback), &self.request),
+                false => Err(Error::new(
+                    Reason::ContextLengthExceeded,
+                    "the conversation is longer than the model takes",
+                )),
+            };
+            match leg {
                 Ok(leg) => {
                     tracing::info!(
                         model = self.leg.model.name(),
@@ -271,6 +284,26 @@ impl Asking {
             }
         }
         false
+    }
+
+    /// Whether the conversation and as much of an answer as was asked for have room in this model, as far as is known.
+    fn fits(&mut self, model: &Deployment) -> bool {
+        let Some(room) = model.context_tokens() else {
+            return true;
+        };
+        let request = &self.request;
+        let can = model.card.max_output_tokens.unwrap_or(u64::MAX);
+        let answer = request.max_output_tokens.map_or(0, |asked| asked.min(can));
+        let room = room.saturating_sub(answer);
+        let is_below = |tokens: u64| tokens <= room;
+        // Only a conversation that is near the bound is counted.
+        request.estimated_tokens.is_some_and(is_below)
+            || is_below(context::bytes_of(request))
+            || is_below(
+                *self
+                    .tokens
+                    .get_or_insert_with(|| context::tokens_of(request, &O200k)),
+            )
     }
 
     /// How long to wait before the provider is asked after its answer again, and what is told of the question that
