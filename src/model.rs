@@ -15,12 +15,13 @@ use crate::run::error::{Error, Reason};
 use crate::run::money::Prices;
 use crate::run::ports::{Model, ModelRequest, ModelStatus, ModelStream};
 
+mod account;
 mod breaker;
 mod budget;
+mod circuit;
 mod hedge;
 mod key;
 pub mod openai;
-mod queue;
 mod retry;
 mod router;
 pub mod tokens;
@@ -80,6 +81,12 @@ impl Config {
         self.name.as_deref().unwrap_or(&self.model)
     }
 
+    /// The address as it is written, or OpenAI's own.
+    fn address(&self) -> &str {
+        let address = self.base_url.as_deref().unwrap_or(openai::BASE);
+        address.trim().trim_end_matches('/')
+    }
+
     /// The key of the configuration that this setting comes from.
     fn field(&self, key: &str) -> String {
         match &self.name {
@@ -101,9 +108,10 @@ pub struct Resilience {
     /// How long nothing comes of a request before a second one goes to the same model beside it, and the first that
     /// speaks is heard; none for never. The Assistants dialect never does: a thread there has one run at a time.
     pub hedge_after: Option<Duration>,
-    /// Requests that may go on at once; none for any number.
+    /// Requests that may go on at once; none for any number. Models with one address and one key share their places:
+    /// of several bounds, the smallest holds.
     pub max_concurrency: Option<u32>,
-    /// Requests that may wait until one of them ends.
+    /// Requests that may wait until one of them ends; the same holds of it.
     pub max_waiting: u32,
 }
 

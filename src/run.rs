@@ -24,6 +24,7 @@ pub mod money;
 pub mod options;
 pub mod page;
 pub mod pin;
+pub mod places;
 pub mod ports;
 pub mod record;
 #[cfg(test)]

@@ -558,7 +558,8 @@ pub static MODEL_MAX_CONCURRENCY: Key<u32> = Key {
         env: "ASSISTD_MODEL_MAX_CONCURRENCY",
         flag: None,
         default: Fallback::Unset("any number"),
-        help: "Requests to one model that go on at the same time; a streamed answer counts until it ends",
+        help: "Requests to one model, or to all with the same base URL and key, that go on at the same time; a streamed answer \
+               counts until it ends",
     },
     form: form::COUNT,
 };

@@ -178,7 +178,7 @@ impl Toolbox for Pool {
         let Some(link) = self.roster.link(&description.server) else {
             return Err(not_found(tool));
         };
-        let _permit = link.gate.pass(&description.server).await?;
+        let _permit = link.gate.pass(&description.server, caller.name()).await?;
         let session = open(&link)?;
         check_offered(&link, &self.roster.catalogue(), tool)?;
         let again = tool.is_repeatable().then(|| arguments.clone());

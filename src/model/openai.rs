@@ -15,6 +15,7 @@ use futures::stream;
 use http::HeaderValue;
 use reqwest::Url;
 
+use crate::model::account::Share;
 use crate::model::{Config, Dialect, ReasoningBack, Secret};
 use crate::run::error::Error;
 use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
@@ -50,6 +51,9 @@ mod sse;
 mod tools;
 mod upstream;
 mod way;
+
+/// The address of OpenAI's own API.
+pub(crate) const BASE: &str = OPENAI_API_BASE;
 
 /// One model at one provider, alone: nothing else answers in its place.
 #[derive(Debug)]
@@ -104,7 +108,7 @@ impl OpenAi {
     /// `VALIDATION_FAILED`, naming the key of the configuration, for an address, a key or a header that cannot
     /// be used; `INTERNAL` when an `https` address is given and the system has no certificates.
     pub fn new(config: Config, simulated: bool) -> Result<Self, Error> {
-        let deployment = Deployment::new(&config, true, simulated)?;
+        let deployment = Deployment::new(&config, Share::whole(&config), true, simulated)?;
         Ok(Self {
             route: Route {
                 first: Arc::new(deployment),
@@ -115,11 +119,16 @@ impl OpenAi {
 }
 
 impl Deployment {
-    /// The model of this configuration; see [`OpenAi::new`].
+    /// The model of this configuration, with its share of what it has in common with others; see [`OpenAi::new`].
     ///
     /// # Errors
     /// Those of [`OpenAi::new`].
-    pub(crate) fn new(config: &Config, is_default: bool, simulated: bool) -> Result<Self, Error> {
+    pub(crate) fn new(
+        config: &Config,
+        share: Share,
+        is_default: bool,
+        simulated: bool,
+    ) -> Result<Self, Error> {
         let base = upstream::base_url(config)?;
         let is_openai = base.host_str() == openai_host().as_deref();
         let dialect = config.dialect.unwrap_or(if is_openai {
@@ -133,7 +142,8 @@ impl Deployment {
             // Its paths are as many as its objects.
             Dialect::Assistants => &[],
         };
-        let upstream = Arc::new(Upstream::new(config, base, path)?);
+        let max_concurrency = share.max_concurrency();
+        let upstream = Arc::new(Upstream::new(config, share, base, path)?);
         if dialect == Dialect::Assistants && config.resilience.hedge_after.is_some() {
             let (model, key) = (config.name(), config.field("hedge_after"));
             tracing::warn!(
@@ -153,7 +163,7 @@ impl Deployment {
             fallbacks: config.fallbacks.clone(),
             context_tokens: config.context_tokens,
             max_output_tokens: config.max_output_tokens,
-            max_concurrency: config.resilience.max_concurrency,
+            max_concurrency,
             prices: config.prices,
         };
         Ok(Self {
@@ -409,7 +419,7 @@ impl Route {
 }
 
 fn openai_host() -> Option<String> {
-    Url::parse(OPENAI_API_BASE).ok()?.host_str().map(str::to_owned)
+    Url::parse(BASE).ok()?.host_str().map(str::to_owned)
 }
 
 #[async_trait]

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use strsim::normalized_damerau_levenshtein;
 
 use crate::model::Config;
+use crate::model::account::Share;
 use crate::model::openai::{Deployment, Route};
 use crate::run::error::{Error, Reason};
 use crate::run::model::{Condition, ModelCard};
@@ -56,11 +57,16 @@ impl Router {
         configs.extend(listing.unlisted);
         let mut models = Vec::with_capacity(configs.len());
         let mut places = HashMap::new();
-        for (place, config) in configs.iter().enumerate() {
+        for (place, (config, share)) in configs.iter().zip(Share::of_all(&configs)).enumerate() {
             let is_unlisted = place == named;
             let simulated = is_unlisted && listing.simulated;
             let answers_by_default = is_default(config) && (!is_unlisted || !is_listed);
-            models.push(Arc::new(Deployment::new(config, answers_by_default, simulated)?));
+            models.push(Arc::new(Deployment::new(
+                config,
+                share,
+                answers_by_default,
+                simulated,
+            )?));
             if is_unlisted && is_listed {
                 // Its name means the one in the list.
                 continue;

@@ -489,6 +489,117 @@ async fn requests_wait_for_their_turn_and_one_too_many_goes_elsewhere() {
     assert_eq!((told.text.as_str(), told.attempts.len()), ("one", 1));
 }
 
+/// Models that go to one address with one key, under these settings.
+fn neighbours(simulator: &Simulator, resilience: Resilience) -> Router {
+    let model = |name: &str| Config {
+        resilience,
+        ..named(name, simulator)
+    };
+    router(vec![model("first"), model("second")])
+}
+
+#[tokio::test]
+async fn models_at_one_address_share_its_places() {
+    let both = upstream([Turn::text("one").times(9)]).await;
+    let resilience = Resilience {
+        max_concurrency: Some(1),
+        max_waiting: 1,
+        ..Resilience::default()
+    };
+    let router = neighbours(&both, resilience);
+    let mut held = router.stream(request("first")).await.unwrap();
+    let begun = tokio::time::timeout(PATIENCE, held.next()).await.unwrap();
+    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
+    let mut waiting = Box::pin(ask(&router, request("second")));
+    assert!((&mut waiting).now_or_never().is_none());
+    let told = ask(&router, request("second")).await;
+    assert_eq!(told.attempts, ["second-1 not sent: OVERLOADED"]);
+    drop(held);
+    let told = tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+    assert_eq!(told.attempts, ["second-1 answered 200"]);
+}
+
+#[tokio::test]
+async fn callers_take_turns_however_many_requests_one_of_them_has() {
+    let first = upstream([Turn::text("one").times(9)]).await;
+    let limited = Config {
+        resilience: Resilience {
+            max_concurrency: Some(1),
+            max_waiting: 3,
+            ..Resilience::default()
+        },
+        ..named("first", &first)
+    };
+    let router = router(vec![limited]);
+    let of = |caller: &str| ModelRequest {
+        caller: caller.to_owned(),
+        ..request("")
+    };
+    let mut held = router.stream(of("many")).await.unwrap();
+    let begun = tokio::time::timeout(PATIENCE, held.next()).await.unwrap();
+    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
+    let mut many: Vec<_> = (0..3).map(|_| Box::pin(ask(&router, of("many")))).collect();
+    assert!(many.iter_mut().all(|one| one.now_or_never().is_none()));
+    // There is room for one of somebody else, and it is next but one.
+    let mut few = Box::pin(ask(&router, of("few")));
+    assert!((&mut few).now_or_never().is_none());
+    let told = tokio::time::timeout(PATIENCE, many.pop().unwrap()).await.unwrap();
+    assert_eq!(told.attempts, ["first-1 not sent: OVERLOADED"]);
+    drop(held);
+    let told = tokio::time::timeout(PATIENCE, many.remove(0)).await.unwrap();
+    assert_eq!(told.text, "one");
+    assert!(many[0].as_mut().now_or_never().is_none(), "it is not its turn");
+    let told = tokio::time::timeout(PATIENCE, few).await.unwrap();
+    assert_eq!(told.text, "one");
+    let told = tokio::time::timeout(PATIENCE, many.remove(0)).await.unwrap();
+    assert_eq!(told.text, "one");
+}
+
+#[tokio::test]
+async fn what_fails_for_one_model_is_left_alone_for_its_neighbours_unless_they_work() {
+    let resilience = Resilience {
+        breaker: BreakerSettings {
+            failures: 2,
+            cooldown: Duration::from_secs(3_600),
+            ..BreakerSettings::default()
+        },
+        ..Resilience::default()
+    };
+    // What both answer in turn to first, first, second; whether the second is asked.
+    let table = [
+        (500, false),
+        // What is the model's own says nothing of the upstream.
+        (404, true),
+        (400, true),
+    ];
+    for (status, is_asked) in table {
+        let both = upstream([refusing(status).times(2), Turn::text("well")]).await;
+        let router = neighbours(&both, resilience);
+        for _ in 0..2 {
+            ask(&router, request("first")).await;
+        }
+        let told = ask(&router, request("second")).await;
+        let expected = match is_asked {
+            true => "second-1 answered 200",
+            false => "second-1 not sent: MODEL_UNAVAILABLE",
+        };
+        assert_eq!(told.attempts, [expected], "{status}");
+        assert_eq!(router.condition("second").closed_until.is_none(), is_asked);
+    }
+    // A neighbour that works shows that it is the model's own trouble.
+    let both = upstream([Turn::text("well"), refusing(500).times(2), Turn::text("well")]).await;
+    let router = neighbours(&both, resilience);
+    for (model, expected) in [
+        ("second", "second-1 answered 200"),
+        ("first", "first-1 MODEL_UNAVAILABLE 500"),
+        ("first", "first-1 MODEL_UNAVAILABLE 500"),
+        ("first", "first-1 not sent: MODEL_UNAVAILABLE"),
+        ("second", "second-1 answered 200"),
+    ] {
+        assert_eq!(ask(&router, request(model)).await.attempts, [expected]);
+    }
+}
+
 #[tokio::test]
 async fn nothing_is_sent_again_beyond_the_deadline_of_the_run() {
     let first = upstream([Turn::status(429).header("retry-after", "9").times(9)]).await;

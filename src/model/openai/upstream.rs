@@ -9,13 +9,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::model::breaker::{Breaker, Leave, Verdict};
+use crate::model::account::{Pass, Share};
+use crate::model::breaker::Verdict;
 use crate::model::budget::Budget;
 use crate::model::key::KeyFile;
-use crate::model::queue::Queue;
 use crate::model::{Config, Secret, Timeouts, install_tls_provider, retry};
 use crate::run::clock;
 use crate::run::error::{Error, Reason};
@@ -47,7 +46,8 @@ pub(super) struct Upstream {
     takes_idempotency_keys: bool,
     max_retries: u32,
     hedge_after: Option<Duration>,
-    queue: Option<Queue>,
+    /// Its part of what it has in common with other models there.
+    share: Share,
     record: Mutex<Record>,
 }
 
@@ -65,7 +65,6 @@ impl fmt::Debug for Address {
 struct Record {
     /// Why the last request failed.
     trouble: Option<String>,
-    breaker: Breaker,
     budget: Budget,
 }
 
@@ -74,9 +73,8 @@ struct Record {
 #[derive(Debug)]
 pub(super) struct Place {
     upstream: Arc<Upstream>,
-    leave: Leave,
+    pass: Pass,
     is_told: bool,
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The provider's address, checked.
@@ -85,7 +83,7 @@ pub(super) struct Place {
 /// `VALIDATION_FAILED`.
 pub(super) fn base_url(config: &Config) -> Result<Url, Error> {
     let refuse = |what: &str| Error::invalid(config.field("base_url"), what);
-    let text = config.base_url.as_deref().unwrap_or(OPENAI_API_BASE).trim();
+    let text = config.base_url.as_deref().unwrap_or(super::BASE).trim();
     let url = Url::parse(text).map_err(|error| refuse(&format!("not a url: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(refuse("expected an http or https url"));
@@ -101,7 +99,7 @@ impl Upstream {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the key or a header cannot be sent; `INTERNAL` when there is no TLS.
-    pub(super) fn new(config: &Config, base: Url, path: &[&str]) -> Result<Self, Error> {
+    pub(super) fn new(config: &Config, share: Share, base: Url, path: &[&str]) -> Result<Self, Error> {
         install_tls_provider();
         let mut client = Client::builder()
             .default_headers(headers(config)?)
@@ -137,12 +135,9 @@ impl Upstream {
             takes_idempotency_keys: config.idempotency_keys.unwrap_or(is_openai),
             max_retries: resilience.max_retries,
             hedge_after: resilience.hedge_after,
-            queue: resilience
-                .max_concurrency
-                .map(|places| Queue::new(places, resilience.max_waiting)),
+            share,
             record: Mutex::new(Record {
                 trouble: None,
-                breaker: Breaker::new(resilience.breaker),
                 budget: Budget::new(resilience.retry_percent),
             }),
         })
@@ -165,39 +160,27 @@ impl Upstream {
 
     /// A place for a request if there is one now, and nobody waits for it.
     pub(super) fn enter_at_once(self: &Arc<Self>) -> Option<Place> {
-        let permit = match &self.queue {
-            None => None,
-            Some(queue) => Some(queue.enter_at_once()?),
-        };
-        let leave = self.record().breaker.leave(Instant::now()).ok()?;
-        Some(self.place(leave, permit))
+        Some(self.place(self.share.enter_at_once()?))
     }
 
-    fn place(self: &Arc<Self>, leave: Leave, permit: Option<OwnedSemaphorePermit>) -> Place {
+    fn place(self: &Arc<Self>, pass: Pass) -> Place {
         Place {
             upstream: Arc::clone(self),
-            leave,
+            pass,
             is_told: false,
-            _permit: permit,
         }
     }
 
-    /// A place for a request, once there is one.
+    /// A place for a request of this caller, once there is one.
     ///
     /// # Errors
     /// `MODEL_UNAVAILABLE` while too much fails; `OVERLOADED` when too many wait, or it takes too long.
-    pub(super) async fn enter(self: &Arc<Self>, patience: Option<Duration>) -> Result<Place, Error> {
-        let permit = match &self.queue {
-            None => None,
-            Some(queue) => {
-                // Nobody waits for a turn that could not be used.
-                let open_for = self.record().breaker.open_for(Instant::now());
-                open_for.map_or(Ok(()), |left| Err(left_alone(left)))?;
-                Some(queue.enter(patience).await?)
-            }
-        };
-        let leave = self.record().breaker.leave(Instant::now()).map_err(left_alone)?;
-        Ok(self.place(leave, permit))
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        caller: &str,
+        patience: Option<Duration>,
+    ) -> Result<Place, Error> {
+        Ok(self.place(self.share.enter(caller, patience).await?))
     }
 
     /// Takes note of a request that is sent for the first time: some of them may be sent again.
@@ -309,12 +292,12 @@ impl Upstream {
     /// How it has been lately.
     pub(super) fn condition(&self) -> Condition {
         let record = self.record();
-        let open_for = record.breaker.open_for(Instant::now());
+        let open_for = self.share.open_for();
         Condition {
             trouble: record.trouble.clone(),
             closed_until: open_for.and_then(|left| clock::now().checked_add(left)),
-            at_work: self.queue.as_ref().map_or(0, Queue::at_work),
-            waiting: self.queue.as_ref().map_or(0, Queue::waiting),
+            at_work: self.share.at_work(),
+            waiting: self.share.waiting(),
         }
     }
 
@@ -346,9 +329,9 @@ impl Upstream {
 impl Place {
     /// The answer has begun: one that tried whether the provider works again has its result.
     pub(super) fn begun(&mut self) {
-        if self.leave == Leave::Trial {
+        if self.pass.is_trial() {
             self.tell(Verdict::Works);
-            self.leave = Leave::Ordinary;
+            self.pass.end_trial();
             self.is_told = false;
         }
     }
@@ -384,8 +367,7 @@ impl Place {
 
     fn tell(&mut self, verdict: Verdict) {
         self.is_told = true;
-        let mut record = self.upstream.record();
-        record.breaker.note(self.leave, verdict, Instant::now());
+        self.upstream.share.note(&self.pass, verdict);
     }
 }
 
@@ -395,15 +377,6 @@ impl Drop for Place {
             self.tell(Verdict::Unknown);
         }
     }
-}
-
-/// Nothing is sent to it for this long.
-fn left_alone(left: Duration) -> Error {
-    Error::new(
-        Reason::ModelUnavailable,
-        "the model provider has failed too often and is left alone for a while",
-    )
-    .retry_after(left)
 }
 
 /// The header that the key goes into, and whether it stands there as a bearer token.

@@ -21,6 +21,8 @@ use crate::model::openai::{Answer, Deployment, Prepared};
 /// A model that is asked, as often as it takes.
 pub(super) struct Leg {
     pub(super) model: Arc<Deployment>,
+    /// For whom it is asked.
+    caller: String,
     prepared: Prepared,
     /// What the provider knows the request by, as long as the same is sent again.
     idempotency_key: Option<HeaderValue>,
@@ -68,6 +70,7 @@ impl Leg {
         Ok(Self {
             idempotency_key: model.upstream.idempotency_key(),
             model,
+            caller: request.caller.clone(),
             prepared,
             retries: 0,
             has_renewed_key: false,
@@ -124,7 +127,7 @@ impl Leg {
         }
         let upstream = &self.model.upstream;
         let patience = time_left.map(|left| left.saturating_sub(self.pause));
-        let entered = upstream.enter(patience).await;
+        let entered = upstream.enter(&self.caller, patience).await;
         let sent = Instant::now();
         let wait = sent.saturating_duration_since(self.since);
         let mut tell = |attempt| told.push_back(Ok(ModelEvent::Attempt(attempt)));
