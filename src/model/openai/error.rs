@@ -14,12 +14,14 @@ const TEXT_LIMIT_BYTES: usize = 500;
 /// The longest path of a field that is told, in bytes.
 const FIELD_LIMIT_BYTES: usize = 100;
 
-/// Codes of content filters: OpenAI's, Azure's, and those of gateways.
-const FILTER_CODES: [&str; 4] = [
+/// Codes of content filters: OpenAI's, Azure's, Alibaba Cloud's, and those of gateways.
+const FILTER_CODES: [&str; 6] = [
     "content_filter",
     "content_policy_violation",
     "ResponsibleAIPolicyViolation",
     "moderation_blocked",
+    "DataInspectionFailed",
+    "data_inspection_failed",
 ];
 
 /// What LiteLLM says of the content filter of a provider behind it.
@@ -86,24 +88,35 @@ impl Failure {
     /// An error object as providers write it: `{"error":{…}}`, `{"error":"…"}`, the object itself, one within
     /// an array, or something with a `detail`.
     pub(super) fn from_body(body: &Value) -> Self {
-        let object = match body {
+        let body = match body {
             Value::Array(list) => list.first().unwrap_or(body),
-            _ => body,
+            // FastAPI's, around an object of whoever uses it.
+            _ => body
+                .get("detail")
+                .filter(|detail| detail.is_object())
+                .unwrap_or(body),
         };
-        let object = object
-            .get("error")
-            .filter(|error| !error.is_null())
-            .unwrap_or(object);
+        let object = body.get("error").filter(|error| !error.is_null()).unwrap_or(body);
         let word = |key: &str| match object.get(key) {
             Some(Value::String(word)) if !word.is_empty() => Some(word.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => None,
         };
         let mut codes: Vec<String> = ["code", "type", "status"].into_iter().filter_map(word).collect();
-        // Azure keeps the cause one level deeper.
-        let inner = object.get("innererror").or_else(|| object.get("inner_error"));
-        let inner = inner.and_then(|inner| inner.get("code")).and_then(Value::as_str);
+        // Azure keeps the cause one level deeper, and LiteLLM what Azure said another one.
+        let inner = [
+            "/innererror",
+            "/inner_error",
+            "/provider_specific_fields/innererror",
+        ]
+        .iter()
+        .find_map(|place| object.pointer(place)?.get("code")?.as_str());
         codes.extend(inner.map(str::to_owned));
+        // OpenRouter's own, which says more than those of the Responses API.
+        let precise = body.get("error_type").and_then(Value::as_str);
+        if let Some(precise) = precise {
+            codes.insert(0, precise.to_owned());
+        }
         // OpenRouter's moderation.
         let is_flagged = object
             .get("metadata")
@@ -113,7 +126,7 @@ impl Failure {
             .into_iter()
             .find_map(|key| object.get(key))
             .unwrap_or(object);
-        Self {
+        let failure = Self {
             status: codes
                 .iter()
                 .find_map(|code| code.parse().ok().filter(|code| (400..600).contains(code))),
@@ -121,8 +134,32 @@ impl Failure {
             is_filtered: is_filtered || text.as_str().is_some_and(|text| text.contains(LITELLM_FILTER)),
             codes,
             text: text.as_str().map_or_else(|| text.to_string(), str::to_owned),
+            retry_after: object.pointer("/metadata/retry_after_seconds").and_then(seconds),
             ..Self::default()
+        };
+        match object.pointer("/metadata/raw") {
+            Some(raw) => failure.with_cause(raw),
+            None => failure,
         }
+    }
+
+    /// The same with what a gateway's provider said (OpenRouter): an error of any shape, as JSON or as a text that may
+    /// hold it. Of what it means only that goes further which is about the request; whose key or quota it is about is not
+    /// said.
+    fn with_cause(mut self, raw: &Value) -> Self {
+        let cause = match raw {
+            Value::String(raw) => match serde_json::from_str::<Value>(raw) {
+                Ok(raw) if raw.is_object() || raw.is_array() => Self::from_body(&raw),
+                _ => Self::broken(raw),
+            },
+            raw => Self::from_body(raw),
+        };
+        self.text = format!("{}: {}", self.text, cause.text);
+        self.is_filtered |= cause.is_filtered;
+        self.field = self.field.or(cause.field);
+        let of_length = cause.codes.into_iter().filter(|code| is_of_length(code));
+        self.codes.extend(of_length);
+        self
     }
 
     /// A connection that does not come about, breaks or falls silent.
@@ -229,20 +266,22 @@ impl Failure {
     /// Codes say more than the status: a used-up quota and a rate limit are both 429.
     fn reason_by_code(&self) -> Option<Reason> {
         let by_code = self.codes.iter().find_map(|code| match code.as_str() {
-            "context_length_exceeded" | "exceed_context_size_error" | "string_above_max_length" => {
-                Some(Reason::ContextLengthExceeded)
-            }
+            code if is_of_length(code) => Some(Reason::ContextLengthExceeded),
             "insufficient_quota"
             | "billing_hard_limit_reached"
             | "insufficient_credits"
             | "billing_not_active"
             | "budget_exceeded"
+            | "payment_required"
+            | "Arrearage"
             | "QuotaExceeded" => Some(Reason::QuotaExceeded),
             "rate_limit_exceeded"
             | "rate_limit_error"
             | "RESOURCE_EXHAUSTED"
             | "RateLimitReached"
+            | "too_many_requests"
             | "throttling_error" => Some(Reason::RateLimited),
+            code if code.starts_with("Throttling") => Some(Reason::RateLimited),
             "invalid_api_key"
             | "authentication_error"
             | "permission_error"
@@ -250,9 +289,12 @@ impl Failure {
             | "account_deactivated"
             | "token_not_found_in_db"
             | "expired_key"
+            | "InvalidApiKey"
             | "PermissionDenied" => Some(Reason::ModelCredentialsRejected),
             // A server that still loads its model, or has none to give.
-            "unavailable_error" | "overloaded_error" | "ServiceUnavailable" => Some(Reason::ModelUnavailable),
+            "unavailable_error" | "overloaded_error" | "provider_overloaded" | "ServiceUnavailable" => {
+                Some(Reason::ModelUnavailable)
+            }
             _ => None,
         });
         by_code
@@ -265,7 +307,7 @@ impl Failure {
 
     /// Most servers have no code for a conversation that is too long, only words.
     fn is_too_long(&self) -> bool {
-        const SIGNS: [&str; 9] = [
+        const SIGNS: [&str; 10] = [
             "maximum context length",
             // LiteLLM, before whatever the provider behind it said.
             "contextwindowexceedederror",
@@ -278,6 +320,8 @@ impl Failure {
             "context window",
             "available context size",
             "prompt is too long",
+            // Alibaba Cloud.
+            "range of input length",
         ];
         let may_be = matches!(self.status, None | Some(400 | 413 | 422 | 500));
         may_be && {
@@ -414,6 +458,19 @@ impl From<TooLong> for Failure {
     }
 }
 
+/// Codes of a conversation that is too long.
+fn is_of_length(code: &str) -> bool {
+    matches!(
+        code,
+        "context_length_exceeded" | "exceed_context_size_error" | "string_above_max_length"
+    )
+}
+
+/// A time to wait, if it is one.
+fn seconds(value: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(value.as_f64()?).ok()
+}
+
 fn reason_by_status(status: u16) -> Reason {
     match status {
         401 | 403 => Reason::ModelCredentialsRejected,
@@ -429,302 +486,4 @@ fn reason_by_status(status: u16) -> Reason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_of_every_shape_become_reasons() {
-        use Reason::{
-            ContextLengthExceeded, ModelCredentialsRejected, ModelRequestRejected, ModelUnavailable,
-            QuotaExceeded, RateLimited,
-        };
-        let table: &[(u16, &str, Reason)] = &[
-            (
-                429,
-                r#"{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}"#,
-                RateLimited,
-            ),
-            (
-                429,
-                r#"{"error":{"message":"pay","type":"insufficient_quota","code":"insufficient_quota"}}"#,
-                QuotaExceeded,
-            ),
-            (
-                429,
-                r#"{"error":{"message":"pay","type":"insufficient_quota","code":null}}"#,
-                QuotaExceeded,
-            ),
-            (429, "<html>busy</html>", RateLimited),
-            (
-                402,
-                r#"{"error":{"message":"no credits","code":402}}"#,
-                QuotaExceeded,
-            ),
-            (
-                401,
-                r#"{"error":{"message":"bad key","code":"invalid_api_key"}}"#,
-                ModelCredentialsRejected,
-            ),
-            (403, "", ModelCredentialsRejected),
-            (
-                400,
-                r#"{"error":{"message":"…","code":"context_length_exceeded"}}"#,
-                ContextLengthExceeded,
-            ),
-            (
-                400,
-                r#"{"object":"error","message":"This model's maximum context length is 4096 tokens","code":400}"#,
-                ContextLengthExceeded,
-            ),
-            (
-                400,
-                r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
-                ContextLengthExceeded,
-            ),
-            (400, r#"{"error":"str"}"#, ModelRequestRejected),
-            (
-                400,
-                r#"{"error":{"message":"no","type":"invalid_request_error"}}"#,
-                ModelRequestRejected,
-            ),
-            (
-                404,
-                r#"{"error":{"message":"no such model","code":"model_not_found"}}"#,
-                ModelRequestRejected,
-            ),
-            (404, "404 page not found", ModelRequestRejected),
-            (
-                422,
-                r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#,
-                ModelRequestRejected,
-            ),
-            (301, "", ModelRequestRejected),
-            (
-                500,
-                r#"{"error":{"message":"oops","type":"server_error","code":null}}"#,
-                ModelUnavailable,
-            ),
-            (502, "<html>bad gateway</html>", ModelUnavailable),
-            // Azure OpenAI.
-            (
-                401,
-                r#"{"error":{"code":"401","message":"Access denied due to invalid subscription key"}}"#,
-                ModelCredentialsRejected,
-            ),
-            (
-                401,
-                r#"{"statusCode":401,"message":"Unauthorized. Access token is missing"}"#,
-                ModelCredentialsRejected,
-            ),
-            (
-                404,
-                r#"{"error":{"code":"DeploymentNotFound","message":"…"}}"#,
-                ModelRequestRejected,
-            ),
-            (
-                429,
-                r#"{"error":{"code":"429","message":"have exceeded token rate limit"}}"#,
-                RateLimited,
-            ),
-            // vLLM.
-            (
-                400,
-                r#"{"error":{"message":"The prompt (total length 9000) is longer than max_model_len 4096","type":"BadRequestError","param":null,"code":400}}"#,
-                ContextLengthExceeded,
-            ),
-            (
-                404,
-                r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","param":null,"code":404}}"#,
-                ModelRequestRejected,
-            ),
-            (401, r#"{"error":"Unauthorized"}"#, ModelCredentialsRejected),
-            // llama.cpp.
-            (
-                503,
-                r#"{"error":{"message":"Loading model","type":"unavailable_error","code":503}}"#,
-                ModelUnavailable,
-            ),
-            (
-                401,
-                r#"{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}"#,
-                ModelCredentialsRejected,
-            ),
-            (
-                501,
-                r#"{"error":{"message":"not supported","type":"not_supported_error","code":501}}"#,
-                ModelRequestRejected,
-            ),
-            // Ollama.
-            (
-                404,
-                r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error","param":null,"code":null}}"#,
-                ModelRequestRejected,
-            ),
-            (
-                503,
-                r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#,
-                ModelUnavailable,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"the input length exceeds the context length","type":"api_error"}}"#,
-                ContextLengthExceeded,
-            ),
-            // LiteLLM.
-            (
-                400,
-                r#"{"error":{"message":"Budget has been exceeded!","type":"budget_exceeded","param":null,"code":"400"}}"#,
-                QuotaExceeded,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"litellm.ContextWindowExceededError: x","type":null,"param":null,"code":"400"}}"#,
-                ContextLengthExceeded,
-            ),
-            (
-                401,
-                r#"{"error":{"message":"Authentication Error","type":"auth_error","param":"None","code":"401"}}"#,
-                ModelCredentialsRejected,
-            ),
-            (
-                429,
-                r#"{"error":{"message":"No deployments available for selected model","type":"None","param":"None","code":"429"}}"#,
-                RateLimited,
-            ),
-            // OpenRouter.
-            (
-                402,
-                r#"{"error":{"code":402,"message":"Insufficient credits"}}"#,
-                QuotaExceeded,
-            ),
-            (
-                502,
-                r#"{"error":{"code":502,"message":"Provider returned error","metadata":{"provider_name":"x"}}}"#,
-                ModelUnavailable,
-            ),
-            (
-                503,
-                r#"[{"error":{"code":503,"status":"UNAVAILABLE","message":"…"}}]"#,
-                ModelUnavailable,
-            ),
-            (529, "\u{0}", ModelUnavailable),
-        ];
-        for (status, body, reason) in table {
-            let failure = Failure::from_response(*status, body.as_bytes());
-            assert_eq!(failure.reason(), *reason, "{status} {body}");
-            assert_eq!(failure.status, Some(*status));
-        }
-    }
-
-    #[test]
-    fn a_content_filter_is_told_from_other_refusals() {
-        let table = [
-            (
-                400,
-                r#"{"error":{"message":"…","param":"prompt","code":"content_filter","status":400,
-                    "innererror":{"code":"ResponsibleAIPolicyViolation","content_filter_result":{}}}}"#,
-                true,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"…","code":"400","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#,
-                true,
-            ),
-            (
-                403,
-                r#"{"error":{"code":403,"message":"…","metadata":{"reasons":["violence"],"flagged_input":"…"}}}"#,
-                true,
-            ),
-            (
-                400,
-                r#"{"error":{"message":"litellm.ContentPolicyViolationError: x","code":"400"}}"#,
-                true,
-            ),
-            (403, r#"{"error":{"code":403,"message":"key limit"}}"#, false),
-            (
-                400,
-                r#"{"error":{"message":"content_filter is no field"}}"#,
-                false,
-            ),
-        ];
-        for (status, body, is_filtered) in table {
-            let failure = Failure::from_response(status, body.as_bytes());
-            assert_eq!(failure.is_filtered(), is_filtered, "{body}");
-        }
-    }
-
-    #[test]
-    fn the_field_of_a_rejected_request_is_told_if_it_is_a_plain_path() {
-        let param = |param: &str| format!(r#"{{"error":{{"message":"…","param":{param:?}}}}}"#);
-        let table = [
-            (param("tools[0].function.name"), Some("tools[0].function.name")),
-            (param("temperature"), Some("temperature")),
-            (param("None"), None),
-            (param("key sk-secret"), None),
-            (param("sk_secret"), None),
-            (param("a..b"), None),
-            (param("a[]"), None),
-            (param(&"a".repeat(101)), None),
-            (
-                r#"{"detail":[{"loc":["body","messages",0,"content"],"msg":"field required"}]}"#.to_owned(),
-                Some("messages[0].content"),
-            ),
-            (
-                r#"{"object":"error","message":{"detail":[{"loc":["body","stop"],"msg":"no"}]}}"#.to_owned(),
-                Some("stop"),
-            ),
-            (r#"{"detail":"x"}"#.to_owned(), None),
-        ];
-        for (body, expected) in table {
-            let failure = Failure::from_response(400, body.as_bytes());
-            let error = failure.into_error(|text| text.replace("sk_secret", "***"));
-            let told = error.metadata().iter().find(|(key, _)| *key == "provider_field");
-            assert_eq!(told.map(|(_, field)| field.as_str()), expected, "{body}");
-            assert_eq!(error.message().contains("does not take"), expected.is_some());
-            assert!(!error.message().contains("secret"));
-        }
-    }
-
-    #[test]
-    fn errors_within_an_answer_go_by_their_codes() {
-        let table = [
-            (r#"{"error":{"code":429,"message":"…"}}"#, Reason::RateLimited),
-            (
-                r#"{"type":"error","code":"rate_limit_exceeded","message":"…","param":null}"#,
-                Reason::RateLimited,
-            ),
-            (
-                r#"{"code":"server_error","message":"…"}"#,
-                Reason::ModelUnavailable,
-            ),
-            (
-                r#"{"code":"invalid_prompt","message":"…"}"#,
-                Reason::ModelRequestRejected,
-            ),
-            (
-                r#"{"code":"failed_to_download_image","message":"…"}"#,
-                Reason::ModelRequestRejected,
-            ),
-            (r#"{"error":"boom"}"#, Reason::ModelUnavailable),
-            ("null", Reason::ModelUnavailable),
-        ];
-        for (body, reason) in table {
-            let failure = Failure::from_body(&serde_json::from_str(body).unwrap());
-            assert_eq!(failure.reason(), reason, "{body}");
-        }
-    }
-
-    #[test]
-    fn callers_never_see_the_providers_text_and_logs_never_the_key() {
-        let body = format!(
-            r#"{{"error":{{"message":"wrong key sk-secret {}"}}}}"#,
-            "x".repeat(1000)
-        );
-        let error =
-            Failure::from_response(401, body.as_bytes()).into_error(|text| text.replace("sk-secret", "***"));
-        assert!(!error.to_string().contains("wrong key"));
-        let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert!(cause.starts_with("status 401: wrong key *** x"), "{cause}");
-        assert!(cause.len() < 600);
-    }
-}
+mod tests;

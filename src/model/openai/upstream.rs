@@ -251,7 +251,7 @@ impl Upstream {
         let retry_after = retry::retry_after(response.headers(), SystemTime::now());
         let body = self.beginning(response).await;
         let mut failure = Failure::from_response(status, &body);
-        failure.retry_after = retry_after;
+        failure.retry_after = retry_after.or(failure.retry_after);
         Err(failure)
     }
 
