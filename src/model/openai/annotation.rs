@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::run::message::{Annotation, Cited};
 
-/// Reads an annotation of either dialect: Responses has its fields flat, Chat Completions in an object under the name
-/// of its type. None for one of a type that is not known, or that refers to nothing.
+/// Reads an annotation of any dialect: Responses has its fields flat, Chat Completions in an object under the name of its
+/// type, Assistants there too, but the place beside it. None for one of a type that is not known, or that refers to
+/// nothing.
 pub(super) fn read(annotation: &Value) -> Option<Annotation> {
     let kind = annotation.get("type")?.as_str()?;
     let fields = annotation.get(kind).filter(|fields| fields.is_object());
@@ -17,7 +18,10 @@ pub(super) fn read(annotation: &Value) -> Option<Annotation> {
             .unwrap_or_default()
             .to_owned()
     };
-    let place = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let place = |name: &str| {
+        let place = fields.get(name).or_else(|| annotation.get(name));
+        place.and_then(Value::as_u64)
+    };
     let source = match kind {
         "url_citation" => Cited::Url {
             url: text("url"),
@@ -47,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn annotations_of_both_dialects_are_read_and_unknown_ones_passed_over() {
+    fn annotations_of_every_dialect_are_read_and_unknown_ones_passed_over() {
         let url = |start, end| {
             Some(Annotation {
                 source: Cited::Url {
@@ -87,7 +91,19 @@ mod tests {
                 file("", "c"),
             ),
             (json!({"type": "file_path", "file_id": "file-1"}), file("", "")),
+            (
+                json!({"type": "file_path", "text": "[1]", "start_index": 1, "end_index": 4, "file_path": {"file_id": "file-1"}}),
+                file("", "").map(|file| Annotation {
+                    start: Some(1),
+                    end: Some(4),
+                    ..file
+                }),
+            ),
             (json!({"type": "file_path"}), None),
+            (
+                json!({"type": "file_citation", "file_citation": {}, "index": 0}),
+                None,
+            ),
             (json!({"type": "new", "url": "https://a.example"}), None),
             (json!("url_citation"), None),
         ];

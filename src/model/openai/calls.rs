@@ -8,14 +8,14 @@ use super::decode::Events;
 use super::loose::Loose;
 
 /// The calls of one turn, in the order in which they were first heard of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Calls {
     heard: Vec<Call>,
     /// Their places, in the order in which they were given out.
     given: Vec<usize>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Call {
     /// The provider's index, if it gives any.
     position: Option<u64>,
@@ -56,7 +56,7 @@ enum News<'a> {
 }
 
 /// Follows arguments that come in pieces, to know where their JSON is complete.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Extent {
     depth: u32,
     in_text: bool,
@@ -65,7 +65,7 @@ struct Extent {
 }
 
 /// How far the arguments of a call are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Arguments {
     /// The tool's name has not come yet; these wait for it.
     Waiting(String),

@@ -22,7 +22,7 @@ use super::sse;
 pub(super) type Events = VecDeque<ModelEvent>;
 
 /// Reads one answer. After [`is_done`](Decoder::is_done), the last event given out is `Finished`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Decoder {
     Responses(events::Decoder),
     ChatCompletions(chunks::Decoder),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -53,6 +54,33 @@ impl<'a> Loose<'a> {
         }
     }
 
+    /// What is thought, and what is said: of a list of parts, or of one, those of reasoning apart from the others.
+    pub(super) fn into_thought_and_text(self) -> (String, String) {
+        let Loose::Tree(tree) = &self else {
+            return (String::new(), self.into_text());
+        };
+        let parts = match tree {
+            Value::Array(parts) => parts.as_slice(),
+            part => std::slice::from_ref(part),
+        };
+        let (mut thought, mut text) = (String::new(), String::new());
+        for part in parts {
+            match part.get(THINKING) {
+                Some(thinking) => gather(thinking, &mut thought),
+                None => gather(part, &mut text),
+            }
+        }
+        (thought, text)
+    }
+
+    /// The elements of an array; none of anything else.
+    pub(super) fn into_list(self) -> Vec<Value> {
+        match self {
+            Loose::Tree(Value::Array(list)) => list,
+            _ => Vec::new(),
+        }
+    }
+
     /// JSON text: a string that holds it already, or the value itself.
     pub(super) fn as_json(&self) -> Cow<'_, str> {
         match self {
@@ -63,6 +91,9 @@ impl<'a> Loose<'a> {
         }
     }
 }
+
+/// What parts of reasoning hold their text in: `{"type":"thinking","thinking":…}`.
+const THINKING: &str = "thinking";
 
 /// Content parts: `[{"type":"text","text":"…"}]`, or bare strings. Parts of reasoning are not what is said.
 fn gather(tree: &Value, text: &mut String) {
@@ -75,6 +106,69 @@ fn gather(tree: &Value, text: &mut String) {
             }
         }
         _ => {}
+    }
+}
+
+/// A list of parts, also where there is one without a list around it, or only its text. Anything else has none.
+#[derive(Debug)]
+pub(super) struct Parts<T>(pub(super) Vec<T>);
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de> + From<String>> Deserialize<'de> for Parts<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyParts(PhantomData))
+    }
+}
+
+struct AnyParts<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + From<String>> Visitor<'de> for AnyParts<T> {
+    type Value = Parts<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Parts(vec![T::from(text.to_owned())]))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Parts::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Parts::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Parts::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Parts::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Parts::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut parts = Vec::new();
+        while let Some(part) = seq.next_element::<Option<T>>()? {
+            parts.extend(part);
+        }
+        Ok(Parts(parts))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let part = T::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Parts(vec![part]))
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Event<'a> {
 pub(super) struct TooLong;
 
 /// Cuts a byte stream into events.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Decoder {
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,

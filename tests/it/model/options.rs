@@ -394,6 +394,7 @@ async fn reasoning_goes_back_with_its_calls_as_it_came_or_as_the_operator_says()
         {"reasoning_details": [{"type": "reasoning.text", "index": 0, "signature": "s"}]},
         {"reasoning_details": [{"type": "reasoning.encrypted", "index": 1, "data": "0x"}]},
     ]);
+    let thinking = json!([{"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}]);
     let whole = json!({"reasoning_details": [
         {"type": "reasoning.text", "index": 0, "text": "hm", "signature": "s"},
         {"type": "reasoning.encrypted", "index": 1, "data": "0x"},
@@ -403,6 +404,9 @@ async fn reasoning_goes_back_with_its_calls_as_it_came_or_as_the_operator_says()
         (&both, AsGiven, json!({"reasoning_content": "hm"})),
         (&short, AsGiven, json!({"reasoning": "hm"})),
         (&details, AsGiven, whole),
+        // Mistral's, which is a part of the content.
+        (&thinking, AsGiven, json!({"content": thinking[0]["content"]})),
+        (&thinking, ReasoningContent, json!({"reasoning_content": "hm"})),
         (&short, ReasoningContent, json!({"reasoning_content": "hm"})),
         (&content, Never, json!({})),
         (&json!([]), AsGiven, json!({})),
@@ -428,9 +432,9 @@ async fn reasoning_goes_back_with_its_calls_as_it_came_or_as_the_operator_says()
             ask(model, request.clone()).await.unwrap();
             let (_, body) = request_seen(seen).await;
             let message = body["messages"][1].as_object().unwrap().clone();
-            let fields = message
-                .into_iter()
-                .filter(|(name, _)| name.starts_with("reasoning"));
+            let fields = message.into_iter().filter(|(name, value)| {
+                name.starts_with("reasoning") || (name == "content" && value.is_array())
+            });
             Value::Object(fields.collect())
         };
         let case = format!("{deltas} {reasoning_back:?}");

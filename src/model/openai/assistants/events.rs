@@ -1,27 +1,46 @@
 //! Assistants: from stream events, or from a run that was asked after, to the heart's events.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::annotation;
 use super::super::calls::{Calls, ToolCall};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
-use super::super::loose::Loose;
+use super::super::loose::{Loose, Parts};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// Reads one turn of a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::model::openai) struct Decoder {
     calls: Calls,
     /// The thread and the run there, as soon as they are heard of.
     place: Option<Place>,
     /// What the run was when it was last heard of.
     end: Option<End>,
-    /// The message that is being written has come in deltas, so that its last event brings nothing new.
-    in_deltas: bool,
-    /// A message was cut off by the provider's filter: the run itself does not say so.
-    is_filtered: bool,
+    /// Characters of text so far.
+    characters: u64,
+    writing: Writing,
+    /// Why a message was cut off, which the run itself need not say.
+    cut: Option<Finish>,
     done: bool,
+}
+
+/// The message that is being written.
+#[derive(Clone, Debug, Default)]
+struct Writing {
+    /// It has come in deltas, so that its last event brings no new text.
+    in_deltas: bool,
+    id: String,
+    /// Its parts by their places, each with the characters of text before it: annotations count from there.
+    begins: Vec<(u64, u64)>,
+    /// The annotations that have been given out, by the places of their parts and their own.
+    cited: Vec<(u64, u64)>,
 }
 
 /// Where a run is.
@@ -32,7 +51,7 @@ pub(in crate::model::openai) struct Place {
 }
 
 /// How a turn ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum End {
     Finished(Finish),
     Failed(Failure),
@@ -54,13 +73,13 @@ struct Wire<'a> {
     #[serde(borrow)]
     delta: Option<Delta<'a>>,
     #[serde(borrow)]
-    content: Option<Vec<Part<'a>>>,
+    content: Parts<Part<'a>>,
     #[serde(borrow)]
     data: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     required_action: Option<Action<'a>>,
     #[serde(borrow)]
-    incomplete_details: Option<Details<'a>>,
+    incomplete_details: Loose<'a>,
     #[serde(borrow)]
     last_error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -73,7 +92,7 @@ struct Wire<'a> {
 #[serde(default)]
 struct Delta<'a> {
     #[serde(borrow)]
-    content: Option<Vec<Part<'a>>>,
+    content: Parts<Part<'a>>,
     #[serde(borrow)]
     step_details: Option<ToolCalls<'a>>,
 }
@@ -82,21 +101,27 @@ struct Delta<'a> {
 #[serde(default)]
 struct Part<'a> {
     #[serde(borrow)]
-    text: Option<Text<'a>>,
+    index: Loose<'a>,
+    #[serde(borrow)]
+    text: Text<'a>,
     #[serde(borrow)]
     refusal: Loose<'a>,
 }
 
 /// A text with its annotations, or plain, as some servers write it.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Annotated {
-        #[serde(borrow, default)]
-        value: Loose<'a>,
-    },
-    Plain(String),
-    Other(serde::de::IgnoredAny),
+#[derive(Debug, Default)]
+struct Text<'a> {
+    value: Loose<'a>,
+    annotations: Loose<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Annotated<'a> {
+    #[serde(borrow)]
+    value: Loose<'a>,
+    #[serde(borrow)]
+    annotations: Loose<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,13 +136,6 @@ struct Action<'a> {
 struct ToolCalls<'a> {
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Details<'a> {
-    #[serde(borrow)]
-    reason: Loose<'a>,
 }
 
 impl Decoder {
@@ -152,9 +170,12 @@ impl Decoder {
                 self.settle(out)?;
             }
             "thread.message.delta" => {
-                self.in_deltas = true;
-                let content = wire.delta.and_then(|delta| delta.content);
-                self.say(content, out);
+                self.write(wire.id.as_str());
+                self.writing.in_deltas = true;
+                let content = wire.delta.unwrap_or_default().content;
+                for (place, part) in content.0.into_iter().enumerate() {
+                    self.part(place as u64, part, out);
+                }
             }
             "thread.message" => self.message(name, wire, out),
             "thread.run.step.delta" => {
@@ -200,7 +221,8 @@ impl Decoder {
         match self.end.take() {
             None => Ok(()),
             Some(End::Failed(failure)) => Err(failure),
-            Some(End::Finished(_)) if self.calls.has_nameless() => {
+            // One that was cut off may be cut before it has a name.
+            Some(End::Finished(Finish::Stop)) if self.calls.has_nameless() => {
                 Err(Failure::broken("a tool call without a name"))
             }
             Some(End::Finished(finish)) => {
@@ -264,9 +286,12 @@ impl Decoder {
                 Some(End::Finished(Finish::Stop))
             }
             "incomplete" => {
-                let reason = wire.incomplete_details.unwrap_or_default().reason;
-                let is_filtered = self.is_filtered || reason.as_str() == "content_filter";
-                Some(End::Finished(match is_filtered {
+                // A run has words for limits alone: one that names none, and whose messages do not either, was cut by
+                // the filter.
+                let reasons = [self.cut, cut(&wire.incomplete_details)];
+                let is_of_limit = reasons.contains(&Some(Finish::Length));
+                let is_of_filter = reasons.contains(&Some(Finish::ContentFilter)) || !is_of_limit;
+                Some(End::Finished(match is_of_filter {
                     true => Finish::ContentFilter,
                     false => Finish::Length,
                 }))
@@ -293,30 +318,167 @@ impl Decoder {
         if wire.role.as_str() == "user" {
             return;
         }
-        let reason = wire.incomplete_details.unwrap_or_default().reason;
-        self.is_filtered |= reason.as_str() == "content_filter";
+        self.write(wire.id.as_str());
+        self.cut = cut(&wire.incomplete_details).or(self.cut);
         let is_over = matches!(wire.status.as_str(), "completed" | "incomplete")
             || name.ends_with(".completed")
             || name.ends_with(".incomplete");
-        if is_over && !std::mem::take(&mut self.in_deltas) {
-            self.say(wire.content, out);
+        if !is_over {
+            return;
+        }
+        if self.writing.in_deltas {
+            self.cite(wire.content.0, out);
+        } else {
+            for (place, part) in wire.content.0.into_iter().enumerate() {
+                self.part(place as u64, part, out);
+            }
+        }
+        self.writing = Writing::default();
+    }
+
+    /// The message of this id is what is written now. Some servers give it none.
+    fn write(&mut self, id: &str) {
+        if id.is_empty() || id == self.writing.id {
+            return;
+        }
+        if !self.writing.id.is_empty() {
+            self.writing = Writing::default();
+        }
+        id.clone_into(&mut self.writing.id);
+    }
+
+    /// A part of a message, or a piece of one; `place` is for one that has none of its own.
+    fn part(&mut self, place: u64, part: Part<'_>, out: &mut Events) {
+        let place = part.index.as_u64().unwrap_or(place);
+        let begins = self.begins(place);
+        let text = part.text.value.into_text();
+        if !text.is_empty() {
+            self.characters += text.chars().count() as u64;
+            out.push_back(ModelEvent::TextDelta(text));
+        }
+        for annotation in part.text.annotations.into_list() {
+            let known = self.writing.cited.iter().filter(|(part, _)| *part == place);
+            let number = annotation.get("index").and_then(Value::as_u64);
+            let number = number.unwrap_or(known.count() as u64);
+            self.annotation((place, number), begins, &annotation, out);
+        }
+        let refusal = part.refusal.into_text();
+        if !refusal.is_empty() {
+            out.push_back(ModelEvent::RefusalDelta(refusal));
         }
     }
 
-    fn say(&mut self, content: Option<Vec<Part<'_>>>, out: &mut Events) {
-        for part in content.into_iter().flatten() {
-            let text = match part.text {
-                Some(Text::Annotated { value }) => value.into_text(),
-                Some(Text::Plain(text)) => text,
-                Some(Text::Other(_)) | None => String::new(),
-            };
-            if !text.is_empty() {
-                out.push_back(ModelEvent::TextDelta(text));
-            }
-            let refusal = part.refusal.into_text();
-            if !refusal.is_empty() {
-                out.push_back(ModelEvent::RefusalDelta(refusal));
+    /// What a message refers to that has come in deltas, as far as they have not said so.
+    fn cite(&mut self, parts: Vec<Part<'_>>, out: &mut Events) {
+        for (place, part) in parts.into_iter().enumerate() {
+            let place = place as u64;
+            let begins = self.begins(place);
+            for (number, annotation) in part.text.annotations.into_list().iter().enumerate() {
+                self.annotation((place, number as u64), begins, annotation, out);
             }
         }
+    }
+
+    fn annotation(&mut self, known_by: (u64, u64), begins: u64, annotation: &Value, out: &mut Events) {
+        if self.writing.cited.contains(&known_by) {
+            return;
+        }
+        // In deltas it may be told piece by piece: then the whole message tells it.
+        if let Some(read) = annotation::read(annotation) {
+            self.writing.cited.push(known_by);
+            out.push_back(ModelEvent::Annotation(read.behind(begins)));
+        }
+    }
+
+    /// The characters of text before the part at this place, which begins now if it has not before.
+    fn begins(&mut self, place: u64) -> u64 {
+        let known = self.writing.begins.iter().find(|(part, _)| *part == place);
+        if let Some((_, begins)) = known {
+            return *begins;
+        }
+        self.writing.begins.push((place, self.characters));
+        self.characters
+    }
+}
+
+/// Why a run or a message is incomplete, where that is said: in an object, or plainly.
+fn cut(details: &Loose<'_>) -> Option<Finish> {
+    let reason = match details {
+        Loose::Tree(details) => details.get("reason").and_then(Value::as_str).unwrap_or_default(),
+        details => details.as_str(),
+    };
+    match reason {
+        "content_filter" => Some(Finish::ContentFilter),
+        "max_tokens" | "max_completion_tokens" | "max_prompt_tokens" => Some(Finish::Length),
+        _ => None,
+    }
+}
+
+impl From<String> for Part<'_> {
+    fn from(text: String) -> Self {
+        Self {
+            text: Text::plain(Loose::Text(text.into())),
+            ..Self::default()
+        }
+    }
+}
+
+impl<'a> Text<'a> {
+    fn plain(value: Loose<'a>) -> Self {
+        Self {
+            value,
+            annotations: Loose::Absent,
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyText)
+    }
+}
+
+/// Whatever stands where a text should be. Read by hand, because this is most of a stream.
+struct AnyText;
+
+impl<'de> Visitor<'de> for AnyText {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let Annotated { value, annotations } = Annotated::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Text { value, annotations })
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text::plain(Loose::Text(text.to_owned().into())))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text::default())
     }
 }

@@ -1,7 +1,6 @@
 //! Chat Completions: from chunks to the heart's events.
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::super::annotation;
@@ -9,11 +8,11 @@ use super::super::calls::{Calls, Function, ToolCall};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
 use super::super::loose::Loose;
-use super::reasoned::{self, REASONING, REASONING_CONTENT, Thought};
+use super::reasoned::{self, REASONING, REASONING_CONTENT, THINKING, Thought};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// Reads the chunks of one answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::model::openai) struct Decoder {
     calls: Calls,
     /// The reasoning that has not been told as over yet.
@@ -63,8 +62,10 @@ struct Delta<'a> {
     reasoning_content: Loose<'a>,
     #[serde(borrow)]
     reasoning: Loose<'a>,
-    reasoning_details: Option<Vec<Value>>,
-    annotations: Option<Vec<Value>>,
+    #[serde(borrow)]
+    reasoning_details: Loose<'a>,
+    #[serde(borrow)]
+    annotations: Loose<'a>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     /// What `tool_calls` was called before there could be more than one.
@@ -129,14 +130,15 @@ impl Decoder {
         if self.done {
             return Ok(());
         }
-        if self.calls.has_nameless() {
-            return Err(Failure::broken("a tool call without a name"));
-        }
         let spoke = self.said || !self.calls.is_empty();
         let finish = self.finish.or(spoke.then_some(Finish::Stop));
         let Some(finish) = finish else {
             return Err(Failure::broken("an answer without any content"));
         };
+        // One that was cut off may be cut before it has a name.
+        if finish == Finish::Stop && self.calls.has_nameless() {
+            return Err(Failure::broken("a tool call without a name"));
+        }
         self.done = true;
         self.close_thought(out);
         out.push_back(ModelEvent::Finished(finish));
@@ -186,11 +188,15 @@ impl Decoder {
     }
 
     fn delta(&mut self, delta: Delta<'_>, out: &mut Events) {
-        let details = delta.reasoning_details.unwrap_or_default();
+        let details = delta.reasoning_details.into_list();
+        let (thinking, content) = delta.content.into_thought_and_text();
         let reasoning = delta.reasoning_content.into_text();
         // Some servers send the same reasoning under both names, or under a name and in details.
         let (field, reasoning) = if reasoning.is_empty() {
-            (REASONING, delta.reasoning.into_text())
+            match delta.reasoning.into_text() {
+                reasoning if reasoning.is_empty() => (THINKING, thinking),
+                reasoning => (REASONING, reasoning),
+            }
         } else {
             (REASONING_CONTENT, reasoning)
         };
@@ -204,7 +210,6 @@ impl Decoder {
             self.thought.add(piece);
         }
         self.say(reasoning, ModelEvent::ReasoningDelta, out);
-        let content = delta.content.into_text();
         let refusal = delta.refusal.into_text();
         let calls = delta.tool_calls.unwrap_or_default();
         let goes_on = content.is_empty() && refusal.is_empty() && calls.is_empty();
@@ -213,9 +218,10 @@ impl Decoder {
         }
         self.say(content, ModelEvent::TextDelta, out);
         self.say(refusal, ModelEvent::RefusalDelta, out);
-        let annotations = delta.annotations.iter().flatten();
+        let annotations = delta.annotations.into_list();
         out.extend(
             annotations
+                .iter()
                 .filter_map(annotation::read)
                 .map(ModelEvent::Annotation),
         );

@@ -5,9 +5,10 @@
 //! some that serve its models. vLLM has called the field `reasoning` since late in 2025
 //! (<https://github.com/vllm-project/vllm/issues/27755>), as Ollama does. OpenRouter wants its `reasoning_details` back
 //! as they were (<https://openrouter.ai/docs/use-cases/reasoning-tokens#preserving-reasoning-blocks>). So reasoning goes
-//! back under the name under which it came, unless the operator names another.
+//! back under the name under which it came, unless the operator names another. Mistral has it as parts of the content, and
+//! recommends to keep them there (<https://docs.mistral.ai/capabilities/reasoning>).
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::model::ReasoningBack;
 use crate::run::message::{Message, Part, Reasoning};
@@ -16,11 +17,13 @@ use crate::run::message::{Message, Part, Reasoning};
 pub(super) const REASONING_CONTENT: &str = "reasoning_content";
 /// The name of vLLM, Ollama, Groq, and of OpenRouter for what it shows.
 pub(super) const REASONING: &str = "reasoning";
+/// Mistral's: no field, but parts of the content.
+pub(super) const THINKING: &str = "thinking";
 /// OpenRouter's name for all of it, signatures and what is encrypted included.
 const DETAILS: &str = "reasoning_details";
 
 /// The reasoning that a model is at, or has been at since it was last told.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Thought {
     /// The name under which its text comes.
     field: Option<&'static str>,
@@ -105,7 +108,7 @@ impl Back<'_> {
         });
         let field = match self.mode {
             ReasoningBack::Never => return None,
-            ReasoningBack::AsGiven => return self.as_given(reasoned),
+            ReasoningBack::AsGiven => return self.as_given(reasoned, message),
             ReasoningBack::ReasoningContent => REASONING_CONTENT,
             ReasoningBack::Reasoning => REASONING,
         };
@@ -114,8 +117,13 @@ impl Back<'_> {
         Some(Map::from_iter([(field.to_owned(), text.into())]))
     }
 
-    fn as_given<'a>(&self, reasoned: impl Iterator<Item = &'a Reasoning>) -> Option<Map<String, Value>> {
+    fn as_given<'a>(
+        &self,
+        reasoned: impl Iterator<Item = &'a Reasoning>,
+        message: &Message,
+    ) -> Option<Map<String, Value>> {
         let mut fields = Map::new();
+        let mut thinking = String::new();
         for reasoning in reasoned.filter(|reasoning| reasoning.upstream == self.identity) {
             match reasoning.id.as_str() {
                 DETAILS => {
@@ -125,6 +133,7 @@ impl Back<'_> {
                         before.extend(details);
                     }
                 }
+                THINKING => thinking.push_str(&reasoning.summary),
                 field @ (REASONING_CONTENT | REASONING) => {
                     let before = fields.entry(field).or_insert_with(|| String::new().into());
                     if let Value::String(before) = before {
@@ -133,6 +142,15 @@ impl Back<'_> {
                 }
                 _ => {}
             }
+        }
+        if !thinking.is_empty() {
+            let thinking = json!([{"type": "text", "text": thinking}]);
+            let mut parts = vec![json!({"type": "thinking", "thinking": thinking})];
+            let said = message.text() + &message.refusal();
+            if !said.is_empty() {
+                parts.push(json!({"type": "text", "text": said}));
+            }
+            fields.insert("content".to_owned(), parts.into());
         }
         (!fields.is_empty()).then_some(fields)
     }

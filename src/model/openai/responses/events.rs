@@ -8,13 +8,13 @@ use super::super::annotation;
 use super::super::calls::{Calls, Mention};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
-use super::super::loose::Loose;
+use super::super::loose::{Loose, Parts};
 use super::kept;
 use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// Reads the events of one answer.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::model::openai) struct Decoder {
     calls: Calls,
     /// Something has been said to the caller.
@@ -23,6 +23,8 @@ pub(in crate::model::openai) struct Decoder {
     reasoned: bool,
     /// The part that is being written has come in deltas, so that its `done` event brings nothing new.
     in_deltas: bool,
+    /// Text has come by itself, so that whole messages bring nothing new.
+    is_live: bool,
     /// Characters of text so far, and where the part that is being written begins: its annotations count from there.
     characters: u64,
     part_begins: u64,
@@ -103,21 +105,31 @@ struct Item<'a> {
     #[serde(borrow)]
     arguments: Loose<'a>,
     #[serde(borrow)]
-    content: Option<Vec<Part<'a>>>,
+    content: Parts<Part<'a>>,
     #[serde(borrow)]
-    summary: Option<Vec<Part<'a>>>,
+    summary: Parts<Part<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Part<'a> {
-    annotations: Option<Vec<Value>>,
+    #[serde(borrow)]
+    annotations: Loose<'a>,
     #[serde(borrow)]
     r#type: Loose<'a>,
     #[serde(borrow)]
     text: Loose<'a>,
     #[serde(borrow)]
     refusal: Loose<'a>,
+}
+
+impl From<String> for Part<'_> {
+    fn from(text: String) -> Self {
+        Self {
+            text: Loose::Text(text.into()),
+            ..Self::default()
+        }
+    }
 }
 
 impl Decoder {
@@ -144,7 +156,10 @@ impl Decoder {
             _ => name.into(),
         };
         match &*kind {
-            "response.output_text.delta" => self.piece(wire.delta, ModelEvent::TextDelta, out),
+            // The second is OpenRouter's, in its guide.
+            "response.output_text.delta" | "response.content_part.delta" => {
+                self.piece(wire.delta, ModelEvent::TextDelta, out);
+            }
             "response.output_text.done" => self.part(wire.text, ModelEvent::TextDelta, out),
             "response.refusal.delta" => self.piece(wire.delta, ModelEvent::RefusalDelta, out),
             "response.refusal.done" => self.part(wire.refusal, ModelEvent::RefusalDelta, out),
@@ -153,8 +168,9 @@ impl Decoder {
             "response.completed" | "response.done" => self.close(&wire, Some(Finish::Stop), out)?,
             "response.incomplete" => self.close(&wire, Some(Finish::Length), out)?,
             "response.failed" | "response.cancelled" => self.close(&wire, None, out)?,
-            "error" => return Err(failure(data)),
-            "" if wire.error.is_some() => return Err(failure(data)),
+            "error" | "response.error" => return Err(failure(data)),
+            // An error object where an event should be, under whatever name.
+            kind if wire.error.is_some() && !kind.starts_with("response.") => return Err(failure(data)),
             kind if kind.starts_with("response.reasoning") => self.reasoning(kind, wire, out),
             _ => self.call(&kind, wire, out),
         }
@@ -206,6 +222,29 @@ impl Decoder {
         }
     }
 
+    /// A message that is over. It is said now if nothing of the answer has come live.
+    fn message(&mut self, parts: Vec<Part<'_>>, out: &mut Events) {
+        if self.is_live {
+            self.cite(parts, out);
+        } else {
+            self.whole_message(parts, out);
+        }
+    }
+
+    fn whole_message(&mut self, parts: Vec<Part<'_>>, out: &mut Events) {
+        for part in parts {
+            if part.r#type.as_str() == "refusal" {
+                self.say(part.refusal.into_text(), ModelEvent::RefusalDelta, out);
+                continue;
+            }
+            let begins = self.characters;
+            self.say(part.text.into_text(), ModelEvent::TextDelta, out);
+            let annotations = part.annotations.into_list();
+            let read = annotations.iter().filter_map(annotation::read);
+            out.extend(read.map(|read| ModelEvent::Annotation(read.behind(begins))));
+        }
+    }
+
     fn annotation(&mut self, json: Option<&RawValue>, out: &mut Events) {
         self.cited += 1;
         let read = json.and_then(|json| serde_json::from_str(json.get()).ok());
@@ -218,13 +257,14 @@ impl Decoder {
         let length = |part: &Part<'_>| part.text.as_str().chars().count() as u64;
         let mut begins = self.characters.saturating_sub(parts.iter().map(length).sum());
         let mut cited = Vec::new();
-        for part in &parts {
-            let annotations = part.annotations.iter().flatten();
+        for part in parts {
+            let behind = begins + length(&part);
+            let annotations = part.annotations.into_list().into_iter();
             cited.extend(annotations.map(|annotation| (begins, annotation)));
-            begins += length(part);
+            begins = behind;
         }
         for (begins, annotation) in cited.into_iter().skip(self.cited) {
-            let read = annotation::read(annotation).map(|read| read.behind(begins));
+            let read = annotation::read(&annotation).map(|read| read.behind(begins));
             out.extend(read.map(ModelEvent::Annotation));
         }
         self.cited = 0;
@@ -232,8 +272,10 @@ impl Decoder {
 
     /// A piece of reasoning that is over.
     fn reasoned(&mut self, item: Item<'_>, out: &mut Events) {
-        let shown = item.summary.into_iter().chain(item.content).flatten();
-        let shown: Vec<String> = shown.map(|part| part.text.into_text()).collect();
+        let shown = item.summary.0.into_iter().chain(item.content.0);
+        let mut shown: Vec<String> = shown.map(|part| part.text.into_text()).collect();
+        // Some servers give the same text as the reasoning and as its summary.
+        shown.dedup();
         let reasoning = Reasoning {
             summary: shown.join("\n\n"),
             encrypted: item.encrypted_content.into_text(),
@@ -255,13 +297,16 @@ impl Decoder {
 
     fn piece(&mut self, delta: Loose<'_>, event: fn(String) -> ModelEvent, out: &mut Events) {
         self.in_deltas = true;
+        self.is_live = true;
         self.say(delta.into_text(), event, out);
     }
 
     /// The end of a part, with its whole text.
     fn part(&mut self, text: Loose<'_>, event: fn(String) -> ModelEvent, out: &mut Events) {
         if !std::mem::take(&mut self.in_deltas) {
-            self.say(text.into_text(), event, out);
+            let text = text.into_text();
+            self.is_live |= !text.is_empty();
+            self.say(text, event, out);
         }
     }
 
@@ -281,6 +326,8 @@ impl Decoder {
             | "response.reasoning_summary_part.done"
             | "response.reasoning_summary_text.done"
             | "response.reasoning_text.done"
+            | "response.reasoning_part.added"
+            | "response.reasoning_part.done"
             | "response.reasoning_summary.done"
             | "response.reasoning.done" => {}
             _ => out.push_back(ModelEvent::Unknown(1)),
@@ -309,7 +356,7 @@ impl Decoder {
                 match item.r#type.as_str() {
                     "function_call" => {}
                     "reasoning" if is_done => return self.reasoned(item, out),
-                    "message" if is_done => return self.cite(item.content.unwrap_or_default(), out),
+                    "message" if is_done => return self.message(item.content.0, out),
                     _ => return,
                 }
                 let mention = Mention {
@@ -342,11 +389,14 @@ impl Decoder {
         json: &str,
         out: &mut Events,
     ) -> Result<(), Failure> {
-        if let Some(error) = response.error {
-            return Err(failure(error.get()));
-        }
         let response_id = response.id;
-        let Some(mut finish) = finish else {
+        // Some servers say `completed` of whatever is over, and how it ended only by its status.
+        let finish = match response.status.as_str() {
+            "incomplete" => finish.map(|_| Finish::Length),
+            "failed" | "cancelled" => None,
+            _ => finish,
+        };
+        let Some(mut finish) = finish.filter(|_| response.error.is_none()) else {
             return Err(failure(json));
         };
         if finish == Finish::Length
@@ -355,12 +405,11 @@ impl Decoder {
         {
             finish = Finish::ContentFilter;
         }
-        if !self.said && self.calls.is_empty() {
-            for (position, item) in response.output.into_iter().flatten().enumerate() {
-                self.item(position, item, out);
-            }
+        let (has_said, has_called) = (self.said, !self.calls.is_empty());
+        for (position, item) in response.output.into_iter().flatten().enumerate() {
+            self.item(position, item, has_said, has_called, out);
         }
-        if self.calls.has_nameless() {
+        if finish == Finish::Stop && self.calls.has_nameless() {
             return Err(Failure::broken("a tool call without a name"));
         }
         if let Some(usage) = response.usage.and_then(usage) {
@@ -379,32 +428,24 @@ impl Decoder {
         Ok(())
     }
 
-    /// Takes an item of an answer that came in one piece.
-    fn item(&mut self, position: usize, json: &RawValue, out: &mut Events) {
+    /// Takes an item of a whole answer, as far as nothing of its kind has come before.
+    fn item(&mut self, position: usize, json: &RawValue, has_said: bool, has_called: bool, out: &mut Events) {
+        if has_said && has_called {
+            return;
+        }
         let Ok(item) = serde_json::from_str::<Item<'_>>(json.get()) else {
             return;
         };
         match item.r#type.as_str() {
-            "function_call" => {
+            "function_call" if !has_called => {
                 let mention = Mention {
                     call_id: item.call_id.as_str(),
                     ..mention(Some(position as u64), &item.id, item.name.as_str())
                 };
                 self.calls.call(&mention, &item.arguments.as_json(), out);
             }
-            "message" => {
-                for part in item.content.into_iter().flatten() {
-                    if part.r#type.as_str() == "refusal" {
-                        self.say(part.refusal.into_text(), ModelEvent::RefusalDelta, out);
-                        continue;
-                    }
-                    let begins = self.characters;
-                    self.say(part.text.into_text(), ModelEvent::TextDelta, out);
-                    let read = part.annotations.iter().flatten().filter_map(annotation::read);
-                    out.extend(read.map(|read| ModelEvent::Annotation(read.behind(begins))));
-                }
-            }
-            "reasoning" if !self.reasoned => self.reasoned(item, out),
+            "message" if !has_said => self.whole_message(item.content.0, out),
+            "reasoning" if !self.reasoned && !has_said && !has_called => self.reasoned(item, out),
             _ => {}
         }
     }
