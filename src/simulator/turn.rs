@@ -77,7 +77,7 @@ pub enum Item {
     Call(Call),
 }
 
-/// A text and what it refers to. In the Assistants API it is told without that.
+/// A text and what it refers to. The Assistants API has words for files alone: anything else is not told there.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cited {

@@ -108,7 +108,36 @@ pub(super) fn message(id: &str, created_s: u64, thread: &str, role: &str) -> Val
 }
 
 pub(super) fn text_part(text: &str) -> Value {
-    json!({"type": "text", "text": {"value": text, "annotations": []}})
+    cited_part(text, &[])
+}
+
+pub(super) fn cited_part(text: &str, annotations: &[Value]) -> Value {
+    json!({"type": "text", "text": {"value": text, "annotations": annotations}})
+}
+
+/// What a text refers to in the words of this API: only files, and always with a place in the text. That of one without is
+/// where its `index` says, or the end.
+pub(super) fn annotations(given: &[Value], text: &str) -> Vec<Value> {
+    let end = text.chars().count() as u64;
+    let annotation = |given: &Value| {
+        let kind = given["type"].as_str()?;
+        let file = &given["file_id"];
+        if !matches!(kind, "file_citation" | "file_path") || !file.is_string() {
+            return None;
+        }
+        let place = |name: &str, default: u64| given[name].as_u64().unwrap_or(default).min(end);
+        let start = place("start_index", place("index", end));
+        let stop = place("end_index", start).max(start);
+        let cited = text.chars().skip(start as usize).take((stop - start) as usize);
+        Some(json!({
+            "type": kind,
+            "text": cited.collect::<String>(),
+            "start_index": start,
+            "end_index": stop,
+            kind: {"file_id": file},
+        }))
+    };
+    given.iter().filter_map(annotation).collect()
 }
 
 pub(super) fn refusal_part(refusal: &str) -> Value {

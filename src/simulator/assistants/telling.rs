@@ -28,10 +28,10 @@ pub(super) struct Teller<'a> {
     ids: usize,
 }
 
-/// Whether a message says text or a refusal.
+/// Whether a message says text, and what that refers to, or a refusal.
 #[derive(Clone, Copy)]
-enum Kind {
-    Text,
+enum Kind<'a> {
+    Text(&'a [Value]),
     Refusal,
 }
 
@@ -65,8 +65,11 @@ impl<'a> Teller<'a> {
         for (index, item) in self.speech.items.iter().enumerate() {
             let is_broken_off = index == last && self.speech.finish != Finish::Stop;
             match item {
-                Item::Text(pieces) => self.message(Kind::Text, pieces, is_broken_off)?,
-                Item::Cited(cited) => self.message(Kind::Text, &cited.text, is_broken_off)?,
+                Item::Text(pieces) => self.message(Kind::Text(&[]), pieces, is_broken_off)?,
+                Item::Cited(cited) => {
+                    let annotations = objects::annotations(&cited.annotations, &cited.text.text());
+                    self.message(Kind::Text(&annotations), &cited.text, is_broken_off)?;
+                }
                 Item::Refusal(pieces) => self.message(Kind::Refusal, pieces, is_broken_off)?,
                 // Calls come together, at the end; reasoning has no form in this API.
                 Item::Call(_) | Item::Reasoning(_) => {}
@@ -109,7 +112,7 @@ impl<'a> Teller<'a> {
         Ok(step)
     }
 
-    fn message(&mut self, kind: Kind, pieces: &Pieces, is_broken_off: bool) -> serde_json::Result<()> {
+    fn message(&mut self, kind: Kind<'_>, pieces: &Pieces, is_broken_off: bool) -> serde_json::Result<()> {
         let (id, now) = (self.id("msg_"), self.stamp.created_s);
         let details = json!({"type": "message_creation", "message_creation": {"message_id": id}});
         let mut step = self.begin_step(details)?;
@@ -119,16 +122,27 @@ impl<'a> Teller<'a> {
         message["run_id"] = self.told.run["id"].clone();
         self.event("thread.message.created", &message)?;
         self.event("thread.message.in_progress", &message)?;
+        let delta_of =
+            |part: Value| json!({"id": id, "object": "thread.message.delta", "delta": {"content": [part]}});
         for piece in pieces.deltas() {
             let part = match kind {
-                Kind::Text => json!({"index": 0, "type": "text", "text": {"value": piece}}),
+                Kind::Text(_) => json!({"index": 0, "type": "text", "text": {"value": piece}}),
                 Kind::Refusal => json!({"index": 0, "type": "refusal", "refusal": piece}),
             };
-            let delta = json!({"id": id, "object": "thread.message.delta", "delta": {"content": [part]}});
-            self.delta("thread.message.delta", &delta)?;
+            self.delta("thread.message.delta", &delta_of(part))?;
+        }
+        if let Kind::Text(annotations @ [_, ..]) = kind {
+            let numbered = annotations.iter().enumerate().map(|(index, annotation)| {
+                let mut annotation = annotation.clone();
+                annotation["index"] = json!(index);
+                annotation
+            });
+            let annotations: Vec<Value> = numbered.collect();
+            let part = json!({"index": 0, "type": "text", "text": {"annotations": annotations}});
+            self.event("thread.message.delta", &delta_of(part))?;
         }
         message["content"] = json!([match kind {
-            Kind::Text => objects::text_part(&pieces.text()),
+            Kind::Text(annotations) => objects::cited_part(&pieces.text(), annotations),
             Kind::Refusal => objects::refusal_part(&pieces.text()),
         }]);
         if is_broken_off {
