@@ -13,6 +13,20 @@ impl Tokenizer for O200k {
     }
 }
 
+/// The longest beginning of a text that has no more than so many tokens, and ends between characters.
+pub(super) fn beginning(text: &str, tokens: usize) -> &str {
+    let all = bpe_openai::o200k_base().encode(text);
+    if all.len() <= tokens {
+        return text;
+    }
+    // Not every token ends where a character does.
+    let fitting = (0..=tokens).rev().find_map(|count| {
+        let beginning = bpe_openai::o200k_base().decode(&all[..count])?;
+        text.get(..beginning.len())
+    });
+    fitting.unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -21,6 +35,24 @@ mod tests {
     fn texts_have_the_tokens_that_the_vocabulary_gives_them() {
         for (text, tokens) in [("", 0), ("hello world", 2), ("Hello, world!", 4)] {
             assert_eq!(O200k.count(text), tokens, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_begins_with_its_first_tokens_and_whole_characters() {
+        let table = [
+            ("hello world again", 2, "hello world"),
+            ("hello world", 2, "hello world"),
+            ("hello", 0, ""),
+            ("", 3, ""),
+        ];
+        for (text, tokens, expected) in table {
+            assert_eq!(beginning(text, tokens), expected, "{text}");
+        }
+        let crabs = "\u{1f980}".repeat(9);
+        for tokens in 0..20 {
+            let beginning = beginning(&crabs, tokens);
+            assert!(crabs.starts_with(beginning) && O200k.count(beginning) <= tokens as u64);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use assistd::api::pb;
 use assistd::config::{Dialect, StoreSection};
-use assistd::simulator::{At, Fault, Recorded, Script, Turn};
+use assistd::simulator::{At, Cited, Fault, Finish, Item, Recorded, Script, Turn};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -251,6 +251,132 @@ async fn a_server_that_does_not_stream_is_asked_after_its_runs() {
     assert!(questions >= changes.len() + 6, "{questions}");
     assert_eq!(attempts(&world, &first.run).await, ["ANSWERED 200"]);
     world.stopped().await;
+}
+
+/// Files that an answer cites come with their places in all of its text, whether it is streamed or asked after.
+#[tokio::test]
+async fn files_that_an_answer_cites_come_with_their_places() {
+    for streams in [true, false] {
+        let cited = Item::Cited(Cited {
+            text: "It rains[1].[2]".into(),
+            annotations: vec![
+                json!({"type": "file_citation", "file_id": "file-1", "filename": "a.pdf", "start_index": 8, "end_index": 11}),
+                json!({"type": "file_path", "file_id": "file-2", "start_index": 12, "end_index": 15}),
+                // Not in the words of this API.
+                json!({"type": "url_citation", "url": "https://a.example/", "start_index": 0, "end_index": 2}),
+            ],
+        });
+        let script = Script::turns([Turn::say([Item::text("Well. "), cited])]);
+        let world = world(if streams { script } else { script.never_streaming() }).await;
+        let (status, answer) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+        assert_eq!(
+            (status, &answer["response"]),
+            (200, &json!("Well. It rains[1].[2]"))
+        );
+        let place = |id: &str, start: u64, end: u64| {
+            let file = json!({"fileId": id, "name": "", "containerId": ""});
+            json!({"file": file, "start": start.to_string(), "end": end.to_string()})
+        };
+        assert_eq!(
+            answer["annotations"],
+            json!([place("file-1", 14, 17), place("file-2", 18, 21)]),
+            "{answer}"
+        );
+        world.stopped().await;
+    }
+}
+
+/// This API has no words for what comes by value. A question about it would be answered by a model that has not seen it.
+#[tokio::test]
+async fn what_comes_by_value_is_refused_in_a_question_and_named_in_what_was_said_before() {
+    let world = world(Script::stand_in()).await;
+    let (_, thread) = world.post("/v1/threads", &json!({})).await;
+    let ask = |message: &str, part: serde_json::Value| json!({"message": message, "thread": thread["name"], "parts": [part]});
+    let image = json!({"image": {"data": "aGk=", "mimeType": "image/png"}});
+    let file = json!({"file": {"data": "aGk=", "mimeType": "text/plain", "name": "a.txt"}});
+    for (part, kind) in [(image, "images"), (file, "files")] {
+        let (status, refusal) = world.post("/v1/chat", &ask("what is it?", part)).await;
+        let text = refusal.to_string();
+        assert!((400..500).contains(&status), "{status} {text}");
+        for word in ["MODEL_REQUEST_REJECTED", "content[1]", kind] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+    assert_eq!(asked(&world), [""; 0], "nothing is sent");
+
+    let image = json!({"image": {"url": "https://a.example/b.png", "detail": "IMAGE_DETAIL_ORIGINAL"}});
+    let (status, answer) = world.post("/v1/chat", &ask("and this?", image)).await;
+    assert_eq!(
+        (status, &answer["response"]),
+        (200, &json!("Mock reply to: and this?"))
+    );
+    let requests = world.simulator.requests();
+    let messages = &requests.last().unwrap().body["thread"]["messages"];
+    let said = |text: &str| json!({"type": "text", "text": text});
+    let address = json!({"url": "https://a.example/b.png", "detail": "high"});
+    let expected = json!([
+        {"role": "user", "content": [said("what is it?"), said("[image file]")]},
+        {"role": "user", "content": [said("what is it?"), said("[file a.txt]")]},
+        {"role": "user", "content": [said("and this?"), {"type": "image_url", "image_url": address}]},
+    ]);
+    assert_eq!(messages, &expected);
+    world.stopped().await;
+}
+
+/// The API takes no limit below 256 tokens. A lower one is kept here, and the run there is not left at work.
+#[tokio::test]
+async fn a_limit_that_the_api_does_not_take_cuts_the_answer_and_cancels_the_run() {
+    for streams in [true, false] {
+        let script = Script::turns([
+            Turn::text(["one two", " three four five", " six"]),
+            Turn::text("well"),
+        ]);
+        let world = world(if streams { script } else { script.never_streaming() }).await;
+        let request = json!({"message": "count", "limits": {"maxOutputTokens": "4"}});
+        let (status, answer) = world.post("/v1/chat", &request).await;
+        assert_eq!((status, &answer["response"]), (200, &json!("one two three four")));
+        assert_eq!(answer["incompleteReason"], "INCOMPLETE_REASON_MAX_TOKENS");
+        let limit = |request: &Arc<Recorded>| request.body["max_completion_tokens"].as_u64();
+        assert_eq!(world.simulator.requests().iter().find_map(limit), Some(256));
+        let cancelled = async {
+            while !asked(&world).iter().any(|request| request.ends_with("cancel")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, cancelled).await.unwrap();
+        // What fits is whole.
+        let request =
+            json!({"message": "and?", "thread": answer["thread"], "limits": {"maxOutputTokens": "4"}});
+        let (_, answer) = world.post("/v1/chat", &request).await;
+        assert_eq!(
+            (&answer["response"], &answer["state"]),
+            (&json!("well"), &json!("RUN_STATE_COMPLETED"))
+        );
+        world.stopped().await;
+    }
+}
+
+/// A filter that cuts a call, of which this API has no word, in any dialect.
+#[tokio::test]
+async fn a_call_that_the_filter_cuts_ends_the_run_as_filtered() {
+    for dialect in [Dialect::Assistants, Dialect::Responses, Dialect::ChatCompletions] {
+        let cut = Turn::raw_call("echo", ["{\"te"]).finish(Finish::ContentFilter);
+        let world = World::with(Script::turns([cut]), |config| {
+            config.model.dialect = Some(dialect)
+        })
+        .await;
+        let (status, answer) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+        assert_eq!(
+            (status, &answer["state"], &answer["incompleteReason"]),
+            (
+                200,
+                &json!("RUN_STATE_INCOMPLETE"),
+                &json!("INCOMPLETE_REASON_CONTENT_FILTER")
+            ),
+            "{dialect:?}: {answer}"
+        );
+        world.stopped().await;
+    }
 }
 
 #[tokio::test]

@@ -13,23 +13,26 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use crate::run::message::Continuation;
-use crate::run::ports::{ModelEvent, ModelRequest};
+use crate::run::error::Error;
+use crate::run::ports::ModelRequest;
 
-use super::decode::{self, Decoder};
+use super::decode::Decoder;
 use super::error::Failure;
 use super::options;
 use super::reader::{Reader, Source};
 use super::tools::Offer;
 use super::upstream::Upstream;
 use super::upstream::aside::Aside;
+use allowance::Allowance;
 use events::Place;
-use history::{Bond, Way};
+use history::Way;
+pub(super) use turn::Turn;
 
+mod allowance;
 pub(super) mod events;
 mod history;
+mod turn;
 
 /// How many messages a request may bring.
 const MOST_MESSAGES: usize = 32;
@@ -39,10 +42,6 @@ const LEAST_TOKENS: u64 = 256;
 const MOST_THREADS: usize = 10_000;
 /// How long a cancel may take.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
-/// The first wait before a run is asked after again; each is half as long again as the one before.
-const POLL_FIRST: Duration = Duration::from_millis(100);
-/// The longest such wait.
-const POLL_MOST: Duration = Duration::from_secs(2);
 /// What our assistant is known by among others.
 const MARK: &str = "assistd";
 /// Options that a run does not have; nothing is lost without them.
@@ -60,6 +59,14 @@ pub(super) struct Assistants {
     untouched: Mutex<HashMap<String, String>>,
     /// Cancels on their way.
     cancels: Mutex<JoinSet<()>>,
+}
+
+/// Whether this dialect can say what is to be answered; see [`history::check`].
+///
+/// # Errors
+/// `MODEL_REQUEST_REJECTED`, naming the part.
+pub(super) fn check(request: &ModelRequest) -> Result<(), Error> {
+    history::check(request)
 }
 
 impl Assistants {
@@ -90,15 +97,8 @@ impl Assistants {
             is_kept: false,
         };
         let decoder = Decoder::Assistants(events::Decoder::default());
-        Ok(Turn {
-            reader: Reader::new(response, decoder, source),
-            ended: None,
-            is_over: false,
-            polling: None,
-            failed: None,
-            order: Arc::clone(order),
-            assistants: Arc::clone(self),
-        })
+        let reader = Reader::new(response, decoder, source);
+        Ok(Turn::new(reader, Arc::clone(order), Arc::clone(self)))
     }
 
     /// What continuations are marked with: whoever has this address can go on from them.
@@ -506,178 +506,10 @@ impl Order {
         }
         Ok(body)
     }
-}
 
-/// One turn as it arrives. Dropping it in the middle cancels the run there.
-pub(super) struct Turn {
-    reader: Reader,
-    /// The last event, which waits behind the continuation.
-    ended: Option<ModelEvent>,
-    is_over: bool,
-    /// Set once the run has to be asked after, because the server does not stream.
-    polling: Option<Polling>,
-    /// How the run failed, which is told behind what it has said.
-    failed: Option<Failure>,
-    order: Arc<Order>,
-    assistants: Arc<Assistants>,
-}
-
-/// How a run is asked after.
-struct Polling {
-    /// Before the next question.
-    wait: Duration,
-    /// When it is given up.
-    deadline: Instant,
-    /// A question was answered since the last that was not.
-    is_heard_of: bool,
-    /// What the run has said of itself, which is told behind its messages.
-    of_run: decode::Events,
-}
-
-impl Turn {
-    /// The HTTP status with which the answer began.
-    pub(super) fn status(&self) -> u16 {
-        self.reader.status()
-    }
-
-    /// The first event; none where the server does not stream, and the run has begun.
-    ///
-    /// # Errors
-    /// What went wrong before.
-    pub(super) async fn first(&mut self) -> Result<Option<ModelEvent>, Failure> {
-        match self.read().await {
-            Some(event) => event.map(Some),
-            None => self.place().map(|_| None),
-        }
-    }
-
-    /// The next event; none after the last one or a failure. After a failure to ask after the run it may be asked
-    /// again, for as long as it is not dropped.
-    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
-        loop {
-            match self.read().await {
-                // The server does not stream: the run has to be asked after.
-                None if !self.is_over => {
-                    if let Err(failure) = self.poll().await {
-                        return Some(Err(failure));
-                    }
-                }
-                None => return self.failed.take().map(Err),
-                read => return read,
-            }
-        }
-    }
-
-    /// Whether the server has said anything of the run since this was asked last.
-    pub(super) fn was_heard_of(&mut self) -> bool {
-        let polling = self.polling.as_mut();
-        polling.is_some_and(|polling| std::mem::take(&mut polling.is_heard_of))
-    }
-
-    /// The next event of those that have come by themselves or are known already.
-    async fn read(&mut self) -> Option<Result<ModelEvent, Failure>> {
-        if let Some(end) = self.ended.take() {
-            return Some(Ok(end));
-        }
-        let event = self.reader.next().await?;
-        let Ok(ModelEvent::Finished(_)) = &event else {
-            self.is_over |= event.is_err();
-            return Some(event);
-        };
-        self.is_over = true;
-        let Some(continuation) = self.continuation() else {
-            return Some(event);
-        };
-        self.ended = event.ok();
-        Some(Ok(continuation))
-    }
-
-    /// Where the run is.
-    fn place(&self) -> Result<&Place, Failure> {
-        let place = self.reader.assistants().and_then(|decoder| decoder.place());
-        place.ok_or_else(|| Failure::broken("the answer is not a run"))
-    }
-
-    /// How to go on behind this turn; none where the server said too little.
-    fn continuation(&self) -> Option<ModelEvent> {
-        let decoder = self.reader.assistants()?;
-        let (place, calls) = (decoder.place()?.clone(), decoder.call_ids()?);
-        if calls.is_empty() {
-            self.assistants.leave(&place);
-        }
-        let bond = Bond::new(place, calls, &self.order.request, &self.order.digest);
-        Some(ModelEvent::Continuation(Continuation {
-            upstream: self.assistants.name(),
-            state: serde_json::to_value(bond).ok()?,
-        }))
-    }
-
-    /// Asks after the run until it has come to an end, and for what it has said. A run that has not come to its end
-    /// within the idle limit is given up.
-    async fn poll(&mut self) -> Result<(), Failure> {
-        let assistants = Arc::clone(&self.assistants);
-        let place = self.place()?.clone();
-        let limit = assistants.upstream.idle_limit();
-        let polling = self.polling.get_or_insert_with(|| Polling {
-            wait: POLL_FIRST,
-            deadline: Instant::now() + limit,
-            is_heard_of: false,
-            of_run: decode::Events::new(),
-        });
-        let decoder = self.reader.assistants_mut();
-        let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
-        while !decoder.is_at_end() {
-            if Instant::now() + polling.wait > polling.deadline {
-                return Err(Failure::silent(limit));
-            }
-            tokio::time::sleep(polling.wait).await;
-            polling.wait = (polling.wait * 3 / 2).min(POLL_MOST);
-            let path = ["threads", &place.thread, "runs", &place.run];
-            let run = assistants.get(&path, &[]).await;
-            let run = run.map_err(|failure| gone(failure, &place))?;
-            polling.is_heard_of = true;
-            decoder.whole(&run.to_string(), &mut polling.of_run)?;
-        }
-        let query = [("run_id", place.run.as_str()), ("order", "asc"), ("limit", "100")];
-        let path = ["threads", &place.thread, "messages"];
-        let list = assistants.get(&path, &query).await;
-        let list = list.map_err(|failure| gone(failure, &place))?;
-        polling.is_heard_of = true;
-        // Some servers do not know how to filter by the run.
-        let of_run = |message: &&Value| message["run_id"] == *place.run;
-        let listed = list["data"].as_array().into_iter().flatten();
-        let said: Vec<&Value> = listed.filter(of_run).collect();
-        let mut events = decode::Events::new();
-        decoder.whole(&json!({"object": "list", "data": said}).to_string(), &mut events)?;
-        events.append(&mut polling.of_run);
-        self.failed = decoder.settle(&mut events).err();
-        self.is_over |= self.failed.is_some();
-        self.reader.give(events);
-        Ok(())
-    }
-}
-
-/// A run that is not there any more has broken off: nobody asked wrongly.
-fn gone(failure: Failure, place: &Place) -> Failure {
-    if failure.status != Some(404) {
-        return failure;
-    }
-    let (thread, run) = (&place.thread, &place.run);
-    tracing::warn!(
-        thread,
-        run,
-        "the model provider has lost a run that it was at work on"
-    );
-    Failure::broken("the run is gone there")
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let place = self.reader.assistants().and_then(|decoder| decoder.place());
-        if !self.is_over
-            && let Some(place) = place
-        {
-            self.assistants.cancel(place.clone());
-        }
+    /// What the model may write of what it is told that it may, where that is less.
+    fn allowance(&self) -> Option<Allowance> {
+        let limit = self.request.max_output_tokens;
+        limit.filter(|limit| *limit < LEAST_TOKENS).map(Allowance::new)
     }
 }

@@ -151,7 +151,7 @@ impl Server {
 
 /// Plain text stays plain text, which every server takes; parts are for what is not text.
 fn of_user(message: &Message) -> ChatCompletionRequestMessage {
-    let parts = media::spelled_out(message);
+    let parts = media::spelled_out(&message.content);
     let content = match media::only_text(&parts) {
         Some(text) => ChatCompletionRequestUserMessageContent::Text(text),
         None => {

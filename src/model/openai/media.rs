@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use async_openai::types::chat::ImageDetail;
 
-use crate::run::message::{Detail, Media, MediaSource, Message, Part};
+use crate::run::message::{Detail, Media, MediaSource, Part};
 
 /// The parts of a message, with those of attached resources in place of the resources.
-pub(super) fn spelled_out(message: &Message) -> Vec<Cow<'_, Part>> {
-    let mut parts = Vec::with_capacity(message.content.len());
-    for part in &message.content {
+pub(super) fn spelled_out(content: &[Part]) -> Vec<Cow<'_, Part>> {
+    let mut parts = Vec::with_capacity(content.len());
+    for part in content {
         match part {
             Part::Resource(attached) => parts.extend(attached.parts().map(Cow::Owned)),
             part => parts.push(Cow::Borrowed(part)),

@@ -100,7 +100,7 @@ fn item(role: WireRole, content: EasyInputContent) -> InputItem {
 
 /// Plain text stays plain text, which every server takes; parts are for what is not text.
 fn of_user(message: &Message) -> InputItem {
-    let parts = media::spelled_out(message);
+    let parts = media::spelled_out(&message.content);
     let content = match media::only_text(&parts) {
         Some(text) => EasyInputContent::Text(text),
         None => EasyInputContent::ContentList(parts.iter().filter_map(|one| part(one)).collect()),

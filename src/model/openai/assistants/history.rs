@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::super::media;
 use super::super::tools::{Offer, alias};
 use super::events::Place;
-use crate::run::message::{MediaSource, Message, Part, Role};
+use crate::run::error::{Error, Reason};
+use crate::run::message::{Detail, Media, MediaSource, Message, Part, Role};
 use crate::run::ports::ModelRequest;
 
 /// What is kept behind a message that a run there wrote.
@@ -161,15 +162,51 @@ fn message(message: &Message) -> Option<Value> {
 }
 
 fn of_user(message: &Message) -> Value {
-    let parts = media::spelled_out(message);
+    let parts = media::spelled_out(&message.content);
     match media::only_text(&parts) {
         Some(text) => Value::String(text),
         None => parts.iter().filter_map(|one| part(one)).collect(),
     }
 }
 
-/// This API takes images by address alone, and files only where they were uploaded before: of anything else the
-/// model is told that it was there.
+/// Whether the question can be told. This API takes images by address alone, and files where they were uploaded before: who
+/// asks about one that comes by value would be answered by a model that has not seen it. In older messages it is
+/// [named](part), so that the conversation can go on.
+///
+/// # Errors
+/// `MODEL_REQUEST_REJECTED`, naming the part of the newest message of the user.
+pub(super) fn check(request: &ModelRequest) -> Result<(), Error> {
+    let question = request
+        .messages
+        .iter()
+        .rev()
+        .find(|message| message.role == Role::User);
+    let parts = question.iter().flat_map(|question| &question.content);
+    for (place, part) in parts.enumerate() {
+        let kind = media::spelled_out(std::slice::from_ref(part))
+            .iter()
+            .find_map(|part| match &**part {
+                Part::Image(image) if is_by_value(image) => Some("images"),
+                Part::File(file) if is_by_value(file) => Some("files"),
+                _ => None,
+            });
+        if let Some(kind) = kind {
+            let field = format!("content[{place}]");
+            let message = format!(
+                "{field}: the model is spoken to in the Assistants dialect, which takes no {kind} by value, only by \
+                 address"
+            );
+            return Err(Error::new(Reason::ModelRequestRejected, message).with("field", field));
+        }
+    }
+    Ok(())
+}
+
+fn is_by_value(media: &Media) -> bool {
+    matches!(media.source, MediaSource::Base64(_))
+}
+
+/// Images go by their address; of anything else the model is told that it was there.
 fn part(part: &Part) -> Option<Value> {
     let note = |kind: &str, media| {
         let text = format!("[{kind} {}]", media::name(media));
@@ -178,7 +215,13 @@ fn part(part: &Part) -> Option<Value> {
     match part {
         Part::Text(text) => Some(json!({"type": "text", "text": text})),
         Part::Image(image) => Some(match &image.source {
-            MediaSource::Url(url) => json!({"type": "image_url", "image_url": {"url": url}}),
+            MediaSource::Url(url) => {
+                let mut address = json!({"url": url});
+                if let Some(detail) = image.detail {
+                    address["detail"] = json!(closeness(detail));
+                }
+                json!({"type": "image_url", "image_url": address})
+            }
             MediaSource::Base64(_) => note("image", image),
         }),
         Part::File(file) => Some(match &file.source {
@@ -188,6 +231,14 @@ fn part(part: &Part) -> Option<Value> {
             MediaSource::Base64(_) => note("file", file),
         }),
         _ => None,
+    }
+}
+
+/// How closely an image is to be looked at: as it is is as closely as this API has it.
+fn closeness(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Low => "low",
+        Detail::High | Detail::Original => "high",
     }
 }
 

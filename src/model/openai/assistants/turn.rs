@@ -1,0 +1,230 @@
+//! One turn of a run, as it arrives or is asked after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::allowance::Allowance;
+use super::events::Place;
+use super::history::Bond;
+use super::{Assistants, Order};
+use crate::model::openai::decode;
+use crate::model::openai::error::Failure;
+use crate::model::openai::reader::Reader;
+use crate::run::message::Continuation;
+use crate::run::ports::{Finish, ModelEvent};
+
+/// The first wait before a run is asked after again; each is half as long again as the one before.
+const POLL_FIRST: Duration = Duration::from_millis(100);
+/// The longest such wait.
+const POLL_MOST: Duration = Duration::from_secs(2);
+
+/// One turn as it arrives. Dropping it in the middle cancels the run there.
+pub(in crate::model::openai) struct Turn {
+    reader: Reader,
+    /// The last event, which waits behind the continuation, or behind what the allowance has left of a piece.
+    ended: Option<ModelEvent>,
+    /// The run has come to its end there, as far as is known here.
+    is_over: bool,
+    /// What the model may write, if that is less than can be said there.
+    allowance: Option<Allowance>,
+    /// It was cut here: whatever else comes is not heard, and the run is cancelled.
+    is_cut: bool,
+    /// Set once the run has to be asked after, because the server does not stream.
+    polling: Option<Polling>,
+    /// How the run failed, which is told behind what it has said.
+    failed: Option<Failure>,
+    order: Arc<Order>,
+    assistants: Arc<Assistants>,
+}
+
+/// How a run is asked after.
+struct Polling {
+    /// Before the next question.
+    wait: Duration,
+    /// When it is given up.
+    deadline: Instant,
+    /// A question was answered since the last that was not.
+    is_heard_of: bool,
+    /// What the run has said of itself, which is told behind its messages.
+    of_run: decode::Events,
+}
+
+impl Turn {
+    pub(super) fn new(reader: Reader, order: Arc<Order>, assistants: Arc<Assistants>) -> Self {
+        Self {
+            reader,
+            ended: None,
+            is_over: false,
+            allowance: order.allowance(),
+            is_cut: false,
+            polling: None,
+            failed: None,
+            order,
+            assistants,
+        }
+    }
+
+    /// The HTTP status with which the answer began.
+    pub(in crate::model::openai) fn status(&self) -> u16 {
+        self.reader.status()
+    }
+
+    /// The first event; none where the server does not stream, and the run has begun.
+    ///
+    /// # Errors
+    /// What went wrong before.
+    pub(in crate::model::openai) async fn first(&mut self) -> Result<Option<ModelEvent>, Failure> {
+        match self.read().await {
+            Some(event) => event.map(Some),
+            None => self.place().map(|_| None),
+        }
+    }
+
+    /// The next event; none after the last one or a failure. After a failure to ask after the run it may be asked
+    /// again, for as long as it is not dropped.
+    pub(in crate::model::openai) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
+        loop {
+            match self.read().await {
+                None if self.is_cut => return None,
+                // The server does not stream: the run has to be asked after.
+                None if !self.is_over => {
+                    if let Err(failure) = self.poll().await {
+                        return Some(Err(failure));
+                    }
+                }
+                None => return self.failed.take().map(Err),
+                read => return read,
+            }
+        }
+    }
+
+    /// Whether the server has said anything of the run since this was asked last.
+    pub(in crate::model::openai) fn was_heard_of(&mut self) -> bool {
+        let polling = self.polling.as_mut();
+        polling.is_some_and(|polling| std::mem::take(&mut polling.is_heard_of))
+    }
+
+    /// The next event of those that have come by themselves or are known already.
+    async fn read(&mut self) -> Option<Result<ModelEvent, Failure>> {
+        if let Some(end) = self.ended.take() {
+            return Some(Ok(end));
+        }
+        if self.is_cut {
+            return None;
+        }
+        let mut event = self.reader.next().await?;
+        if let (Ok(piece), Some(allowance)) = (&mut event, &mut self.allowance)
+            && let Some(is_empty) = allowance.cuts(piece)
+        {
+            self.is_cut = true;
+            let end = ModelEvent::Finished(Finish::Length);
+            if is_empty {
+                return Some(Ok(end));
+            }
+            self.ended = Some(end);
+            return Some(event);
+        }
+        let Ok(ModelEvent::Finished(_)) = &event else {
+            self.is_over |= event.is_err();
+            return Some(event);
+        };
+        self.is_over = true;
+        let Some(continuation) = self.continuation() else {
+            return Some(event);
+        };
+        self.ended = event.ok();
+        Some(Ok(continuation))
+    }
+
+    /// Where the run is.
+    fn place(&self) -> Result<&Place, Failure> {
+        let place = self.reader.assistants().and_then(|decoder| decoder.place());
+        place.ok_or_else(|| Failure::broken("the answer is not a run"))
+    }
+
+    /// How to go on behind this turn; none where the server said too little.
+    fn continuation(&self) -> Option<ModelEvent> {
+        let decoder = self.reader.assistants()?;
+        let (place, calls) = (decoder.place()?.clone(), decoder.call_ids()?);
+        if calls.is_empty() {
+            self.assistants.leave(&place);
+        }
+        let bond = Bond::new(place, calls, &self.order.request, &self.order.digest);
+        Some(ModelEvent::Continuation(Continuation {
+            upstream: self.assistants.name(),
+            state: serde_json::to_value(bond).ok()?,
+        }))
+    }
+
+    /// Asks after the run until it has come to an end, and for what it has said. A run that has not come to its end
+    /// within the idle limit is given up.
+    async fn poll(&mut self) -> Result<(), Failure> {
+        let assistants = Arc::clone(&self.assistants);
+        let place = self.place()?.clone();
+        let limit = assistants.upstream.idle_limit();
+        let polling = self.polling.get_or_insert_with(|| Polling {
+            wait: POLL_FIRST,
+            deadline: Instant::now() + limit,
+            is_heard_of: false,
+            of_run: decode::Events::new(),
+        });
+        let decoder = self.reader.assistants_mut();
+        let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
+        while !decoder.is_at_end() {
+            if Instant::now() + polling.wait > polling.deadline {
+                return Err(Failure::silent(limit));
+            }
+            tokio::time::sleep(polling.wait).await;
+            polling.wait = (polling.wait * 3 / 2).min(POLL_MOST);
+            let path = ["threads", &place.thread, "runs", &place.run];
+            let run = assistants.get(&path, &[]).await;
+            let run = run.map_err(|failure| gone(failure, &place))?;
+            polling.is_heard_of = true;
+            decoder.whole(&run.to_string(), &mut polling.of_run)?;
+        }
+        let query = [("run_id", place.run.as_str()), ("order", "asc"), ("limit", "100")];
+        let path = ["threads", &place.thread, "messages"];
+        let list = assistants.get(&path, &query).await;
+        let list = list.map_err(|failure| gone(failure, &place))?;
+        polling.is_heard_of = true;
+        // Some servers do not know how to filter by the run.
+        let of_run = |message: &&Value| message["run_id"] == *place.run;
+        let listed = list["data"].as_array().into_iter().flatten();
+        let said: Vec<&Value> = listed.filter(of_run).collect();
+        let mut events = decode::Events::new();
+        decoder.whole(&json!({"object": "list", "data": said}).to_string(), &mut events)?;
+        events.append(&mut polling.of_run);
+        self.failed = decoder.settle(&mut events).err();
+        self.is_over |= self.failed.is_some();
+        self.reader.give(events);
+        Ok(())
+    }
+}
+
+/// A run that is not there any more has broken off: nobody asked wrongly.
+fn gone(failure: Failure, place: &Place) -> Failure {
+    if failure.status != Some(404) {
+        return failure;
+    }
+    let (thread, run) = (&place.thread, &place.run);
+    tracing::warn!(
+        thread,
+        run,
+        "the model provider has lost a run that it was at work on"
+    );
+    Failure::broken("the run is gone there")
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let place = self.reader.assistants().and_then(|decoder| decoder.place());
+        if !self.is_over
+            && let Some(place) = place
+        {
+            self.assistants.cancel(place.clone());
+        }
+    }
+}
