@@ -23,6 +23,7 @@ pub fn measure(figures: &mut Figures) {
     for (name, dialect, stream) in [
         ("Responses", Dialect::Responses, responses()),
         ("Chat Completions", Dialect::ChatCompletions, chat_completions()),
+        ("Assistants", Dialect::Assistants, assistants()),
     ] {
         let (mut speeds, mut ratios) = (Vec::new(), Vec::new());
         // The first round only warms up.
@@ -120,4 +121,42 @@ fn responses() -> String {
         TOKENS + 1,
     );
     stream
+}
+
+/// The same of the Assistants API.
+fn assistants() -> String {
+    let (thread, run, message) = (
+        "thread_Bp3Zk1Qw8sXy7LmNoPqRsTuV",
+        "run_Bp3Zk1Qw8sXy7LmNoPqRsTuV",
+        "msg_Bp3Zk1Qw8sXy7LmNoPqRsTuV",
+    );
+    let run = |status: &str, usage: &str| {
+        format!(
+            "event: thread.run.{status}\ndata: {{\"id\":\"{run}\",\"object\":\"thread.run\",\"created_at\":1795000000,\
+             \"assistant_id\":\"asst_1\",\"thread_id\":\"{thread}\",\"status\":\"{status}\",\"required_action\":null,\
+             \"last_error\":null,\"incomplete_details\":null,\"usage\":{usage}}}\n\n"
+        )
+    };
+    let mut stream = run("in_progress", "null");
+    let mut text = String::new();
+    for token in 0..TOKENS {
+        let word = token % 10;
+        let _ = write!(
+            stream,
+            "event: thread.message.delta\ndata: {{\"id\":\"{message}\",\"object\":\"thread.message.delta\",\"delta\":\
+             {{\"content\":[{{\"index\":0,\"type\":\"text\",\"text\":{{\"value\":\" word{word}\",\"annotations\":[]}}}}]}}}}\n\n",
+        );
+        let _ = write!(text, " word{word}");
+    }
+    let _ = write!(
+        stream,
+        "event: thread.message.completed\ndata: {{\"id\":\"{message}\",\"object\":\"thread.message\",\"thread_id\":\
+         \"{thread}\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{{\"type\":\"text\",\"text\":\
+         {{\"value\":\"{text}\",\"annotations\":[]}}}}]}}\n\n",
+    );
+    stream += &run(
+        "completed",
+        &format!("{{\"prompt_tokens\":10,\"completion_tokens\":{TOKENS},\"total_tokens\":40010}}"),
+    );
+    stream + "event: done\ndata: [DONE]\n\n"
 }
