@@ -142,7 +142,7 @@ pub enum Resolution {
     Answered,
     /// Nobody answered in time.
     Expired,
-    /// The run ended before an answer came.
+    /// The run ended before an answer came, or who asked waits for it no longer.
     Cancelled,
 }
 

@@ -139,6 +139,11 @@ pub enum Input {
         /// What is asked.
         asking: Asking,
     },
+    /// Whoever asked a person while a call goes on does not wait for the reply any more.
+    CallAsksNoMore {
+        /// The call.
+        call: CallId,
+    },
     /// For a call that goes on, a model was asked by its tool's server.
     CallSampled {
         /// What that used.
@@ -443,6 +448,11 @@ impl Run {
             Input::CallAsks { call, asking } => self.on_calls(now, out, |calls, terms, mint| {
                 calls.question(&call, asking, terms, mint, now)
             }),
+            Input::CallAsksNoMore { call } => {
+                self.on_calls(now, out, |calls, terms, _| {
+                    calls.question_withdrawn(&call, terms, now)
+                });
+            }
             Input::CallSampled { usage } => self.on_sampled(usage, now, out),
             Input::CallLost { call } => {
                 self.on_calls(now, out, |calls, terms, mint| calls.lost(&call, terms, mint, now));

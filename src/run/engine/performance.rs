@@ -1,9 +1,11 @@
 //! Carries one run out.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
@@ -650,6 +652,11 @@ impl Work {
             Some((call, progress)) = self.progress.1.recv() => Input::CallProgress { call, progress },
             // Before the end of the call that it was for.
             Some(usage) = self.used.1.recv() => Input::CallSampled { usage },
+            // Before the next question of the same call.
+            call = withdrawn(&mut self.replies) => {
+                self.replies.remove(&call);
+                Input::CallAsksNoMore { call }
+            }
             Some(Asked { call, asking, reply }) = self.questions.1.recv() => {
                 self.replies.insert(call.clone(), reply);
                 Input::CallAsks { call, asking }
@@ -658,6 +665,17 @@ impl Work {
             event = next_event(&mut self.model) => event,
         }
     }
+}
+
+/// Waits until whoever asked during a call waits for the reply no longer.
+async fn withdrawn(replies: &mut HashMap<CallId, oneshot::Sender<Reply>>) -> CallId {
+    poll_fn(|context| {
+        let mut replies = replies.iter_mut();
+        let gone =
+            replies.find_map(|(call, reply)| reply.poll_closed(context).is_ready().then(|| call.clone()));
+        gone.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 async fn next_event(model: &mut Option<ModelStream>) -> Input {

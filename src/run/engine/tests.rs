@@ -105,7 +105,7 @@ impl Toolbox for World {
             return Arc::default();
         }
         let names = [
-            "echo", "slow", "hang", "panic", "risky", "stuck", "asks", "breaks",
+            "echo", "slow", "hang", "panic", "risky", "stuck", "asks", "asks off", "breaks",
         ];
         Arc::new(Catalogue::new(7, names.map(|name| Arc::new(tool(name)))))
     }
@@ -138,6 +138,21 @@ impl Toolbox for World {
                 let (first, second) = tokio::join!(caller.ask(question.clone()), caller.ask(question));
                 return Ok(ToolOutput {
                     content: vec![Content::Text(format!("{first:?} {second:?}"))],
+                    ..ToolOutput::default()
+                });
+            }
+            "asks off" => {
+                let question = |message: &str| Question {
+                    server: "fake".into(),
+                    message: message.into(),
+                    requested_schema: None,
+                    url: "https://login.example".into(),
+                };
+                let asked = caller.ask(question("who are you?"));
+                let _ = tokio::time::timeout(Duration::from_secs(5), asked).await;
+                let second = caller.ask(question("where are you?")).await;
+                return Ok(ToolOutput {
+                    content: vec![Content::Text(format!("{second:?}"))],
                     ..ToolOutput::default()
                 });
             }
@@ -735,6 +750,33 @@ async fn questions_of_a_server_are_asked_one_by_one_and_the_call_waits_for_as_lo
         .await
         .unwrap();
     assert_eq!(nobody.text(), "Cancel Cancel");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_a_server_takes_back_makes_room_for_its_next() {
+    let (engine, world) = engine([calls(&["asks off"]), says("done")]);
+    let handle = begin(&engine).await;
+    let first = handle.answered().await.unwrap().record.pending[0].clone();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let waiting = handle.answered().await.unwrap();
+    let [action] = waiting.record.pending.as_slice() else {
+        panic!("one at a time: {:?}", waiting.record.pending)
+    };
+    let Request::Elicitation(question) = &action.request else {
+        panic!("{action:?}")
+    };
+    assert_eq!(question.message, "where are you?");
+    let answer = |action: &crate::run::action::Action| Submission {
+        action: action.id.clone(),
+        digest: String::new(),
+        answer: Answer::Reply(Reply::Decline),
+    };
+    let submit = |action| engine.submit(handle.thread(), handle.id(), vec![answer(action)]);
+    let late = submit(&first).await.unwrap_err();
+    assert_eq!(late.reason(), Reason::ActionNotPending);
+    submit(action).await.unwrap();
+    assert_eq!(handle.finished().await.unwrap().response(), "done");
+    assert_eq!(outputs(&world), ["Decline"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -260,6 +260,18 @@ impl Calls {
         Some(self.changed(place, bodies, terms, now))
     }
 
+    /// What was asked during a call need not be answered any more.
+    pub(super) fn question_withdrawn(
+        &mut self,
+        call: &CallId,
+        terms: &Terms,
+        now: SystemTime,
+    ) -> Option<Change> {
+        let place = self.at_work(call)?;
+        let withdrawn = self.slots[place].withdraw()?;
+        Some(self.changed(place, vec![withdrawn], terms, now))
+    }
+
     /// A call has broken off, and nobody knows whether it had its effect: somebody is to decide.
     pub(super) fn lost(
         &mut self,

@@ -1743,6 +1743,7 @@ enum Move {
     AnswerTwice,
     Progress,
     Asks { which: usize, asking: Asking },
+    AsksNoMore { which: usize },
     Sampled { tokens: u64 },
     Lost { which: usize },
     StrayAnswer,
@@ -1812,6 +1813,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::AnswerAndFail),
         2 => Just(Move::Progress),
         3 => (any::<usize>(), an_asking()).prop_map(|(which, asking)| Move::Asks { which, asking }),
+        1 => any::<usize>().prop_map(|which| Move::AsksNoMore { which }),
         1 => (0..9u64).prop_map(|tokens| Move::Sampled { tokens }),
         2 => any::<usize>().prop_map(|which| Move::Lost { which }),
         1 => Just(Move::StrayAnswer),
@@ -1862,6 +1864,10 @@ fn play(stage: &mut Stage, step: Move) {
             let call = stage.open[which % stage.open.len()].clone();
             stage.feed(Input::CallAsks { call, asking });
         }
+        Move::AsksNoMore { which } if !stage.open.is_empty() => {
+            let call = stage.open[which % stage.open.len()].clone();
+            stage.feed(Input::CallAsksNoMore { call });
+        }
         Move::Sampled { tokens } => stage.feed(Input::CallSampled { usage: usage(tokens) }),
         Move::Lost { which } if !stage.open.is_empty() => {
             let which = which % stage.open.len();
@@ -1898,6 +1904,7 @@ fn play(stage: &mut Stage, step: Move) {
         | Move::AnswerAndFail
         | Move::Progress
         | Move::Asks { .. }
+        | Move::AsksNoMore { .. }
         | Move::Lost { .. } => {}
     }
 }

@@ -17,6 +17,7 @@ pub(super) const NOT_CALLING: &[Row] = &[
     ("progress", "", ""),
     ("done", "", ""),
     ("asks", "", ""),
+    ("asks no more", "", ""),
     ("lost", "", ""),
     ("sampled", "", ""),
 ];
@@ -428,6 +429,7 @@ pub(super) const CALLING: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] +tool) ask", "running"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("asks no more", "", ""),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
     ("sampled", "save(26tok)", ""),
     (
@@ -475,6 +477,7 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save([x] requires_action)", "requires_action"),
     ("asks", "save(ask:echo requires_action)", "requires_action"),
+    ("asks no more", "", ""),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
     ("sampled", "save(28tok)", ""),
     (
@@ -532,6 +535,7 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
     ("progress", "progress", ""),
     ("done", "save(cancelled [x] running +tool) ask", "running"),
     ("asks", "", ""),
+    ("asks no more", "save(cancelled running)", "running"),
     ("lost", "save(cancelled ask:echo)", ""),
     ("sampled", "save(26tok)", ""),
     (
