@@ -10,6 +10,8 @@ use serde_json::Value;
 const SIZE_LIMIT_BYTES: usize = 256 * 1024;
 /// How deep values may stand within one another.
 const DEPTH_LIMIT: usize = 64;
+/// How many references may lead from one to the next. Whoever follows them takes a part of the stack for each.
+const CHAIN_LIMIT: usize = 100;
 /// How many values there may be once every local `$ref` is written out in place. References that double one another
 /// make a short schema take forever.
 const WEIGHT_LIMIT: u64 = 100_000;
@@ -27,7 +29,13 @@ pub(super) fn check(schema: &Value) -> Result<(), String> {
         return Err(format!("has {size} bytes, more than {SIZE_LIMIT_BYTES}"));
     }
     let mut weights = Weights::of_root(schema);
-    if weights.of(schema) > WEIGHT_LIMIT {
+    let (weight, chain) = weights.of(schema);
+    if chain > CHAIN_LIMIT {
+        return Err(format!(
+            "has references that lead to more than {CHAIN_LIMIT} others"
+        ));
+    }
+    if weight > WEIGHT_LIMIT {
         return Err(format!(
             "stands for more than {WEIGHT_LIMIT} values, its references written out"
         ));
@@ -54,7 +62,9 @@ struct Weights<'a> {
     /// cannot be told here.
     has_bases: bool,
     /// By reference; none while it is being counted: a schema that refers to itself is counted once.
-    known: HashMap<&'a str, Option<u64>>,
+    known: HashMap<&'a str, Option<(u64, usize)>>,
+    /// How many references have led to the one that is being counted.
+    chain: usize,
 }
 
 impl<'a> Weights<'a> {
@@ -65,6 +75,7 @@ impl<'a> Weights<'a> {
             anchors: HashMap::new(),
             has_bases: false,
             known: HashMap::new(),
+            chain: 0,
         };
         weights.collect(root, true);
         weights
@@ -96,30 +107,33 @@ impl<'a> Weights<'a> {
         }
     }
 
-    fn of(&mut self, value: &'a Value) -> u64 {
+    /// How many values this stands for, and how many references lead on from it, one from the next.
+    fn of(&mut self, value: &'a Value) -> (u64, usize) {
+        let add = |sum: (u64, usize), more: (u64, usize)| (sum.0.saturating_add(more.0), sum.1.max(more.1));
         match value {
-            Value::Array(items) => items
-                .iter()
-                .fold(1, |sum: u64, item| sum.saturating_add(self.of(item))),
-            Value::Object(fields) => fields.iter().fold(1, |sum: u64, (key, field)| {
-                let weight = match (key.as_str(), field) {
+            Value::Array(items) => items.iter().fold((1, 0), |sum, item| add(sum, self.of(item))),
+            Value::Object(fields) => fields.iter().fold((1, 0), |sum, (key, field)| {
+                let more = match (key.as_str(), field) {
                     ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(reference)) => {
                         self.of_reference(reference)
                     }
                     _ => self.of(field),
                 };
-                sum.saturating_add(weight)
+                add(sum, more)
             }),
-            _ => 1,
+            _ => (1, 0),
         }
     }
 
-    fn of_reference(&mut self, reference: &'a str) -> u64 {
+    fn of_reference(&mut self, reference: &'a str) -> (u64, usize) {
         if let Some(known) = self.known.get(reference) {
-            return known.unwrap_or(1);
+            return known.unwrap_or((1, 0));
         }
         if self.has_bases {
-            return u64::MAX;
+            return (u64::MAX, 0);
+        }
+        if self.chain > CHAIN_LIMIT {
+            return (1, CHAIN_LIMIT);
         }
         let (base, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let is_elsewhere = !base.is_empty() && self.id.is_none_or(|id| id.trim_end_matches('#') != base);
@@ -131,12 +145,15 @@ impl<'a> Weights<'a> {
             anchor => self.anchors.get(anchor).copied(),
         };
         let Some(target) = target else {
-            return 1;
+            return (1, 0);
         };
         self.known.insert(reference, None);
-        let weight = self.of(target);
-        self.known.insert(reference, Some(weight));
-        weight
+        self.chain += 1;
+        let (weight, chain) = self.of(target);
+        self.chain -= 1;
+        let known = (weight, chain + 1);
+        self.known.insert(reference, Some(known));
+        known
     }
 }
 
@@ -159,10 +176,28 @@ mod tests {
             }
             schema
         };
+        // Each refers to the next, and they are written from the first or from the last.
+        let chain = |length: usize, is_turned: bool| {
+            let mut schema = json!({"$defs": {}, "$ref": "#/$defs/0"});
+            for place in 0..length {
+                let link = if is_turned { length - 1 - place } else { place };
+                schema["$defs"][link.to_string()] = json!({"$ref": format!("#/$defs/{}", link + 1)});
+            }
+            schema
+        };
         let recursive =
             json!({"type": "object", "properties": {"child": {"$ref": "#"}, "next": {"$ref": "#"}}});
         for (schema, expected) in [
             (json!({"type": "object"}), None),
+            (chain(90, false), None),
+            (
+                chain(5_000, false),
+                Some("has references that lead to more than 100 others"),
+            ),
+            (
+                chain(5_000, true),
+                Some("has references that lead to more than 100 others"),
+            ),
             (recursive, None),
             (json!({"$ref": "#/nowhere"}), None),
             (json!({"$ref": "https://elsewhere.example/schema"}), None),

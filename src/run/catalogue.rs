@@ -1,5 +1,7 @@
 //! The tools that a run may use, and the check of their arguments.
 
+mod cost;
+
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use self::cost::Cost;
 use super::glob;
 use super::message::{Content, ToolOutput};
 use super::pin::Quarantine;
@@ -33,8 +36,16 @@ pub struct Tool {
     description: ToolDescription,
     /// Of all that is said of it.
     digest: [u8; 32],
-    arguments: Option<jsonschema::Validator>,
-    structured: Option<jsonschema::Validator>,
+    arguments: Option<Check>,
+    structured: Option<Check>,
+}
+
+/// A schema, compiled.
+#[derive(Debug)]
+struct Check {
+    schema: Arc<Value>,
+    validator: jsonschema::Validator,
+    cost: Cost,
 }
 
 /// What a server says of a tool.
@@ -270,8 +281,31 @@ fn foreign_reference(schema: &Value) -> Option<&str> {
 
 /// What is wrong with a value by this JSON Schema, if anything is. A schema that does not compile checks nothing.
 pub fn violation(schema: &Value, instance: &Value) -> Option<String> {
+    if Cost::of(schema).is_too_high(schema, instance) {
+        return Some(TOO_MUCH.to_owned());
+    }
     let validator = jsonschema::validator_for(schema).ok()?;
     validator.validate(instance).err().map(|error| describe(&error))
+}
+
+impl Check {
+    /// None for a schema that does not compile.
+    fn new(schema: &Arc<Value>) -> Option<Self> {
+        Some(Self {
+            validator: jsonschema::validator_for(schema).ok()?,
+            cost: Cost::of(schema),
+            schema: schema.clone(),
+        })
+    }
+
+    /// What is wrong with a value, if anything is. What cannot be checked in good time is wrong: nothing could stop it.
+    fn violation(&self, instance: &Value) -> Option<String> {
+        if self.cost.is_too_high(&self.schema, instance) {
+            return Some(TOO_MUCH.to_owned());
+        }
+        let violation = self.validator.validate(instance).err();
+        violation.map(|error| describe(&error))
+    }
 }
 
 impl Selection {
@@ -285,6 +319,11 @@ impl Selection {
 }
 
 impl ToolDescription {
+    /// Whether a second call with the same arguments does no harm, by what the server says.
+    pub fn is_repeatable(&self) -> bool {
+        self.annotations.read_only == Some(true) || self.annotations.idempotent == Some(true)
+    }
+
     fn digest(&self) -> [u8; 32] {
         let output_schema = self.output_schema.as_deref().unwrap_or(&Value::Null);
         let rest = (self.annotations, self.policy, self.timeout);
@@ -336,9 +375,8 @@ impl Tool {
     /// A tool, with its schemas compiled. A schema that does not compile checks nothing, as if absent:
     /// the server has the last word on its arguments anyway.
     pub fn new(description: ToolDescription) -> Self {
-        let arguments = jsonschema::validator_for(&description.input_schema).ok();
-        let output_schema = description.output_schema.as_ref();
-        let structured = output_schema.and_then(|schema| jsonschema::validator_for(schema).ok());
+        let arguments = Check::new(&description.input_schema);
+        let structured = description.output_schema.as_ref().and_then(Check::new);
         Self {
             digest: description.digest(),
             description,
@@ -354,22 +392,21 @@ impl Tool {
 
     /// Whether a second call with the same arguments does no harm, by what the server says.
     pub fn is_repeatable(&self) -> bool {
-        let annotations = self.description.annotations;
-        annotations.read_only == Some(true) || annotations.idempotent == Some(true)
+        self.description.is_repeatable()
     }
 
     /// The output, checked against the tool's output schema. One that breaks it is the tool's failure: all of it is
     /// kept, and a text at its end says what is wrong.
     #[must_use]
     pub fn checked(&self, mut output: ToolOutput) -> ToolOutput {
-        let Some(validator) = self.structured.as_ref().filter(|_| !output.is_error) else {
+        let Some(check) = self.structured.as_ref().filter(|_| !output.is_error) else {
             return output;
         };
         let problem = match &output.structured {
             None => {
                 Some("there is no structured content, which the tool's output schema asks for".to_owned())
             }
-            Some(structured) => validator.validate(structured).err().map(|error| describe(&error)),
+            Some(structured) => check.violation(structured),
         };
         if let Some(problem) = problem {
             output.is_error = true;
@@ -416,12 +453,12 @@ impl Tool {
     /// # Errors
     /// What is wrong, in words that a model can act on.
     pub fn check_arguments(&self, arguments: Map<String, Value>) -> Result<Map<String, Value>, String> {
-        let Some(validator) = &self.arguments else {
+        let Some(check) = &self.arguments else {
             return Ok(arguments);
         };
         let instance = Value::Object(arguments);
-        if let Err(error) = validator.validate(&instance) {
-            return Err(format!("Input validation error: {}", describe(&error)));
+        if let Some(violation) = check.violation(&instance) {
+            return Err(format!("Input validation error: {violation}"));
         }
         match instance {
             Value::Object(arguments) => Ok(arguments),
@@ -429,6 +466,9 @@ impl Tool {
         }
     }
 }
+
+/// What is said of a value that is not checked.
+const TOO_MUCH: &str = "it would take too long to check this against its schema";
 
 /// The two commonest mishaps in the words that MCP's Python SDK uses, which clients of the service that this
 /// one replaces have seen; all others in the validator's own.
@@ -516,6 +556,32 @@ mod tests {
                 format!("three\nOutput validation error: {problem}")
             );
         }
+    }
+
+    #[test]
+    fn what_would_take_forever_to_check_is_refused_at_once() {
+        let branch = json!({"properties": {"a": {"$ref": "#"}}});
+        let schema = Arc::new(json!({"type": "object", "anyOf": [branch, branch]}));
+        let deep = (0..100).fold(json!({}), |inner, _| json!({"a": inner}));
+        let tool = Tool::new(ToolDescription {
+            input_schema: schema.clone(),
+            output_schema: Some(schema),
+            ..echo().description().clone()
+        });
+        assert!(tool.read_arguments(r#"{"a": {"a": {}}}"#).is_ok());
+        let refused = "Input validation error: it would take too long to check this against its schema";
+        assert_eq!(tool.read_arguments(&deep.to_string()), Err(refused.to_owned()));
+        let output = ToolOutput {
+            structured: Some(deep),
+            ..ToolOutput::default()
+        };
+        let checked = tool.checked(output);
+        assert!(
+            checked.is_error && checked.text().contains("would take too long"),
+            "{checked:?}"
+        );
+        let looping = json!({"$ref": "#"});
+        assert_eq!(violation(&looping, &json!({})).as_deref(), Some(TOO_MUCH));
     }
 
     #[test]
