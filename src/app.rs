@@ -322,7 +322,10 @@ impl Core {
         }
         let pacing = mcp::Pacing::default();
         let vault = Arc::new(mcp_vault(&config.mcp));
-        let pool = Arc::new(mcp::Pool::with_logins(servers, pacing, opened.pins, vault));
+        // Without it a child may be left behind if the service is killed; it is no reason not to serve.
+        let watchdog = std::env::current_exe().ok().map(mcp::Watchdog::new);
+        let pool = mcp::Pool::with_watchdog(servers, pacing, opened.pins, vault, watchdog);
+        let pool = Arc::new(pool);
         let metrics = config
             .api
             .metrics
@@ -819,7 +822,10 @@ fn prices(config: Option<&config::ModelPrices>) -> Result<Option<Prices>, StartE
 /// everything as it was.
 async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Arc<Notify>) {
     let config::McpSource::File { path, text } = &config.source else {
-        return;
+        loop {
+            reload.notified().await;
+            pool.hurry();
+        }
     };
     let mut file = config::WatchedFile::new(path.clone(), text.clone());
     loop {
@@ -827,6 +833,9 @@ async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Ar
             () = reload.notified() => true,
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
+        if now {
+            pool.hurry();
+        }
         let Some(text) = file.look(now).await else {
             continue;
         };

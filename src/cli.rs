@@ -116,6 +116,9 @@ pub enum Command {
     Mcp(McpArguments),
     /// Run the built-in MCP server, with `echo` and `calculate`
     McpServer(McpServerArguments),
+    /// End the MCP servers that the service leaves behind when it is killed; it starts this itself
+    #[command(hide = true)]
+    McpWatchdog,
     /// Run the built-in stand-in for an OpenAI-compatible API
     Simulate(SimulateArguments),
     /// Print every setting with its value and where it comes from; secrets are masked
@@ -138,6 +141,15 @@ pub struct Invocation {
 }
 
 impl Invocation {
+    /// Whether it is for a command that needs no settings, and nothing asynchronous: does it then.
+    pub fn done_at_once(&self) -> bool {
+        let is_watchdog = matches!(self.command, Command::McpWatchdog);
+        if is_watchdog {
+            service::mcp_watchdog();
+        }
+        is_watchdog
+    }
+
     /// Reads a command line, the program's name first.
     ///
     /// # Errors
@@ -168,6 +180,7 @@ pub async fn run(command: Command, settings: &Settings) -> Result<(), Error> {
         Command::Serve => service::serve(settings).await,
         Command::Mcp(arguments) => mcp::run(settings, arguments).await,
         Command::McpServer(arguments) => service::mcp_server(arguments).await,
+        Command::McpWatchdog => Ok(()),
         Command::Simulate(arguments) => service::simulate(arguments).await,
         Command::Chat(arguments) => chat::run(settings, arguments).await,
         Command::Actions(arguments) => actions::run(settings, arguments).await,

@@ -11,6 +11,9 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => error.exit(),
     };
+    if invocation.done_at_once() {
+        return ExitCode::SUCCESS;
+    }
     match run(invocation) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

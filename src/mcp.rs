@@ -18,7 +18,10 @@ mod convert;
 mod desk;
 mod gate;
 mod library;
+mod lines;
+mod link;
 mod pool;
+mod pulse;
 mod reason;
 mod remote;
 mod roster;
@@ -27,10 +30,12 @@ mod secret;
 mod session;
 mod supervise;
 mod tap;
+mod watchdog;
 
 pub use config::{
-    CallerToken, Config, ConfigError, Credential, Endpoint, Grant, OAuth, Process, Protocol, Remote,
-    ServerConfig,
+    CallerToken, Config, ConfigError, Credential, Endpoint, Grant, LogLevel, OAuth, Process, Protocol,
+    Remote, ServerConfig,
 };
 pub use pool::Pool;
 pub use supervise::Pacing;
+pub use watchdog::{Watchdog, watch};

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::app::{App, StartError};
 use crate::config::{Config, Settings};
-use crate::mcp::builtin;
+use crate::mcp::{self, builtin};
 use crate::simulator::{Player, Recorder, Script, Simulator, Timing};
 
 use super::error::Error;
@@ -103,6 +103,11 @@ pub async fn mcp_server(arguments: McpServerArguments) -> Result<(), Error> {
             builtin::serve_http(listener, stop).await.map_err(Error::service)
         }
     }
+}
+
+/// Waits for the end of standard input, then ends the process groups that it named last.
+pub fn mcp_watchdog() {
+    mcp::watch(io::stdin().lock());
 }
 
 /// Runs the simulator until a signal stops it.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use process_wrap::tokio::{ChildWrapper, CommandWrap, KillOnDrop, ProcessGroup};
@@ -10,11 +11,12 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::config::Process;
+use super::watchdog::{Guard, Watchdog};
 
 /// How long a child may take to end after its standard input was closed, which is how MCP asks it to.
-const END_OF_INPUT_GRACE: Duration = Duration::from_millis(1500);
+pub(super) const END_OF_INPUT_GRACE: Duration = Duration::from_millis(1500);
 /// How long it may take after SIGTERM.
-const TERMINATE_GRACE: Duration = Duration::from_millis(1000);
+pub(super) const TERMINATE_GRACE: Duration = Duration::from_millis(1000);
 /// How long the system may take to end it after SIGKILL.
 const KILL_GRACE: Duration = Duration::from_millis(1000);
 /// A longer line of its standard error is logged in pieces.
@@ -27,6 +29,8 @@ const SIGTERM: i32 = 15;
 #[derive(Debug)]
 pub(super) struct Child {
     process: Box<dyn ChildWrapper>,
+    /// Ends the group should this process be killed.
+    _guard: Option<Guard>,
 }
 
 /// The ends of a child's standard streams.
@@ -37,11 +41,14 @@ pub(super) struct Streams {
 }
 
 impl Child {
-    /// Starts a process.
+    /// Starts a process; with a watchdog, it ends even if this process is killed.
     ///
     /// # Errors
     /// Why it cannot be started, in words for operators.
-    pub(super) fn start(process: &Process) -> Result<(Self, Streams), String> {
+    pub(super) fn start(
+        process: &Process,
+        watchdog: Option<&Arc<Watchdog>>,
+    ) -> Result<(Self, Streams), String> {
         let mut command = Command::new(&process.command);
         command
             .args(&process.args)
@@ -56,6 +63,7 @@ impl Child {
         let mut command = CommandWrap::from(command);
         command.wrap(ProcessGroup::leader()).wrap(KillOnDrop);
         let mut child = command.spawn().map_err(|error| refusal(process, &error))?;
+        let guard = watchdog.zip(child.id()).map(|(watchdog, id)| watchdog.guard(id));
         let streams = (child.stdin().take(), child.stdout().take(), child.stderr().take());
         match streams {
             (Some(stdin), Some(stdout), Some(stderr)) => {
@@ -64,7 +72,11 @@ impl Child {
                     stdout,
                     stderr,
                 };
-                Ok((Self { process: child }, streams))
+                let child = Self {
+                    process: child,
+                    _guard: guard,
+                };
+                Ok((child, streams))
             }
             _ => Err("the process has no standard streams".to_owned()),
         }

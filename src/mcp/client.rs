@@ -11,13 +11,23 @@ use std::sync::Arc;
 use rmcp::model::{
     ClientCapabilities, ClientConfig, CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams,
     ElicitResult, ElicitationCapability, ErrorCode, ErrorData, FormElicitationCapability, Implementation,
-    ListRootsResult, ProtocolVersion, RootsCapabilities, SamplingCapability, UrlElicitationCapability,
+    ListRootsResult, ProtocolVersion, RequestId, RootsCapabilities, SamplingCapability,
+    UrlElicitationCapability,
 };
-use rmcp::service::RequestContext;
+use rmcp::service::{InboundStreamOrigin, RequestContext};
 use rmcp::{ClientHandler, RoleClient};
 
 use super::config::{Consent, ServerConfig};
 use super::desk::Desk;
+
+/// Which request of ours a request of the server belongs to, where the transport tells: over streamable HTTP it comes on
+/// the answer to that request.
+fn origin(context: &RequestContext<RoleClient>) -> Option<&RequestId> {
+    match context.extensions.get::<InboundStreamOrigin>() {
+        Some(InboundStreamOrigin::OutboundRequest(id)) => Some(id),
+        Some(InboundStreamOrigin::Unassociated) | None => None,
+    }
+}
 
 /// What a request for a model's answer is refused with (MCP 2025-11-25, Sampling, Error Handling).
 const REJECTED: ErrorCode = ErrorCode(-1);
@@ -68,7 +78,9 @@ impl ClientHandler for Client {
         context: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
         let given_up = || ErrorData::new(ErrorCode::INTERNAL_ERROR, "given up by the server", None);
-        let asked = context.ct.run_until_cancelled(self.desk.elicit(request));
+        let asked = context
+            .ct
+            .run_until_cancelled(self.desk.elicit(origin(&context), request));
         asked.await.ok_or_else(given_up)
     }
 
@@ -77,7 +89,10 @@ impl ClientHandler for Client {
         request: CreateMessageRequestParams,
         context: RequestContext<RoleClient>,
     ) -> Result<CreateMessageResult, ErrorData> {
-        let asked = context.ct.run_until_cancelled(self.desk.sample(request)).await;
+        let asked = context
+            .ct
+            .run_until_cancelled(self.desk.sample(origin(&context), request))
+            .await;
         let sampled = asked.unwrap_or_else(|| Err("given up by the server".to_owned()));
         sampled.map_err(|reason| ErrorData::new(REJECTED, reason, None))
     }

@@ -1,11 +1,13 @@
 //! Which MCP servers there are, in the format that editors use (`mcpServers`), and a few keys of our own.
 
+mod logging;
 mod oauth;
 mod parse;
 mod protocol;
 mod reference;
 mod sampling;
 
+pub use logging::LogLevel;
 pub use oauth::{Credential, Grant, OAuth};
 pub use protocol::Protocol;
 pub use sampling::{Consent, SamplingPolicy};
@@ -72,6 +74,8 @@ pub struct ServerConfig {
     pub pin_tools: Option<bool>,
     /// Whether it may ask models.
     pub sampling: SamplingPolicy,
+    /// What it is to log; none for as much as the service's own log takes.
+    pub log_level: Option<LogLevel>,
 }
 
 /// Which tools of a server there are, by patterns of their names on the server in which `*` stands for any text.
@@ -269,6 +273,7 @@ impl ServerConfig {
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             pin_tools: None,
             sampling: SamplingPolicy::default(),
+            log_level: None,
         }
     }
 }

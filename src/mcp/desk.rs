@@ -6,15 +6,21 @@
     reason = "the newest revision deprecates roots and sampling; servers of today use them"
 )]
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod addresses;
+
+pub(super) use addresses::Visited;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{
     CreateMessageRequestParams, CreateMessageResult, ElicitRequestParams, ElicitResult, ElicitationAction,
-    InputRequest, ListRootsResult, Root, SamplingMessage,
+    InputRequest, ListRootsResult, RequestId, Root, SamplingMessage,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
+
+use addresses::Addresses;
 
 use super::config::{Consent, SamplingPolicy, ServerConfig};
 use super::convert;
@@ -32,11 +38,18 @@ pub(super) struct Desk {
     roots: Vec<String>,
     sampling: SamplingPolicy,
     open: Mutex<Vec<Arc<Visit>>>,
+    /// A call has come to its end.
+    left: Notify,
+    addresses: Addresses,
 }
 
 /// One open call, as far as its server may turn to who made it.
 pub(super) struct Visit {
     caller: Arc<dyn Caller>,
+    /// The requests that it was sent as.
+    requests: Mutex<Vec<RequestId>>,
+    /// Whether the last of them was answered.
+    is_answered: AtomicBool,
     /// Questions that wait for a person, or a model.
     asking: AtomicUsize,
     /// How often it has asked a model.
@@ -53,6 +66,8 @@ impl Desk {
             roots: server.roots.clone(),
             sampling: server.sampling.clone(),
             open: Mutex::default(),
+            left: Notify::new(),
+            addresses: Addresses::default(),
         }
     }
 
@@ -60,6 +75,8 @@ impl Desk {
     pub(super) fn enter(self: &Arc<Self>, caller: Arc<dyn Caller>) -> Open {
         let visit = Arc::new(Visit {
             caller,
+            requests: Mutex::default(),
+            is_answered: AtomicBool::new(false),
             asking: AtomicUsize::new(0),
             sampled: AtomicU64::new(0),
             moved: Notify::new(),
@@ -71,25 +88,63 @@ impl Desk {
         }
     }
 
-    fn visits(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Visit>>> {
+    fn visits(&self) -> MutexGuard<'_, Vec<Arc<Visit>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The call that a question which does not say so belongs to: the only one, or the newest where all are of one
-    /// run. Otherwise nobody is asked: what one caller knows is not for another.
-    fn only(&self) -> Option<Arc<Visit>> {
-        let open = self.visits();
-        let newest = open.last()?;
-        let run = newest.caller.run();
-        let is_clear =
-            open.len() == 1 || (run.is_some() && open.iter().all(|visit| visit.caller.run() == run));
-        is_clear.then(|| newest.clone())
+    /// The call that a question belongs to: that of the request on whose answer it came, or of those that are open the
+    /// only one, or the newest where all are of one run. Otherwise it is waited until enough of them have been answered
+    /// that it is clear: a call that asks is not. None when it never becomes clear: nobody is asked then, since what one
+    /// caller knows is not for another.
+    async fn whose(&self, origin: Option<&RequestId>) -> Option<Arc<Visit>> {
+        if let Some(request) = origin {
+            let open = self.visits();
+            return open.iter().find(|visit| visit.was_sent_as(request)).cloned();
+        }
+        // Whatever is called from now on has not asked this.
+        let candidates = self.visits().clone();
+        let mut is_told = false;
+        loop {
+            let left = self.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            let open: Vec<Arc<Visit>> = {
+                let visits = self.visits();
+                let is_open = |one: &&Arc<Visit>| visits.iter().any(|visit| Arc::ptr_eq(visit, one));
+                candidates.iter().filter(is_open).cloned().collect()
+            };
+            // One that was given up may be the one that asked.
+            let is_given_up = |one: &Arc<Visit>| {
+                !one.is_answered.load(Ordering::Acquire) && !open.iter().any(|visit| Arc::ptr_eq(visit, one))
+            };
+            let newest = open.last()?;
+            if candidates.iter().any(is_given_up) {
+                return None;
+            }
+            let run = newest.caller.run();
+            if open.len() == 1 || (run.is_some() && open.iter().all(|visit| visit.caller.run() == run)) {
+                return Some(newest.clone());
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                let (server, calls) = (&self.server, open.len());
+                tracing::info!(
+                    server,
+                    calls,
+                    "a question of the server waits until it is clear whose it is"
+                );
+            }
+            left.await;
+        }
     }
 
-    /// Asks a person what the server wants to know; it does not say during which call.
-    pub(super) async fn elicit(&self, params: ElicitRequestParams) -> ElicitResult {
-        match self.only() {
-            Some(visit) => visit.elicit(&self.server, params).await,
+    /// Asks a person what the server wants to know, during the call of this request, or it does not say which.
+    pub(super) async fn elicit(
+        &self,
+        origin: Option<&RequestId>,
+        params: ElicitRequestParams,
+    ) -> ElicitResult {
+        match self.whose(origin).await {
+            Some(visit) => visit.elicit(self, params).await,
             None => {
                 let server = &self.server;
                 tracing::warn!(
@@ -101,17 +156,42 @@ impl Desk {
         }
     }
 
-    /// Asks a model what the server wants to know; it does not say during which call.
+    /// Asks a model what the server wants to know, during the call of this request, or it does not say which.
     ///
     /// # Errors
     /// Why it is not told, in words for the server.
     pub(super) async fn sample(
         &self,
+        origin: Option<&RequestId>,
         params: CreateMessageRequestParams,
     ) -> Result<CreateMessageResult, String> {
-        match self.only() {
+        match self.whose(origin).await {
             Some(visit) => visit.sample(&self.server, &self.sampling, params).await,
             None => Err("it is not clear for which call this is".to_owned()),
+        }
+    }
+
+    /// A person has done what they were sent to an address for.
+    pub(super) fn completed(&self, elicitation: &str) {
+        self.addresses.completed(elicitation);
+    }
+
+    /// Gives the server what it wants before it answers something that is no call: what nobody need be asked for.
+    ///
+    /// # Errors
+    /// What it wants and cannot have, behind its name.
+    pub(super) fn fulfil_alone(&self, request: InputRequest) -> Result<Value, &'static str> {
+        match request {
+            InputRequest::ListRoots(_) => {
+                serde_json::to_value(self.roots()).map_err(|_| "wants to know its roots")
+            }
+            InputRequest::Elicitation(_) => {
+                Err("wants to ask a person something first, which it can only during a call of a run")
+            }
+            InputRequest::CreateMessage(_) => {
+                Err("wants to ask a model something first, which it can only during a call of a run")
+            }
+            _ => Err("wants something first that this service does not know"),
         }
     }
 
@@ -135,7 +215,7 @@ impl Open {
     pub(super) async fn fulfil(&self, request: InputRequest) -> Result<Value, String> {
         let given = match request {
             InputRequest::Elicitation(request) => {
-                let result = self.visit.elicit(&self.desk.server, request.params).await;
+                let result = self.visit.elicit(&self.desk, request.params).await;
                 serde_json::to_value(result)
             }
             InputRequest::ListRoots(_) => serde_json::to_value(self.desk.roots()),
@@ -160,16 +240,38 @@ impl Drop for Open {
         self.desk
             .visits()
             .retain(|visit| !Arc::ptr_eq(visit, &self.visit));
+        self.desk.left.notify_waiters();
     }
 }
 
 impl Visit {
+    /// The call is sent as this request.
+    pub(super) fn sent_as(&self, request: RequestId) {
+        self.is_answered.store(false, Ordering::Release);
+        self.requests().push(request);
+    }
+
+    /// The server has answered it.
+    pub(super) fn answered(&self) {
+        self.is_answered.store(true, Ordering::Release);
+    }
+
+    fn was_sent_as(&self, request: &RequestId) -> bool {
+        self.requests().contains(request)
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Vec<RequestId>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether a person is being asked.
     pub(super) fn is_asking(&self) -> bool {
         self.asking.load(Ordering::Relaxed) > 0
     }
 
-    async fn elicit(&self, server: &str, params: ElicitRequestParams) -> ElicitResult {
+    async fn elicit(&self, desk: &Desk, params: ElicitRequestParams) -> ElicitResult {
+        let server = &desk.server;
+        let elicitation = addresses::id_of(&params);
         let question = match question(server, params) {
             Ok(question) => question,
             Err(reason) => {
@@ -179,7 +281,12 @@ impl Visit {
         };
         let is_form = question.requested_schema.is_some();
         let _asking = Asking::new(self);
-        match self.caller.ask(question).await {
+        let reply = tokio::select! {
+            reply = self.caller.ask(question) => reply,
+            // Whoever has been there need not say so.
+            () = desk.addresses.visited(elicitation.as_deref()) => Reply::Accept(Map::new()),
+        };
+        match reply {
             Reply::Accept(content) if is_form => {
                 ElicitResult::new(ElicitationAction::Accept).with_content(Value::Object(content))
             }
@@ -274,90 +381,4 @@ fn question(server: &str, params: ElicitRequestParams) -> Result<Question, &'sta
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::super::config::{CallerToken, Endpoint, OAuth, Remote};
-    use super::*;
-    use crate::run::event::Progress;
-    use crate::run::id::{Mint, RunId};
-
-    struct Asked(Option<RunId>);
-
-    #[async_trait::async_trait]
-    impl Caller for Asked {
-        fn progress(&self, _: Progress) {}
-
-        fn run(&self) -> Option<&RunId> {
-            self.0.as_ref()
-        }
-
-        async fn ask(&self, question: Question) -> Reply {
-            Reply::Accept(serde_json::Map::from_iter([(
-                "asked".to_owned(),
-                json!(question.message),
-            )]))
-        }
-    }
-
-    fn server() -> ServerConfig {
-        let remote = Remote {
-            url: "http://127.0.0.1:1/mcp".to_owned(),
-            headers: Vec::new(),
-            oauth: OAuth::default(),
-            caller_token: CallerToken::Ignore,
-        };
-        ServerConfig::new("a", Endpoint::Http(remote))
-    }
-
-    fn form(message: &str) -> ElicitRequestParams {
-        let schema = json!({"type": "object", "properties": {"asked": {"type": "string"}}});
-        serde_json::from_value(json!({"mode": "form", "message": message, "requestedSchema": schema}))
-            .unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_question_goes_to_the_only_caller_that_it_can_be_for() {
-        let run = || Some(RunId::new(&mut Mint::System));
-        let same = run();
-        for (callers, expected) in [
-            (vec![], ElicitationAction::Cancel),
-            (vec![run()], ElicitationAction::Accept),
-            (vec![None], ElicitationAction::Accept),
-            (vec![same.clone(), same], ElicitationAction::Accept),
-            (vec![run(), run()], ElicitationAction::Cancel),
-            (vec![None, None], ElicitationAction::Cancel),
-        ] {
-            let desk = Arc::new(Desk::new(&server()));
-            let open: Vec<_> = callers
-                .into_iter()
-                .map(|run| desk.enter(Arc::new(Asked(run))))
-                .collect();
-            assert_eq!(desk.elicit(form("who?")).await.action, expected);
-            drop(open);
-            assert!(desk.visits().is_empty());
-        }
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_shown_is_declined() {
-        let desk = Arc::new(Desk::new(&server()));
-        let _open = desk.enter(Arc::new(Asked(None)));
-        let url = |url: &str| {
-            let params = json!({"mode": "url", "message": "go", "url": url, "elicitationId": "1"});
-            serde_json::from_value::<ElicitRequestParams>(params).unwrap()
-        };
-        for (params, action, content) in [
-            (
-                form("who?"),
-                ElicitationAction::Accept,
-                Some(json!({"asked": "who?"})),
-            ),
-            (url("https://a.example/"), ElicitationAction::Accept, None),
-            (url("javascript:alert(1)"), ElicitationAction::Decline, None),
-        ] {
-            let result = desk.elicit(params).await;
-            assert_eq!((result.action, result.content), (action, content));
-        }
-    }
-}
+mod tests;

@@ -12,10 +12,11 @@ use tokio::time::{sleep, timeout};
 
 use super::config::ServerConfig;
 use super::convert;
+use super::link::{Link, Trouble};
 use super::pool::Pool;
 use super::reason;
-use super::roster::{Link, Roster, Trouble};
-use super::session::{Session, no_prompt, no_resource};
+use super::roster::Roster;
+use super::session::{Listed, Session, no_prompt, no_resource};
 use super::supervise::CHANGES_SETTLE;
 use crate::run::error::Error;
 use crate::run::library::{FilledPrompt, Holdings, Prompt, Resource, ResourceTemplate};
@@ -70,38 +71,48 @@ impl Shelving {
         let before = self.link.shelf().unwrap_or_default();
         let shelf = Shelf {
             resources: self.read(
-                Trouble::Resources,
+                (Trouble::Resources, Trouble::ResourcesCut),
                 "resources",
                 resources,
                 before.resources,
                 |resource| convert::resource(config, resource),
             ),
             templates: self.read(
-                Trouble::Templates,
+                (Trouble::Templates, Trouble::TemplatesCut),
                 "resource templates",
                 templates,
                 before.templates,
                 |template| convert::template(config, template),
             ),
-            prompts: self.read(Trouble::Prompts, "prompts", prompts, before.prompts, |prompt| {
-                convert::prompt(config, prompt)
-            }),
+            prompts: self.read(
+                (Trouble::Prompts, Trouble::PromptsCut),
+                "prompts",
+                prompts,
+                before.prompts,
+                |prompt| convert::prompt(config, prompt),
+            ),
         };
         self.roster.shelved(&self.link, shelf);
     }
 
     fn read<R, T>(
         &self,
-        trouble: Trouble,
+        (trouble, is_cut): (Trouble, Trouble),
         list: &str,
-        listed: Result<Result<Vec<R>, ServiceError>, tokio::time::error::Elapsed>,
+        listed: Result<Result<Listed<R>, ServiceError>, tokio::time::error::Elapsed>,
         before: Arc<[Arc<T>]>,
         convert: impl Fn(R) -> Option<T>,
     ) -> Arc<[Arc<T>]> {
         let error = match listed {
-            Ok(Ok(items)) => {
+            Ok(Ok(listed)) => {
                 self.link.note(trouble, None);
-                return items.into_iter().filter_map(convert).map(Arc::new).collect();
+                self.link.note(is_cut, listed.cut);
+                return listed
+                    .items
+                    .into_iter()
+                    .filter_map(convert)
+                    .map(Arc::new)
+                    .collect();
             }
             Ok(Err(error)) => reason::of_request(&error),
             Err(_) => "no answer in time".to_owned(),

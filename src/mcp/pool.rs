@@ -12,9 +12,11 @@ use tokio_util::task::TaskTracker;
 use super::auth::Vault;
 use super::config::{Config, ServerConfig};
 use super::library::open;
-use super::roster::{Link, Roster, Trouble};
-use super::session::{Session, unavailable};
+use super::link::{Link, Trouble};
+use super::roster::Roster;
+use super::session::{Probe, Session, unavailable};
 use super::supervise::{Pacing, Role, Supervisor};
+use super::watchdog::Watchdog;
 use crate::run::catalogue::{Catalogue, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::message::ToolOutput;
@@ -37,6 +39,7 @@ pub struct Pool {
     pins: Arc<dyn Pins>,
     pacing: Pacing,
     vault: Arc<Vault>,
+    watchdog: Option<Arc<Watchdog>>,
     /// Held while the servers are exchanged.
     exchange: Mutex<()>,
     tasks: TaskTracker,
@@ -56,6 +59,17 @@ impl Pool {
 
     /// The same, with the logins of people at servers in this vault.
     pub fn with_logins(config: Config, pacing: Pacing, pins: Arc<dyn Pins>, vault: Arc<Vault>) -> Self {
+        Self::with_watchdog(config, pacing, pins, vault, None)
+    }
+
+    /// The same, with somebody who ends the child processes when this process is killed.
+    pub fn with_watchdog(
+        config: Config,
+        pacing: Pacing,
+        pins: Arc<dyn Pins>,
+        vault: Arc<Vault>,
+        watchdog: Option<Watchdog>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let servers = config.servers.into_iter();
         let links = servers.map(|server| Link::new(server, &vault, stop.child_token()));
@@ -64,11 +78,15 @@ impl Pool {
             pins,
             pacing,
             vault,
+            watchdog: watchdog.map(Arc::new),
             exchange: Mutex::default(),
             tasks: TaskTracker::new(),
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
         };
+        if let Some(watchdog) = &pool.watchdog {
+            pool.tasks.spawn(watchdog.clone().keep(pool.stop.clone()));
+        }
         for link in pool.roster.links().iter() {
             pool.supervise(link);
         }
@@ -93,6 +111,7 @@ impl Pool {
             pacing: self.pacing,
             stop: link.stop.clone(),
             tasks: self.tasks.clone(),
+            watchdog: self.watchdog.clone(),
             has_warned: false,
             known: Vec::new(),
         };
@@ -110,6 +129,10 @@ impl Pool {
         let links = config.servers.into_iter().map(|server| {
             kept(&server).unwrap_or_else(|| {
                 let link = Link::new(server, &self.vault, self.stop.child_token());
+                let namesake = before.iter().find(|other| other.config.name == link.config.name);
+                if let Some(namesake) = namesake {
+                    link.take_over(namesake);
+                }
                 added.push(link.clone());
                 link
             })
@@ -125,12 +148,22 @@ impl Pool {
             removed = ?names(&gone),
             "the MCP servers are reconfigured"
         );
+        for link in &gone {
+            link.set_retired();
+        }
         self.roster.replace(links);
         for link in &added {
             self.supervise(link);
         }
         for link in gone {
             self.tasks.spawn(retire(link));
+        }
+    }
+
+    /// Every server that is down is tried again at once.
+    pub fn hurry(&self) {
+        for link in self.roster.links().iter() {
+            link.hurry();
         }
     }
 
@@ -176,9 +209,13 @@ impl Toolbox for Pool {
     ) -> Result<ToolOutput, Error> {
         let description = tool.description();
         let Some(link) = self.roster.link(&description.server) else {
-            return Err(not_found(tool));
+            return Err(gone(&description.server));
         };
         let _permit = link.gate.pass(&description.server, caller.name()).await?;
+        // It may have waited for long.
+        if link.is_retired() {
+            return Err(gone(&description.server));
+        }
         let session = open(&link)?;
         check_offered(&link, &self.roster.catalogue(), tool)?;
         let again = tool.is_repeatable().then(|| arguments.clone());
@@ -216,7 +253,10 @@ impl Toolbox for Pool {
         let is_theirs = |error: &&Error| {
             matches!(
                 error.reason(),
-                Reason::McpUnavailable | Reason::McpAuthorizationRequired | Reason::OutcomeUnknown
+                Reason::McpUnavailable
+                    | Reason::McpAuthorizationRequired
+                    | Reason::OutcomeUnknown
+                    | Reason::DeadlineExceeded
             )
         };
         let failure = called.as_ref().err().filter(is_theirs);
@@ -298,7 +338,7 @@ async fn back(link: &Link) -> Arc<Session> {
     let mut pause = FIRST_LOOK;
     loop {
         if let Ok(session) = link.session()
-            && session.ping().await.is_ok()
+            && session.ping(Probe::Ping, RETRY_LIMIT).await.is_ok()
         {
             return session;
         }
@@ -349,6 +389,14 @@ fn changed(tool: &Tool) -> Error {
     Error::new(Reason::ToolChanged, text)
         .with("tool", &description.name)
         .with("server", &description.server)
+}
+
+/// `MCP_UNAVAILABLE` of a server that is not configured any more, or as another one.
+fn gone(server: &str) -> Error {
+    let text = format!(
+        "MCP server '{server}' was taken out of the configuration, or changed there, before the call was made"
+    );
+    unavailable(server, text)
 }
 
 fn not_found(tool: &Tool) -> Error {

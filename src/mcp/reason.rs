@@ -53,6 +53,17 @@ pub(super) fn may_have_arrived(error: &ServiceError) -> bool {
     }
 }
 
+/// Whether there was an answer, and it was larger than is taken.
+pub(super) fn is_too_large(error: &ServiceError) -> bool {
+    let ServiceError::TransportSend(error) = error else {
+        return false;
+    };
+    matches!(
+        error.error.downcast_ref::<HttpError>(),
+        Some(HttpError::ResponseBodyTooLarge { .. })
+    )
+}
+
 /// Whether a server has turned a request away for want of authorization: it was not begun.
 pub(super) fn is_refusal_of_access(error: &ServiceError) -> bool {
     let ServiceError::TransportSend(error) = error else {

@@ -1,8 +1,11 @@
 //! A connection to one server, once it is open: calls, listing, reading, and the question whether it is still there.
 
+mod life;
 mod listing;
 mod reading;
 
+pub(super) use life::Probe;
+pub(super) use listing::Listed;
 pub(super) use reading::{no_prompt, no_resource};
 
 use std::convert::Infallible;
@@ -13,8 +16,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CancelledNotification, CancelledNotificationParam, ClientRequest,
-    DiscoverRequest, DiscoverRequestParams, ErrorData, InputRequiredResult, InputResponses, PingRequest,
-    ProtocolVersion, RequestId, ServerResult, SubscriptionFilter,
+    ErrorCode, ErrorData, InputRequiredResult, InputResponses, ProtocolVersion, RequestId, RequestMetaObject,
+    ServerResult, SubscriptionFilter,
 };
 use rmcp::service::{ClientCacheConfig, Peer, PeerRequestOptions, RoleClient, RunningService, ServiceError};
 use serde_json::{Map, Value};
@@ -24,11 +27,11 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::Bearer;
 use super::client::Client;
-use super::config::Timeouts;
+use super::config::{LogLevel, ServerConfig, Timeouts};
 use super::convert;
-use super::desk::{Desk, Open, Visit};
+use super::desk::{Desk, Open, Visit, Visited};
 use super::reason;
-use super::tap::ProgressSink;
+use super::tap::{self, ProgressSink};
 use crate::run::catalogue::ToolDescription;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
@@ -45,12 +48,15 @@ const CANCELLATIONS_WAITING: usize = 4096;
 const CANCELLATIONS_AT_ONCE: usize = 64;
 /// How long telling the server of one may take.
 const CANCELLATION_LIMIT: Duration = Duration::from_secs(5);
-/// How long a server may take to answer a ping.
-const PING_LIMIT: Duration = Duration::from_secs(10);
 /// How often a server may want something more before it goes on with a call, and how long it is left in peace when
 /// it wants nothing but to be asked again.
 const ROUNDS: usize = 10;
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
+/// What a call is refused with until a person has been to some addresses (MCP 2025-11-25, Elicitation, URL Elicitation
+/// Required Error).
+const ADDRESSES_FIRST: ErrorCode = ErrorCode(-32042);
+/// What is said of a call that may have had its effect.
+const NOT_KNOWN: &str = "; it is not known what the call has done";
 /// How long a server may take to open a stream of notifications.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -59,10 +65,16 @@ pub(super) struct Session {
     server: String,
     peer: Peer<RoleClient>,
     timeouts: Timeouts,
+    /// What it is to log.
+    log_level: LogLevel,
+    /// What goes with every request of a call or a reading.
+    meta: Option<RequestMetaObject>,
     desk: Arc<Desk>,
     open_calls: AtomicUsize,
+    /// Requests that were given up without an answer since the server last gave one.
+    unanswered: AtomicUsize,
     abandoned: mpsc::Sender<RequestId>,
-    /// Notified when a call met a broken transport.
+    /// Notified when a call met a broken transport, or silence.
     doubt: Arc<Notify>,
 }
 
@@ -75,23 +87,27 @@ pub(super) struct Signals {
 impl Session {
     /// Around an open connection.
     pub(super) async fn new(
-        server: &str,
         running: &Running,
-        timeouts: Timeouts,
+        config: &ServerConfig,
         desk: Arc<Desk>,
     ) -> (Arc<Self>, Signals) {
         // A list that comes from a cache says nothing about the server as it is now.
         let peer = running.peer().clone();
         peer.set_response_cache_config(ClientCacheConfig::disabled())
             .await;
+        let log_level = config.log_level.unwrap_or_else(tap::log_level);
+        let meta = life::meta(&peer, log_level);
         let (sender, abandoned) = mpsc::channel(CANCELLATIONS_WAITING);
         let doubt = Arc::new(Notify::new());
         let session = Self {
-            server: server.to_owned(),
+            server: config.name.clone(),
             peer,
-            timeouts,
+            timeouts: config.timeouts.clone(),
+            log_level,
+            meta,
             desk,
             open_calls: AtomicUsize::new(0),
+            unanswered: AtomicUsize::new(0),
             abandoned: sender,
             doubt: doubt.clone(),
         };
@@ -110,10 +126,14 @@ impl Session {
         let open = self.desk.enter(caller.clone());
         let began = Instant::now();
         let mut params = CallToolRequestParams::new(tool.remote_name.clone()).with_arguments(arguments);
+        let mut visited = Visited::default();
         for _ in 0..ROUNDS {
             let (sink, reports) = mpsc::channel(REPORTS_WAITING);
             let mut request = CallToolRequest::new(params.clone());
-            request.extensions.insert(ProgressSink(sink));
+            request.extensions.insert(ProgressSink {
+                reports: sink,
+                visit: open.visit.clone(),
+            });
             if let Some(bearer) = &bearer {
                 request.extensions.insert(bearer.clone());
             }
@@ -121,11 +141,22 @@ impl Session {
                 silence: tool.timeout.unwrap_or(self.timeouts.longest_silence()),
                 total: self.timeouts.total.saturating_sub(began.elapsed()),
                 visit: Some(&open.visit),
+                does_no_harm: tool.is_repeatable(),
             };
             let request = ClientRequest::CallToolRequest(request);
-            let wants = match self.ask(request, patience, reports, &*caller).await {
+            let answer = self.ask(request, patience, reports, &*caller).await;
+            if !matches!(answer, Err(Failure::Lost(_))) {
+                open.visit.answered();
+            }
+            let wants = match answer {
                 Ok(ServerResult::InputRequiredResult(wants)) => wants,
                 Ok(result) => return Ok(convert::output(result)),
+                Err(Failure::Refused(error)) if error.code == ADDRESSES_FIRST => {
+                    match open.send_to_addresses(&error, &mut visited).await {
+                        Ok(()) => continue,
+                        Err(text) => return Ok(ToolOutput::failure(text)),
+                    }
+                }
                 // What the server itself refuses is for the model to read.
                 Err(Failure::Refused(error)) => return Ok(ToolOutput::failure(error.message.into_owned())),
                 Err(Failure::Lost(error)) => return Err(error),
@@ -151,13 +182,14 @@ impl Session {
         caller: &dyn Caller,
     ) -> Result<ServerResult, Failure> {
         let limit = patience.silence;
-        let sending = self
-            .peer
-            .send_request_with_option(request, PeerRequestOptions::no_options());
+        let mut options = PeerRequestOptions::no_options();
+        options.meta.clone_from(&self.meta);
+        let sending = self.peer.send_request_with_option(request, options);
         let mut handle = match timeout(limit, sending).await {
             Ok(Ok(handle)) => handle,
             Ok(Err(error)) => return Err(self.failed(error, false)),
-            Err(_) => return Err(self.silent(limit)),
+            // It was not even taken.
+            Err(_) => return Err(self.silent(limit, true)),
         };
         let mut open = OpenCall::new(self, handle.id.clone());
         let silence = sleep_until(Instant::now() + limit);
@@ -189,14 +221,19 @@ impl Session {
                 },
                 answer = &mut handle.rx => {
                     open.answered();
+                    self.heard();
                     return match answer {
                         Ok(Ok(result)) => Ok(result),
                         Ok(Err(error)) => Err(self.failed(error, true)),
                         Err(_) => Err(self.failed(ServiceError::TransportClosed, true)),
                     };
                 }
-                () = &mut silence, if stands_since.is_none() => return Err(self.silent(limit)),
-                () = &mut total, if stands_since.is_none() => return Err(self.endless()),
+                () = &mut silence, if stands_since.is_none() => {
+                    return Err(self.silent(limit, patience.does_no_harm));
+                }
+                () = &mut total, if stands_since.is_none() => {
+                    return Err(self.endless(patience.does_no_harm));
+                }
             }
         }
     }
@@ -209,30 +246,6 @@ impl Session {
     /// Whether calls wait for their answers.
     pub(super) fn is_busy(&self) -> bool {
         self.open_calls() > 0
-    }
-
-    /// Asks for a sign of life. An error that the server answers with is one.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub(super) async fn ping(&self) -> Result<(), ServiceError> {
-        let request = if self.is_stateless() {
-            ClientRequest::DiscoverRequest(DiscoverRequest::new(DiscoverRequestParams {}))
-        } else {
-            ClientRequest::PingRequest(PingRequest::default())
-        };
-        let asked = async {
-            self.peer
-                .send_request_with_option(request, PeerRequestOptions::with_timeout(PING_LIMIT))
-                .await?
-                .await_response()
-                .await
-        };
-        match timeout(PING_LIMIT * 2, asked).await {
-            Ok(Ok(_) | Err(ServiceError::McpError(_))) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(ServiceError::Timeout { timeout: PING_LIMIT }),
-        }
     }
 
     /// Asks a server of the stateless revision to tell of changes, for as long as it is polled; older ones tell
@@ -291,9 +304,7 @@ impl Session {
     }
 
     fn is_stateless(&self) -> bool {
-        self.peer
-            .peer_info()
-            .is_some_and(|info| info.protocol_version == ProtocolVersion::NO_INITIALIZE)
+        is_stateless(&self.peer)
     }
 
     fn failed(&self, error: ServiceError, was_sent: bool) -> Failure {
@@ -307,8 +318,12 @@ impl Session {
             let refused = unauthorized(&self.server, &reason::of_request(&error));
             return Failure::Lost(refused.caused_by(error));
         }
+        if reason::is_too_large(&error) {
+            // It has done what it was asked, and says so at too great length.
+            return Failure::Refused(ErrorData::internal_error(text, None));
+        }
         let failure = if was_sent && reason::may_have_arrived(&error) {
-            text.push_str("; it is not known what the call has done");
+            text.push_str(NOT_KNOWN);
             Error::new(Reason::OutcomeUnknown, text).with("server", &self.server)
         } else {
             unavailable(&self.server, text)
@@ -316,20 +331,34 @@ impl Session {
         Failure::Lost(failure.caused_by(error))
     }
 
-    fn endless(&self) -> Failure {
+    fn endless(&self, does_no_harm: bool) -> Failure {
         let limit_ms = self.timeouts.total.as_millis();
-        let text = format!(
-            "MCP server '{}' did not come to an end within {limit_ms} ms",
-            self.server
-        );
-        Failure::Lost(unavailable(&self.server, text))
+        self.late(
+            format!("did not come to an end within {limit_ms} ms"),
+            does_no_harm,
+        )
     }
 
-    fn silent(&self, limit: Duration) -> Failure {
-        let limit_ms = limit.as_millis();
-        let text = format!("MCP server '{}' was silent for {limit_ms} ms", self.server);
-        Failure::Lost(unavailable(&self.server, text))
+    fn silent(&self, limit: Duration, does_no_harm: bool) -> Failure {
+        // Whether it is still there is asked at once.
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.doubt.notify_one();
+        self.late(format!("was silent for {} ms", limit.as_millis()), does_no_harm)
     }
+
+    /// `DEADLINE_EXCEEDED`, as of every call that takes too long, whoever's limit it was.
+    fn late(&self, what: String, does_no_harm: bool) -> Failure {
+        let mut text = format!("MCP server '{}' {what}", self.server);
+        if !does_no_harm {
+            text.push_str(NOT_KNOWN);
+        }
+        Failure::Lost(Error::new(Reason::DeadlineExceeded, text).with("server", &self.server))
+    }
+}
+
+fn is_stateless(peer: &Peer<RoleClient>) -> bool {
+    let info = peer.peer_info();
+    info.is_some_and(|info| info.protocol_version == ProtocolVersion::NO_INITIALIZE)
 }
 
 /// Gives a server what it wants before it goes on; none when it only wants to be asked again.
@@ -352,6 +381,8 @@ struct Patience<'a> {
     total: Duration,
     /// The call, during which a person may be asked.
     visit: Option<&'a Visit>,
+    /// Whether it does not matter if it has been done or not.
+    does_no_harm: bool,
 }
 
 impl Patience<'_> {
@@ -397,6 +428,7 @@ pub(super) fn unavailable(server: &str, text: impl Into<String>) -> Error {
 struct OpenCall<'a> {
     session: &'a Session,
     id: Option<RequestId>,
+    began: Instant,
 }
 
 impl<'a> OpenCall<'a> {
@@ -405,6 +437,7 @@ impl<'a> OpenCall<'a> {
         Self {
             session,
             id: Some(id),
+            began: Instant::now(),
         }
     }
 
@@ -417,6 +450,7 @@ impl Drop for OpenCall<'_> {
     fn drop(&mut self) {
         self.session.open_calls.fetch_sub(1, Ordering::Relaxed);
         if let Some(id) = self.id.take() {
+            self.session.left_alone(self.began.elapsed());
             let _ = self.session.abandoned.try_send(id);
         }
     }

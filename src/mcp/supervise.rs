@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleClient;
-use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, ServiceError};
+use rmcp::service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt};
 use rmcp::transport::Transport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::sync::Notify;
@@ -20,12 +20,16 @@ use super::config::{Endpoint, Process, Remote};
 use super::convert;
 use super::desk::Desk;
 use super::library;
+use super::lines::{Lines, MESSAGE_LIMIT_BYTES};
+use super::link::{Held, Link, Trouble, held_back, some_of};
+use super::pulse::Pulse;
 use super::reason;
 use super::remote;
-use super::roster::{Held, Link, Roster, Trouble, held_back, some_of};
+use super::roster::Roster;
 use super::schema;
 use super::session::{Running, Session};
 use super::tap::{Changes, Tap};
+use super::watchdog::Watchdog;
 use crate::run::catalogue::{Tool, ToolDescription};
 use crate::run::pin::{Fingerprint, Quarantine};
 use crate::run::ports::{Pinned, Pins};
@@ -49,9 +53,10 @@ pub struct Pacing {
     pub retry_first: Duration,
     /// The longest wait before a new attempt.
     pub retry_longest: Duration,
-    /// How often a server at an address is asked for a sign of life; every fourth time its lists are
-    /// read anew.
+    /// How often a server is asked for a sign of life; of one at an address, every fourth time the lists are read anew.
     pub probe_every: Duration,
+    /// How long it may take to give one.
+    pub probe_limit: Duration,
 }
 
 impl Default for Pacing {
@@ -60,6 +65,7 @@ impl Default for Pacing {
             retry_first: Duration::from_millis(250),
             retry_longest: Duration::from_secs(30),
             probe_every: Duration::from_secs(15),
+            probe_limit: Duration::from_secs(10),
         }
     }
 }
@@ -82,6 +88,7 @@ pub(super) struct Supervisor {
     pub(super) pacing: Pacing,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
+    pub(super) watchdog: Option<Arc<Watchdog>>,
     /// Whether it was said what the configuration says of tools that are not there.
     pub(super) has_warned: bool,
     /// The tools as they were last seen: compiled schemas are used again.
@@ -108,14 +115,16 @@ impl Supervisor {
             let pause = sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0));
             let pause = async {
                 tokio::select! {
-                    () = pause => {}
-                    () = self.authorized() => {}
+                    () = pause => false,
+                    () = self.authorized() => false,
+                    () = self.link.hurried() => true,
                 }
             };
-            if self.stop.run_until_cancelled(pause).await.is_none() {
-                return;
-            }
-            wait = (wait * 2).min(self.pacing.retry_longest);
+            wait = match self.stop.run_until_cancelled(pause).await {
+                None => return,
+                Some(true) => self.pacing.retry_first,
+                Some(false) => (wait * 2).min(self.pacing.retry_longest),
+            };
         }
     }
 
@@ -169,14 +178,15 @@ impl Supervisor {
     async fn serve_child(&mut self, process: &Process) {
         let mut lifecycles = self.link.config.protocol.lifecycles().into_iter().peekable();
         while let Some(lifecycle) = lifecycles.next() {
-            let (mut child, streams) = match Child::start(process) {
+            let (mut child, streams) = match Child::start(process, self.watchdog.as_ref()) {
                 Ok(started) => started,
                 Err(reason) => return self.down(reason),
             };
             let log = child::log_stderr(self.link.config.name.clone(), streams.stderr);
             let gone = CancellationToken::new();
             self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
-            let transport = AsyncRwTransport::new_client(streams.stdout, streams.stdin);
+            let transport = AsyncRwTransport::new_client(Lines::new(streams.stdout), streams.stdin)
+                .with_max_line_length(MESSAGE_LIMIT_BYTES);
             let attempt = self.serve_over(transport, lifecycle, pin!(child.exited())).await;
             let is_last = lifecycles.peek().is_none() || self.stop.is_cancelled();
             let goes_on = match attempt {
@@ -214,9 +224,10 @@ impl Supervisor {
         T: Transport<RoleClient> + 'static,
     {
         let changes = Changes::default();
-        let tap = Tap::new(transport, self.link.config.name.clone(), changes.clone());
-        let limit = self.link.config.connect_timeout;
         let desk = Arc::new(Desk::new(&self.link.config));
+        let server = self.link.config.name.clone();
+        let tap = Tap::new(transport, server, changes.clone(), desk.clone());
+        let limit = self.link.config.connect_timeout;
         let client = Client::new(desk.clone(), &self.link.config);
         let opening = client.serve_with_lifecycle(tap, lifecycle);
         let opened = tokio::select! {
@@ -259,10 +270,11 @@ impl Supervisor {
         mut exited: Pin<&mut impl Future<Output = String>>,
     ) {
         let config = &self.link.config;
-        let (session, signals) = Session::new(&config.name, &running, config.timeouts.clone(), desk).await;
+        let (session, signals) = Session::new(&running, config, desk).await;
         let (doubt, abandoned) = signals.split();
         let (stop, link) = (self.stop.clone(), self.link.clone());
-        let probe_every = self.pacing.probe_every;
+        let pacing = self.pacing;
+        let probe_every = pacing.probe_every;
         let quit = running.cancellation_token();
         let shelving = library::Shelving {
             link: self.link.clone(),
@@ -283,10 +295,11 @@ impl Supervisor {
             reason = self.follow(&session, &changes.tools, &doubt), if is_first => {
                 self.exit_status_or(reason, exited.as_mut()).await
             }
-            reason = stay(&link, &session, probe_every, &doubt), if !is_first => reason,
+            reason = stay(&link, &session, pacing, &doubt), if !is_first => reason,
             never = shelving.follow(&changes.library), if is_first => match never {},
             never = session.listen(probe_every), if is_first => match never {},
             never = session.cancel_abandoned(abandoned) => match never {},
+            never = session.set_log_level() => match never {},
         };
         self.lost(Some(&session), &reason);
         quit.cancel();
@@ -306,6 +319,7 @@ impl Supervisor {
         let config = &self.link.config;
         tracing::info!(server = config.name, tools = self.known.len(), "MCP server ready");
         let is_remote = matches!(config.endpoint, Endpoint::Http(_));
+        let mut pulse = Pulse::of(&config.endpoint, self.pacing.probe_limit);
         let mut probes: u32 = 0;
         loop {
             let lists = tokio::select! {
@@ -313,9 +327,9 @@ impl Supervisor {
                     sleep(CHANGES_SETTLE).await;
                     true
                 }
-                () = doubt.notified(), if is_remote => false,
+                () = doubt.notified() => false,
                 // Another process may have been told that what is held back is accepted.
-                () = sleep(self.pacing.probe_every), if is_remote || self.link.is_holding() => {
+                () = sleep(self.pacing.probe_every) => {
                     probes = probes.wrapping_add(1);
                     is_remote && probes.is_multiple_of(RELIST_PROBES)
                 }
@@ -340,15 +354,10 @@ impl Supervisor {
             }
             if is_remote {
                 self.notice_logins().await;
-                let silent = match session.ping().await {
-                    Ok(()) => None,
-                    // One that is busy with a call may have no time for a ping.
-                    Err(error @ ServiceError::Timeout { .. }) if session.is_busy() => {
-                        Some(format!("no sign of life: {}", reason::of_request(&error)))
-                    }
-                    Err(error) => return reason::of_request(&error),
-                };
-                self.link.note(Trouble::Pings, silent);
+            }
+            match pulse.feel(session).await {
+                Ok(silent) => self.link.note(Trouble::Pings, silent),
+                Err(reason) => return reason,
             }
         }
     }
@@ -359,6 +368,8 @@ impl Supervisor {
             .tools()
             .await
             .map_err(|error| reason::of_request(&error))?;
+        self.link.note(Trouble::ToolsCut, listed.cut);
+        let listed = listed.items;
         self.warn_of_unmatched(&listed);
         let mut tools = Vec::with_capacity(listed.len());
         let mut left_out = Vec::new();
@@ -481,20 +492,20 @@ impl Supervisor {
 }
 
 /// Stays with a further session for as long as it is good, and its server can be used; gives the reason of its end.
-async fn stay(link: &Link, session: &Arc<Session>, probe_every: Duration, doubt: &Notify) -> String {
+async fn stay(link: &Link, session: &Arc<Session>, pacing: Pacing, doubt: &Notify) -> String {
     if !link.join(session) {
         return "the server went away".to_owned();
     }
+    let mut pulse = Pulse::of(&link.config.endpoint, pacing.probe_limit);
     loop {
         tokio::select! {
             () = doubt.notified() => {}
-            () = sleep(probe_every) => {}
+            () = sleep(pacing.probe_every) => {}
         }
-        match session.ping().await {
-            Err(ServiceError::Timeout { .. }) if session.is_busy() => {}
-            Err(error) => return reason::of_request(&error),
-            Ok(()) if !link.is_ready() => return "the server went away".to_owned(),
-            Ok(()) => {}
+        match pulse.feel(session).await {
+            Err(reason) => return reason,
+            Ok(_) if !link.is_ready() => return "the server went away".to_owned(),
+            Ok(_) => {}
         }
     }
 }

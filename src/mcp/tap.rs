@@ -24,12 +24,17 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::config::LogLevel;
+use super::desk::{Desk, Visit};
 use crate::run::event::Progress;
 
-/// Where the progress reports of a call go; travels with the request to the transport. Reports that do not find
-/// room are dropped: a newer one says more.
-#[derive(Clone, Debug)]
-pub(super) struct ProgressSink(pub(super) mpsc::Sender<Progress>);
+/// Where the progress reports of a call go, and what it asks; travels with the request to the transport. Reports that
+/// do not find room are dropped: a newer one says more.
+#[derive(Clone)]
+pub(super) struct ProgressSink {
+    pub(super) reports: mpsc::Sender<Progress>,
+    pub(super) visit: Arc<Visit>,
+}
 
 /// Notified when the server says that one of its lists has changed.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +50,8 @@ pub(super) struct Tap<T> {
     inner: T,
     server: String,
     changes: Changes,
-    sinks: HashMap<ProgressToken, ProgressSink>,
+    desk: Arc<Desk>,
+    sinks: HashMap<ProgressToken, mpsc::Sender<Progress>>,
     /// At this many sinks those of finished calls are thrown out.
     sweep_at: usize,
     /// Since when the server's own log lines are counted, and how many there were.
@@ -53,6 +59,9 @@ pub(super) struct Tap<T> {
     logged: u32,
 }
 
+/// A person has done what they were sent to an address for (MCP 2025-11-25, Elicitation, Completion Notifications for URL
+/// Mode Elicitation).
+const VISIT_COMPLETE: &str = "notifications/elicitation/complete";
 const SWEEP_AT_LEAST: usize = 64;
 const LOG_LIMIT_BYTES: usize = 1024;
 /// The most lines of a server's own log that are kept in one window.
@@ -61,11 +70,12 @@ const LOG_WINDOW: Duration = Duration::from_secs(10);
 
 impl<T> Tap<T> {
     /// Around `inner`.
-    pub(super) fn new(inner: T, server: String, changes: Changes) -> Self {
+    pub(super) fn new(inner: T, server: String, changes: Changes, desk: Arc<Desk>) -> Self {
         Self {
             inner,
             server,
             changes,
+            desk,
             sinks: HashMap::new(),
             sweep_at: SWEEP_AT_LEAST,
             log_window: Instant::now(),
@@ -85,11 +95,12 @@ impl<T> Tap<T> {
             .get::<RequestMetaObject>()
             .and_then(RequestMetaObject::get_progress_token);
         if let (Some(token), Some(sink)) = (token, call.extensions.get::<ProgressSink>()) {
+            sink.visit.sent_as(request.id.clone());
             if self.sinks.len() >= self.sweep_at {
-                self.sinks.retain(|_, sink| !sink.0.is_closed());
+                self.sinks.retain(|_, reports| !reports.is_closed());
                 self.sweep_at = SWEEP_AT_LEAST.max(2 * self.sinks.len());
             }
-            self.sinks.insert(token, sink.clone());
+            self.sinks.insert(token, sink.reports.clone());
         }
     }
 
@@ -106,6 +117,15 @@ impl<T> Tap<T> {
             ServerNotification::ResourceListChangedNotification(_)
             | ServerNotification::PromptListChangedNotification(_) => self.changes.library.notify_one(),
             ServerNotification::LoggingMessageNotification(entry) => self.log(&entry.params),
+            ServerNotification::CustomNotification(other) if other.method == VISIT_COMPLETE => {
+                let id = other
+                    .params
+                    .as_ref()
+                    .and_then(|params| params.get("elicitationId"));
+                if let Some(id) = id.and_then(Value::as_str) {
+                    self.desk.completed(id);
+                }
+            }
             _ => {}
         }
         None
@@ -113,7 +133,7 @@ impl<T> Tap<T> {
 
     fn report(&self, progress: &ProgressNotificationParam) {
         if let Some(sink) = self.sinks.get(&progress.progress_token) {
-            let _ = sink.0.try_send(Progress {
+            let _ = sink.try_send(Progress {
                 progress: progress.progress,
                 total: progress.total,
                 message: progress.message.clone().unwrap_or_default(),
@@ -152,6 +172,16 @@ impl<T> Tap<T> {
             LoggingLevel::Warning => tracing::warn!(server, logger, "{text}"),
             _ => tracing::error!(server, logger, "{text}"),
         }
+    }
+}
+
+/// The least severe messages of servers that our own log takes.
+pub(super) fn log_level() -> LogLevel {
+    match () {
+        () if tracing::enabled!(tracing::Level::DEBUG) => LogLevel::Debug,
+        () if tracing::enabled!(tracing::Level::INFO) => LogLevel::Info,
+        () if tracing::enabled!(tracing::Level::WARN) => LogLevel::Warning,
+        () => LogLevel::Error,
     }
 }
 

@@ -1,8 +1,13 @@
 //! The client pool against real MCP servers: in this process over HTTP, and as child processes over stdio.
 
+mod asking;
 mod auth;
 mod connections;
 mod faults;
+mod hanging;
+mod names;
+#[cfg(target_os = "linux")]
+mod orphans;
 pub mod peer;
 mod pins;
 mod sampling;
@@ -14,11 +19,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use assistd::mcp::{Config, Pacing, Pool};
-use assistd::run::action::{Question, Reply};
 use assistd::run::catalogue::Tool;
 use assistd::run::error::{Error, Reason};
-use assistd::run::message::ToolOutput;
-use assistd::run::ports::{Caller, Connection, Library, Pins, Toolbox};
+use assistd::run::message::{ResourceBody, ToolOutput};
+use assistd::run::ports::{Connection, Library, Pins, Toolbox};
 use assistd::store;
 use peer::{Listening, Peer, Seen};
 use rmcp::ServiceExt;
@@ -32,6 +36,7 @@ const PACING: Pacing = Pacing {
     retry_first: Duration::from_millis(10),
     retry_longest: Duration::from_millis(100),
     probe_every: Duration::from_millis(100),
+    probe_limit: PATIENCE,
 };
 
 /// Not a test of its own: the server of the others, when they start this binary as their child.
@@ -76,10 +81,14 @@ async fn pool(servers: Value) -> Pool {
 }
 
 async fn pool_with(servers: Value, pins: Arc<dyn Pins>) -> Pool {
+    paced(servers, PACING, pins).await
+}
+
+async fn paced(servers: Value, pacing: Pacing, pins: Arc<dyn Pins>) -> Pool {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let json = json!({"mcpServers": servers}).to_string();
     let config = Config::parse(&json, |name| (name == "PATH").then(|| "/usr/bin:/bin".to_owned()));
-    let pool = Pool::start(config.expect("a configuration"), PACING, pins);
+    let pool = Pool::start(config.expect("a configuration"), pacing, pins);
     assert!(pool.settled(PATIENCE).await, "not settled: {:?}", pool.servers());
     pool
 }
@@ -372,48 +381,6 @@ async fn of_two_tools_with_one_name_the_first_stays() {
     pool.shutdown().await;
 }
 
-/// A caller who answers every question with a name, and counts them.
-#[derive(Default)]
-struct Answering(Mutex<Vec<Question>>);
-
-#[async_trait::async_trait]
-impl Caller for Answering {
-    fn progress(&self, _: assistd::run::event::Progress) {}
-
-    async fn ask(&self, question: Question) -> Reply {
-        self.0.lock().unwrap().push(question);
-        Reply::Accept(Map::from_iter([("name".to_owned(), json!("Ada"))]))
-    }
-}
-
-#[tokio::test]
-async fn a_question_of_a_server_reaches_the_caller_in_both_eras() {
-    for is_old in [false, true] {
-        let seen = Arc::<Seen>::default();
-        seen.is_old.store(is_old, Ordering::SeqCst);
-        seen.has_asking.store(true, Ordering::SeqCst);
-        let server = Listening::start(loopback(), &seen).await;
-        let pool = pool(json!({"a": {"url": server.url()}})).await;
-        let caller = Arc::new(Answering::default());
-        let output = pool
-            .call(&tool_of(&pool, "a__ask"), Map::new(), caller.clone())
-            .await;
-        assert_eq!(
-            output.expect("an output").text(),
-            r#"accept {"name":"Ada"}"#,
-            "old: {is_old}"
-        );
-        {
-            let asked = caller.0.lock().unwrap();
-            assert_eq!((asked.len(), asked[0].message.as_str()), (1, "who are you?"));
-            assert!(asked[0].requested_schema.is_some());
-        }
-        let nobody = call(&pool, "a__ask", json!({})).await;
-        assert_eq!(nobody.expect("an output").text(), "cancel null", "old: {is_old}");
-        pool.shutdown().await;
-    }
-}
-
 #[tokio::test]
 async fn lists_of_allowed_and_denied_tools_hold() {
     let mut some = child();
@@ -473,6 +440,75 @@ async fn servers_come_and_go_while_the_others_and_their_calls_go_on() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_for_a_server_that_is_taken_away_is_told_so() {
+    let seen = Arc::<Seen>::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let pool = Arc::new(pool(json!({"gone": {"url": server.url(), "max_concurrency": 1}})).await);
+    let tool = tool_of(&pool, "gone__wait");
+    let calls = [(); 2].map(|()| {
+        let (pool, tool) = (pool.clone(), tool.clone());
+        tokio::spawn(async move { pool.call(&tool, Map::new(), Arc::new(|_| {})).await })
+    });
+    until("one goes on and one waits", || {
+        seen.calls.load(Ordering::SeqCst) == 1 && pool.servers()[0].waiting_calls == 1
+    })
+    .await;
+    pool.reconfigure(Config::default());
+    seen.release.notify_waiters();
+    let mut results = Vec::new();
+    for call in calls {
+        results.push(call.await.expect("a task"));
+    }
+    results.sort_by_key(Result::is_err);
+    assert_eq!(results[0].as_ref().expect("an output").text(), "released");
+    let error = results[1].as_ref().expect_err("it is gone");
+    assert_eq!(error.reason(), Reason::McpUnavailable);
+    assert!(
+        error.message().contains("taken out of the configuration"),
+        "{error}"
+    );
+    let error = call_tool(&pool, &tool, json!({})).await.expect_err("it is gone");
+    assert_eq!(error.reason(), Reason::McpUnavailable);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_is_told_what_to_log_in_both_eras() {
+    for is_old in [true, false] {
+        let seen = Arc::<Seen>::default();
+        seen.is_old.store(is_old, Ordering::SeqCst);
+        let server = Listening::start(loopback(), &seen).await;
+        let pool = pool(json!({"a": {"url": server.url(), "log_level": "notice"}})).await;
+        assert!(call(&pool, "a__echo", json!({})).await.is_ok());
+        until("it is told", || *seen.log_levels.lock().unwrap() == ["notice"]).await;
+        pool.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_wants_before_it_gives_a_resource_is_given_or_refused() {
+    let seen = Arc::<Seen>::default();
+    let server = Listening::start(loopback(), &seen).await;
+    let pool = pool(json!({"a": {"url": server.url(), "roots": ["/srv"]}})).await;
+    let read = pool.read("a", "note://in-a-root").await.expect("it is read");
+    let ResourceBody::Text(text) = &read[0].body else {
+        panic!("{read:?}");
+    };
+    assert_eq!(text, r#"[{"it":{"roots":[{"uri":"file:///srv"}]}},"state"]"#);
+    let error = pool
+        .read("a", "note://private")
+        .await
+        .expect_err("nobody is there");
+    assert_eq!(error.reason(), Reason::McpRequestRejected);
+    assert!(
+        error.message().contains("wants to ask a person something first"),
+        "{error}"
+    );
+    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_silent_server_does_not_hold_a_call_or_the_start() {
     let mut quiet = child();
     quiet["timeout_ms"] = json!(100);
@@ -480,8 +516,12 @@ async fn a_silent_server_does_not_hold_a_call_or_the_start() {
     mute["connect_timeout_ms"] = json!(100);
     let pool = pool(json!({"quiet": quiet, "mute": mute})).await;
     let error = call(&pool, "quiet__wait", json!({})).await.expect_err("silence");
-    assert_eq!(error.reason(), Reason::McpUnavailable);
+    assert_eq!(error.reason(), Reason::DeadlineExceeded);
     assert!(error.message().contains("was silent for 100 ms"), "{error}");
+    assert!(
+        error.message().contains("not known what the call has done"),
+        "{error}"
+    );
     let error = pool.read("quiet", "note://wait").await.expect_err("silence");
     assert_eq!(error.reason(), Reason::McpUnavailable);
     assert_eq!(
@@ -489,6 +529,12 @@ async fn a_silent_server_does_not_hold_a_call_or_the_start() {
         Connection::Down("not connected within 100 ms".to_owned())
     );
     pool.shutdown().await;
+}
+
+/// Whether a process runs.
+#[cfg(target_os = "linux")]
+pub fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 #[cfg(target_os = "linux")]
@@ -506,9 +552,6 @@ async fn nothing_that_a_child_has_started_is_left_after_shutdown() {
     until("started", || pids.exists()).await;
     pool.shutdown().await;
     let pids = std::fs::read_to_string(pids).expect("pids");
-    let is_alive = |pid: &str| {
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-    };
     for pid in pids.split_whitespace() {
         until("ended", || !is_alive(pid)).await;
     }

@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 11] = [
         ],
     ),
     ("model", &["run"], &["async_openai", "bpe_openai"]),
-    ("mcp", &["run"], &["rmcp", "process_wrap"]),
+    ("mcp", &["run"], &["rmcp", "process_wrap", "nix"]),
     ("store", &["run"], &["sqlx"]),
     ("archive", &["run"], &["serde_path_to_error"]),
     ("simulator", &[], &[]),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::run::catalogue::Policy;
 
 use super::{
-    CallerToken, Config, ConfigError, Endpoint, OAuth, Process, Protocol, Remote, SamplingPolicy,
+    CallerToken, Config, ConfigError, Endpoint, LogLevel, OAuth, Process, Protocol, Remote, SamplingPolicy,
     ServerConfig, reference,
 };
 
@@ -67,6 +67,7 @@ const KNOWN: &[&str] = &[
     "roots",
     "pin_tools",
     "sampling",
+    "log_level",
     "policy",
     "tool_policies",
     "type",
@@ -174,6 +175,10 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
     server.offer.denied = entry.texts("denied_tools")?;
     server.roots = entry.roots()?;
     server.pin_tools = entry.choice("pin_tools")?;
+    if let Some(text) = entry.text("log_level")? {
+        let refusal = || entry.invalid("log_level", format!("'{text}': {}", LogLevel::EXPECTED));
+        server.log_level = Some(LogLevel::parse(&text).ok_or_else(refusal)?);
+    }
     if let Some(sampling) = entry.inner("sampling")? {
         server.sampling = SamplingPolicy::read(&sampling)?;
     }

@@ -183,6 +183,10 @@ fn every_mistake_is_named_with_its_place() {
             "mcpServers.a.sampling.max_requests: expected a whole number from 1 to 1000",
         ),
         (
+            r#"{"mcpServers": {"a": {"command": "x", "log_level": "trace"}}}"#,
+            "mcpServers.a.log_level: 'trace': expected \"debug\", \"info\",",
+        ),
+        (
             r#"{"mcpServers": {"a": {"url": "http://h", "type": "sse"}}}"#,
             "mcpServers.a.type: the HTTP+SSE transport of 2024 is not supported",
         ),

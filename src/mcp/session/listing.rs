@@ -15,12 +15,28 @@ const RESOURCES: usize = 5_000;
 const TEMPLATES: usize = 1_000;
 const PROMPTS: usize = 1_000;
 
+/// What is taken of a list.
+pub(in crate::mcp) struct Listed<T> {
+    pub(in crate::mcp) items: Vec<T>,
+    /// That there is more, if so, in words for operators.
+    pub(in crate::mcp) cut: Option<String>,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            cut: None,
+        }
+    }
+}
+
 impl Session {
     /// Every tool that the server has, up to a bound.
     ///
     /// # Errors
     /// When the server does not answer, or refuses.
-    pub(in crate::mcp) async fn tools(&self) -> Result<Vec<Tool>, ServiceError> {
+    pub(in crate::mcp) async fn tools(&self) -> Result<Listed<Tool>, ServiceError> {
         self.all("tools", TOOLS, async |params| {
             let page = self.peer.list_tools(Some(params)).await?;
             Ok((page.tools, page.next_cursor))
@@ -32,9 +48,9 @@ impl Session {
     ///
     /// # Errors
     /// When the server does not answer, or refuses.
-    pub(in crate::mcp) async fn resources(&self) -> Result<Vec<Resource>, ServiceError> {
+    pub(in crate::mcp) async fn resources(&self) -> Result<Listed<Resource>, ServiceError> {
         if !self.has_resources() {
-            return Ok(Vec::new());
+            return Ok(Listed::default());
         }
         self.all("resources", RESOURCES, async |params| {
             let page = self.peer.list_resources(Some(params)).await?;
@@ -47,9 +63,9 @@ impl Session {
     ///
     /// # Errors
     /// When the server does not answer, or refuses.
-    pub(in crate::mcp) async fn templates(&self) -> Result<Vec<ResourceTemplate>, ServiceError> {
+    pub(in crate::mcp) async fn templates(&self) -> Result<Listed<ResourceTemplate>, ServiceError> {
         if !self.has_resources() {
-            return Ok(Vec::new());
+            return Ok(Listed::default());
         }
         self.all("resource templates", TEMPLATES, async |params| {
             let page = self.peer.list_resource_templates(Some(params)).await?;
@@ -62,10 +78,10 @@ impl Session {
     ///
     /// # Errors
     /// When the server does not answer, or refuses.
-    pub(in crate::mcp) async fn prompts(&self) -> Result<Vec<Prompt>, ServiceError> {
+    pub(in crate::mcp) async fn prompts(&self) -> Result<Listed<Prompt>, ServiceError> {
         let info = self.peer.peer_info();
         if info.is_none_or(|info| info.capabilities.prompts.is_none()) {
-            return Ok(Vec::new());
+            return Ok(Listed::default());
         }
         self.all("prompts", PROMPTS, async |params| {
             let page = self.peer.list_prompts(Some(params)).await?;
@@ -87,7 +103,7 @@ impl Session {
         list: &str,
         most: usize,
         page: impl Fn(PaginatedRequestParams) -> F,
-    ) -> Result<Vec<T>, ServiceError>
+    ) -> Result<Listed<T>, ServiceError>
     where
         F: Future<Output = Result<(Vec<T>, Option<String>), ServiceError>>,
     {
@@ -105,10 +121,13 @@ impl Session {
                 break;
             }
         }
+        let mut cut = None;
         if cursor.is_some() || all.len() > most {
             all.truncate(most);
-            tracing::warn!(server = self.server, limit = most, "the list of {list} is cut");
+            let taken = all.len();
+            cut = Some(format!("it has more {list} than are taken: the first {taken}"));
+            tracing::warn!(server = self.server, taken, "the list of {list} is cut");
         }
-        Ok(all)
+        Ok(Listed { items: all, cut })
     }
 }

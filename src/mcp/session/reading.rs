@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 
 use rmcp::model::{
-    ClientRequest, ErrorCode, ErrorData, GetPromptRequest, GetPromptRequestParams, ReadResourceRequest,
-    ReadResourceRequestParams, ServerResult,
+    ClientRequest, ErrorCode, ErrorData, GetPromptRequest, GetPromptRequestParams, InputRequiredResult,
+    InputResponses, ReadResourceRequest, ReadResourceRequestParams, ServerResult,
 };
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 
-use super::{Failure, Patience, Session};
+use super::{Failure, Patience, ROUND_PAUSE, ROUNDS, Session};
 use crate::mcp::convert;
 use crate::mcp::reason;
 use crate::mcp::session::unavailable;
 use crate::run::error::{Error, Reason};
 use crate::run::library::{FilledPrompt, Prompt};
 use crate::run::message::ResourceContents;
+
+/// What a server has been given before it answers, and what it wants to be told again.
+type More = (Option<InputResponses>, Option<String>);
 
 /// The most that is passed on of one resource or one prompt, in bytes before any encoding.
 const SIZE_LIMIT_BYTES: usize = 8 * 1024 * 1024;
@@ -26,8 +30,12 @@ impl Session {
         if !self.has_resources() {
             return Err(no_resource(&self.server, uri));
         }
-        let request = ReadResourceRequest::new(ReadResourceRequestParams::new(uri));
-        let result = match self.ask_once(ClientRequest::ReadResourceRequest(request)).await {
+        let request = |more: More| {
+            let mut params = ReadResourceRequestParams::new(uri);
+            (params.input_responses, params.request_state) = more;
+            ClientRequest::ReadResourceRequest(ReadResourceRequest::new(params))
+        };
+        let result = match self.ask_in_rounds(request).await {
             Ok(result) => result,
             Err(Failure::Lost(error)) => return Err(error),
             Err(Failure::Refused(error)) => {
@@ -59,9 +67,13 @@ impl Session {
             .into_iter()
             .map(|(key, value)| (key, Value::String(value)))
             .collect();
-        let params = GetPromptRequestParams::new(&prompt.about.name).with_arguments(arguments);
-        let request = ClientRequest::GetPromptRequest(GetPromptRequest::new(params));
-        let result = match self.ask_once(request).await {
+        let request = |more: More| {
+            let params = GetPromptRequestParams::new(&prompt.about.name);
+            let mut params = params.with_arguments(arguments.clone());
+            (params.input_responses, params.request_state) = more;
+            ClientRequest::GetPromptRequest(GetPromptRequest::new(params))
+        };
+        let result = match self.ask_in_rounds(request).await {
             Ok(result) => result,
             Err(Failure::Lost(error)) => return Err(error),
             Err(Failure::Refused(error)) => {
@@ -80,23 +92,59 @@ impl Session {
         Ok(filled)
     }
 
-    /// Asks for something that reports no progress.
-    async fn ask_once(&self, request: ClientRequest) -> Result<ServerResult, Failure> {
-        let (_, reports) = mpsc::channel(1);
+    /// Asks for something that reports no progress. A server of the stateless revision may want something first: it is
+    /// given what needs nobody's leave, and asked again.
+    async fn ask_in_rounds(&self, request: impl Fn(More) -> ClientRequest) -> Result<ServerResult, Failure> {
+        let began = Instant::now();
         let silence = self.timeouts.longest_silence();
-        let patience = Patience {
-            silence,
-            total: silence,
-            visit: None,
-        };
-        let answer = self.ask(request, patience, reports, &|_| {}).await;
-        answer.map_err(|failure| match failure {
-            // To read does no harm: it only has to be done again.
-            Failure::Lost(error) if error.reason() == Reason::OutcomeUnknown => {
-                Failure::Lost(unavailable(&self.server, error.message().to_owned()).caused_by(error))
-            }
-            failure => failure,
-        })
+        let mut more = More::default();
+        for _ in 0..ROUNDS {
+            let (_, reports) = mpsc::channel(1);
+            let left = silence.saturating_sub(began.elapsed());
+            let patience = Patience {
+                silence: left,
+                total: left,
+                visit: None,
+                does_no_harm: true,
+            };
+            let wants = match self.ask(request(more), patience, reports, &|_| {}).await {
+                Ok(ServerResult::InputRequiredResult(wants)) => wants,
+                Err(Failure::Lost(error)) if is_theirs(&error) => {
+                    // To read does no harm: it only has to be done again.
+                    let failure = unavailable(&self.server, error.message().to_owned());
+                    return Err(Failure::Lost(failure.caused_by(error)));
+                }
+                answer => return answer,
+            };
+            more = self.given(wants).await.map_err(Failure::Lost)?;
+        }
+        let text = format!(
+            "MCP server '{}' wanted something {ROUNDS} times before it answered, and was given up",
+            self.server
+        );
+        Err(Failure::Lost(self.refusal(text)))
+    }
+
+    /// What the server wants before it answers, as far as nobody has to be asked for it.
+    async fn given(&self, wants: InputRequiredResult) -> Result<More, Error> {
+        let requests = wants.input_requests.unwrap_or_default();
+        if requests.is_empty() {
+            sleep(ROUND_PAUSE).await;
+            return Ok((None, wants.request_state));
+        }
+        let mut responses = InputResponses::new();
+        for (key, request) in requests {
+            let response = self.desk.fulfil_alone(request).map_err(|want| {
+                let text = format!("MCP server '{}' {want}", self.server);
+                self.refusal(text)
+            })?;
+            responses.insert(key, response);
+        }
+        Ok((Some(responses), wants.request_state))
+    }
+
+    fn refusal(&self, text: String) -> Error {
+        Error::new(Reason::McpRequestRejected, text).with("server", &self.server)
     }
 
     fn bounded(&self, sizes: impl Iterator<Item = usize>) -> Result<(), Error> {
@@ -117,14 +165,21 @@ impl Session {
             self.server,
             reason::short(&error.message)
         );
-        Error::new(Reason::McpRequestRejected, text).with("server", &self.server)
+        self.refusal(text)
     }
 
-    /// An answer of another kind: also one that asks for input from a person, which this client has not offered.
+    /// An answer of another kind.
     fn unexpected(&self) -> Error {
-        let text = format!("MCP server '{}' does not answer what it was asked", self.server);
-        Error::new(Reason::McpRequestRejected, text).with("server", &self.server)
+        self.refusal(format!(
+            "MCP server '{}' does not answer what it was asked",
+            self.server
+        ))
     }
+}
+
+/// Whether the server has broken off, or was silent.
+fn is_theirs(error: &Error) -> bool {
+    matches!(error.reason(), Reason::OutcomeUnknown | Reason::DeadlineExceeded)
 }
 
 /// `RESOURCE_NOT_FOUND`, naming the resource and the server.

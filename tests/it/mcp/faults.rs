@@ -64,6 +64,11 @@ fn answer(fault: &str, request: &Value) {
             "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "serverInfo": {"name": "fault", "version": "1"},
         }),
+        "tools/list" if fault == "has many" => {
+            let tool =
+                |number: usize| json!({"name": format!("t{number}"), "inputSchema": {"type": "object"}});
+            json!({"tools": (0..2001).map(tool).collect::<Vec<_>>()})
+        }
         "tools/list" => json!({"tools": [
             {"name": "work", "inputSchema": schema},
             {"name": "look", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
@@ -111,6 +116,14 @@ fn answer(fault: &str, request: &Value) {
             say(&json!({"jsonrpc": "2.0", "id": "x", "result": {"content": []}}));
         }
         ("prints", _) => say_text("starting up, please wait"),
+        ("stops once", "tools/call") => {
+            let mark = std::env::var("ASSISTD_TEST_MARK").unwrap_or_default();
+            if !std::path::Path::new(&mark).exists() {
+                let _ = std::fs::write(mark, std::process::id().to_string());
+                let stop = ["-c", "kill -STOP $PPID"];
+                let _ = std::process::Command::new("/bin/sh").args(stop).status();
+            }
+        }
         ("dies once", "tools/call") => {
             let mark = std::env::var("ASSISTD_TEST_MARK").unwrap_or_default();
             if !std::path::Path::new(&mark).exists() {
@@ -136,7 +149,7 @@ fn bomb() -> Value {
     bomb
 }
 
-fn faulty(fault: &str, mark: &std::path::Path) -> Value {
+pub fn faulty(fault: &str, mark: &std::path::Path) -> Value {
     json!({
         "command": std::env::current_exe().expect("own path"),
         "args": ["--exact", "mcp::faults::fault_server", "--ignored", "--nocapture", "--test-threads", "1"],
@@ -175,12 +188,15 @@ async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
         (
             "hangs at tools/call",
             "work",
-            Failure(Reason::McpUnavailable, "was silent for 2000 ms"),
+            Failure(
+                Reason::DeadlineExceeded,
+                "was silent for 2000 ms; it is not known what the call has done",
+            ),
         ),
         (
             "hangs at tools/call",
             "look",
-            Failure(Reason::McpUnavailable, "was silent for 2000 ms"),
+            Failure(Reason::DeadlineExceeded, "was silent for 2000 ms"),
         ),
         (
             "dies at initialize",
@@ -208,7 +224,7 @@ async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
         (
             "sends too much",
             "work",
-            Failure(Reason::McpUnavailable, "was silent for 2000 ms"),
+            Text("its answer is larger than the 16777216 bytes that are taken"),
         ),
         ("sends nonsense", "work", Text("done")),
         ("answers others", "work", Text("done")),
@@ -275,5 +291,18 @@ async fn a_tool_with_a_schema_that_blows_up_is_left_out_and_said_to_be() {
         "{reason}"
     );
     assert_eq!(pool.servers()[1].connection, Connection::Ready);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_list_that_is_cut_is_said_to_be() {
+    let place = tempfile::tempdir().expect("a directory");
+    let pool = pool(json!({"many": faulty("has many", place.path())})).await;
+    let server = &pool.servers()[0];
+    assert_eq!(server.tool_count, 2000);
+    assert_eq!(
+        server.connection,
+        Connection::Degraded("it has more tools than are taken: the first 2000".to_owned())
+    );
     pool.shutdown().await;
 }

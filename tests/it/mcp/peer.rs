@@ -1,5 +1,11 @@
 //! An MCP server for the tests: over streamable HTTP in this process, or over stdio in a child.
 
+#![expect(
+    deprecated,
+    reason = "the newest revision deprecates logging; servers of today use it"
+)]
+
+mod addresses;
 mod library;
 mod sampling;
 
@@ -16,8 +22,9 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ElicitRequest,
     ElicitRequestParams, GetPromptRequestParams, GetPromptResponse, InputRequest, InputRequests,
     InputRequiredResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
-    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, ServerRequest, Tool,
+    ListToolsResult, LoggingLevel, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, ServerRequest,
+    SetLevelRequestParams, Tool,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleServer};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -51,6 +58,10 @@ pub struct Seen {
     pub describes: Mutex<String>,
     /// It speaks only the revisions before 2026-07-28.
     pub is_old: AtomicBool,
+    /// Somebody has been at the address that the tool `visit` sends people to.
+    pub is_visited: AtomicBool,
+    /// What it was told to log, in the order in which it was told.
+    pub log_levels: Mutex<Vec<String>>,
 }
 
 impl Seen {
@@ -61,6 +72,14 @@ impl Seen {
             let mut by_session = self.by_session.lock().expect("a lock");
             *by_session.entry(session.to_owned()).or_default() += 1;
         }
+    }
+}
+
+impl Seen {
+    fn note_log_level(&self, level: LoggingLevel) {
+        let level = serde_json::to_value(level).expect("JSON");
+        let level = level.as_str().unwrap_or_default().to_owned();
+        self.log_levels.lock().expect("a lock").push(level);
     }
 }
 
@@ -76,6 +95,7 @@ impl ServerHandler for Peer {
             .enable_resources()
             .enable_resources_list_changed()
             .enable_prompts()
+            .enable_logging()
             .build();
         ServerConfig::new(capabilities)
     }
@@ -104,7 +124,7 @@ impl ServerHandler for Peer {
             names.push("late");
         }
         if self.0.has_asking.load(Ordering::SeqCst) {
-            names.extend(["ask", "sample"]);
+            names.extend(["ask", "sample", "visit", "complete"]);
         }
         let page: usize = request
             .and_then(|request| request.cursor)
@@ -141,8 +161,20 @@ impl ServerHandler for Peer {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let read = library::read(&self.0, &request.uri, context.ct.cancelled()).await;
+        if let Some(wants) = library::wants(&request) {
+            return Ok(wants.into());
+        }
+        let read = library::read(&self.0, &request, context.ct.cancelled()).await;
         read.map(ReadResourceResponse::from)
+    }
+
+    async fn set_level(
+        &self,
+        request: SetLevelRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.0.note_log_level(request.level);
+        Ok(())
     }
 
     async fn list_prompts(
@@ -166,7 +198,12 @@ impl ServerHandler for Peer {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        if let Some(level) = context.meta.log_level() {
+            self.0.note_log_level(level);
+        }
         let text = match request.name.as_ref() {
+            "visit" => return addresses::visit(&self.0),
+            "complete" => addresses::complete(&self.0, &context).await,
             "echo" => serde_json::to_string(&request.arguments).unwrap_or_default(),
             "wait" => {
                 self.0.note_session(&context);

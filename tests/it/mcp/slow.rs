@@ -139,7 +139,7 @@ async fn a_stream_of_events_may_be_slow_and_not_silent() {
             Ok(text) => assert_eq!(called.expect("an output").text(), text, "{stream:?}"),
             Err(text) => {
                 let error = called.expect_err("silence");
-                assert_eq!(error.reason(), Reason::McpUnavailable, "{stream:?}");
+                assert_eq!(error.reason(), Reason::DeadlineExceeded, "{stream:?}");
                 assert!(error.message().contains(text), "{stream:?}: {error}");
                 until("it is told", || {
                     matches!(&pool.servers()[0].connection, Connection::Degraded(reason) if reason.contains(text))

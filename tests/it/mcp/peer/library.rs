@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use rmcp::ErrorData;
 use rmcp::model::{
-    ContentBlock, GetPromptRequestParams, GetPromptResult, ListPromptsResult, ListResourceTemplatesResult,
-    ListResourcesResult, PaginatedRequestParams, Prompt, PromptArgument, PromptMessage, ReadResourceResult,
-    Resource, ResourceContents, ResourceTemplate, Role,
+    ContentBlock, GetPromptRequestParams, GetPromptResult, InputRequests, InputRequiredResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, PaginatedRequestParams, Prompt,
+    PromptArgument, PromptMessage, ReadResourceRequestParams, ReadResourceResult, Resource, ResourceContents,
+    ResourceTemplate, Role,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Seen;
 
@@ -44,12 +45,34 @@ pub fn templates() -> ListResourceTemplatesResult {
     ListResourceTemplatesResult::with_all_items(vec![template])
 }
 
+/// What the server wants to know before it gives a resource.
+pub fn wants(request: &ReadResourceRequestParams) -> Option<InputRequiredResult> {
+    if request.input_responses.is_some() {
+        return None;
+    }
+    let wants = match request.uri.as_str() {
+        "note://in-a-root" => json!({"method": "roots/list"}),
+        "note://private" => json!({"method": "elicitation/create", "params": {
+            "mode": "form", "message": "who are you?", "requestedSchema": {"type": "object", "properties": {}},
+        }}),
+        _ => return None,
+    };
+    let wants = serde_json::from_value(wants).expect("a request");
+    let wants = InputRequests::from([("it".to_owned(), wants)]);
+    Some(InputRequiredResult::new(Some(wants), Some("state".to_owned())))
+}
+
 pub async fn read(
     seen: &Seen,
-    uri: &str,
+    request: &ReadResourceRequestParams,
     cancelled: impl Future<Output = ()>,
 ) -> Result<ReadResourceResult, ErrorData> {
+    let uri = request.uri.as_str();
     let contents = match uri {
+        "note://in-a-root" => {
+            let given = serde_json::to_string(&(&request.input_responses, &request.request_state));
+            vec![ResourceContents::text(given.expect("JSON"), uri)]
+        }
         "note://one" => vec![ResourceContents::text("the first note", uri)],
         "note://picture" => vec![ResourceContents::blob("aWI=", uri).with_mime_type("image/png")],
         "note://large" => vec![ResourceContents::text("x".repeat(9 << 20), uri)],
