@@ -423,9 +423,13 @@ impl Run {
         }
     }
 
-    /// Takes one thing that happened. After the end, nothing has an effect any more.
+    /// Takes one thing that happened. After the end, nothing has an effect any more, but that something before it could
+    /// not be written.
     pub fn on(&mut self, input: Input, now: SystemTime, out: &mut Vec<Effect>) {
         if self.is_over() {
+            if let Input::SaveFailed { undone, .. } = input {
+                self.end_with(undone, now, out);
+            }
             return;
         }
         match input {
@@ -845,6 +849,26 @@ impl Run {
             Phase::Over => return,
         }
         self.end(outcome, entry, now, out);
+    }
+
+    /// The end was to be written behind something that could not be: it is written together with that.
+    fn end_with(&mut self, undone: Vec<Effect>, now: SystemTime, out: &mut Vec<Effect>) {
+        let Some(outcome) = self.journal.record().state.outcome().cloned() else {
+            return;
+        };
+        let mut entry = Entry::undone(undone);
+        let unsent = entry.bodies.len() as u64;
+        // The last one tells of the end, and is told anew.
+        if entry
+            .bodies
+            .pop_if(|body| matches!(body, Body::Ended(_)))
+            .is_none()
+        {
+            return;
+        }
+        self.journal.take_back(unsent);
+        out.push(Effect::Abort);
+        self.journal.end(outcome, entry, now, out);
     }
 
     fn end(&mut self, outcome: Outcome, entry: Entry, now: SystemTime, out: &mut Vec<Effect>) {

@@ -41,6 +41,8 @@ struct Stage {
     /// Every call that was made, by its tool.
     made: Vec<(String, CallId)>,
     crashes: u32,
+    /// Turns that were asked once more, with less.
+    shortened: usize,
     /// What servers were told that had asked.
     replies: Vec<(CallId, Reply)>,
 }
@@ -121,6 +123,7 @@ impl Stage {
             open: VecDeque::new(),
             made: Vec::new(),
             crashes: 0,
+            shortened: 0,
             replies: Vec::new(),
         };
         stage.perform(false);
@@ -840,6 +843,23 @@ fn the_token_budget_ends_a_run_before_its_calls() {
     stage.say([ModelEvent::Usage(usage(31)), STOP]);
     assert_eq!(stage.outcome(), Some(&OUT_OF_TOKENS));
     assert!(stage.open.is_empty());
+}
+
+#[test]
+fn an_end_behind_what_could_not_be_written_is_written_with_it() {
+    let mut stage = Stage::new(Limits {
+        max_total_tokens: Some(expected_input()),
+        ..Limits::default()
+    });
+    // A call without arguments is answered here, and the turn that would read that cannot be paid for.
+    stage.say(call(0, "echo", ""));
+    stage.feed_to_store(Input::Model(STOP), true);
+    assert!(stage.run.is_over());
+    assert_eq!(stage.record.state, State::Ended(OUT_OF_TOKENS));
+    assert!(matches!(stage.events.last().unwrap().body, Body::Ended(_)));
+    assert_eq!(stage.saved.len(), 3, "with the call and its output");
+    rules::check_sequences(&stage.events).unwrap();
+    rules::check_events(&stage.events, &stage.saved).unwrap();
 }
 
 #[test]
@@ -1876,10 +1896,14 @@ fn play(stage: &mut Stage, step: Move) {
         }
         Move::StrayAnswer => stage.feed(done(CallId::new(&mut Mint::System))),
         Move::ModelFails => stage.feed(Input::ModelFailed(Error::new(Reason::ModelUnavailable, "gone"))),
-        Move::TooLong => stage.feed(Input::ModelFailed(Error::new(
-            Reason::ContextLengthExceeded,
-            "too long",
-        ))),
+        Move::TooLong => {
+            let so_far = |stage: &Stage| (stage.requests.len(), stage.run.record().usage.turns);
+            let (requests, turns) = so_far(stage);
+            let error = Error::new(Reason::ContextLengthExceeded, "too long");
+            stage.feed(Input::ModelFailed(error));
+            let is_the_same_turn = so_far(stage).1 == turns;
+            stage.shortened += usize::from(is_the_same_turn) * (so_far(stage).0 - requests);
+        }
         Move::Cancel => stage.feed(Input::Cancel),
         Move::Deadline => stage.feed(Input::Deadline),
         Move::Expire => stage.feed(Input::Expire),
@@ -1913,15 +1937,16 @@ fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
     rules::check_sequences(&stage.events)?;
     rules::check_events(&stage.events, &stage.saved)?;
     check_history(stage)?;
-    let crashes = stage.crashes as usize;
+    // What is asked once more.
+    let again = stage.crashes as usize + stage.shortened;
     let (summaries, turns): (Vec<_>, Vec<_>) =
         stage.requests.iter().partition(|request| is_of_summary(request));
     prop_assert!(
-        turns.len() <= limits.max_turns as usize + 1 + crashes,
+        turns.len() <= limits.max_turns as usize + 1 + again,
         "the turn limit is kept"
     );
     prop_assert!(
-        summaries.len() <= turns.len() + 1 + crashes,
+        summaries.len() <= turns.len() + 1 + again,
         "a turn waits for one summary at most"
     );
     for message in &stage.saved {
@@ -1935,7 +1960,7 @@ fn check(stage: &Stage, limits: Limits) -> Result<(), TestCaseError> {
         rules::check_answered(&stage.saved[..=last])?;
     }
     let landings = turns.iter().filter(|request| request.tools.is_none()).count();
-    prop_assert!(landings <= 1 + crashes, "there is one turn without tools");
+    prop_assert!(landings <= 1 + again, "there is one turn without tools");
     for request in &stage.requests {
         rules::check_answered(&request.messages)?;
     }
