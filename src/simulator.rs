@@ -10,6 +10,7 @@
 //! the dialect writes that as JSON or as server-sent events; `playback` sends the bytes at the pace
 //! and with the faults that the script wants. What a real provider says can be recorded and answered
 //! again (`tape`).
+//! What goes either way can be judged by OpenAI's description of its API (`description`, `review`).
 //!
 //! Without a script it knows nothing and invents nothing: it calls the tools that the message asks
 //! for, quotes what they answered, and says `Mock reply to: <message>` to all else. What a script can
@@ -18,12 +19,14 @@
 mod ask;
 mod assistants;
 mod chat_completions;
+mod description;
 mod fault;
 mod pace;
 mod playback;
 mod record;
 mod refusal;
 mod responses;
+mod review;
 mod script;
 mod server;
 mod shelf;
@@ -40,6 +43,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+pub use description::{Description, DescriptionError};
 pub use fault::{At, Fault};
 pub use pace::{Delay, Pace};
 pub use record::Recorded;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::app::{App, StartError};
 use crate::config::{Config, Settings};
 use crate::mcp::{self, builtin};
-use crate::simulator::{Player, Recorder, Script, Simulator, Timing};
+use crate::simulator::{Description, Player, Recorder, Script, Simulator, Timing};
 
 use super::error::Error;
 
@@ -34,6 +35,11 @@ pub struct SimulateArguments {
     /// What to answer, instead of the built-in behaviour
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "replay"])]
     script: Option<PathBuf>,
+
+    /// Judge requests and answers by this description of OpenAI's API (OpenAPI, as JSON): a request that does not fit is
+    /// refused, and either is told on standard error
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "replay"])]
+    validate: Option<PathBuf>,
 
     /// Pass requests on to --upstream and append to this file what it says; keys are passed on, not written
     #[arg(long, value_name = "FILE", requires = "upstream", conflicts_with = "replay")]
@@ -141,6 +147,14 @@ async fn start(arguments: SimulateArguments) -> Result<io::Result<Simulator>, Er
         Some(path) => read_script(path)?,
         None => Script::stand_in(),
     };
+    let script = match &arguments.validate {
+        Some(path) => {
+            let description = Description::read(&read(path)?)
+                .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+            script.described_by(&Arc::new(description))
+        }
+        None => script,
+    };
     Ok(Simulator::bind(address, script).await)
 }
 
@@ -219,6 +233,7 @@ mod tests {
         let arguments = SimulateArguments {
             listen: address,
             script: None,
+            validate: None,
             record: None,
             upstream: None,
             replay: None,

@@ -15,6 +15,8 @@ pub struct Recorded {
     pub method: String,
     /// The path as sent, with the `/v1` if there was one.
     pub path: String,
+    /// What stands behind the question mark of the path; empty for nothing.
+    pub query: String,
     /// The headers.
     pub headers: HeaderMap,
     /// The body; null when there was none or when it was not JSON.
@@ -34,6 +36,7 @@ impl Record {
     }
 
     pub fn note_violation(&self, violation: String) {
+        tracing::warn!(%violation, "not as described");
         push(&self.violations, violation);
     }
 

@@ -7,14 +7,16 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::Recorded;
 use super::ask::Ask;
+use super::description::Description;
 use super::pace::{Delay, Pace};
 use super::stand_in;
 use super::storm::{Storm, Weather};
 use super::turn::{Answer, RawAnswer, Turn};
 
-/// Looks at the path and the body of a request, and says what is wrong with it.
-type Validator = Arc<dyn Fn(&str, &Value) -> Result<(), String> + Send + Sync>;
+/// Looks at a request, and says what is wrong with it.
+type Validator = Arc<dyn Fn(&Recorded) -> Result<(), String> + Send + Sync>;
 
 /// Looks at what is answered to a request, by its method and path, and says what is wrong with it.
 type Reviewer = Arc<dyn Fn(&str, &str, &Said<'_>) -> Result<(), String> + Send + Sync>;
@@ -127,19 +129,28 @@ impl Script {
         self
     }
 
-    /// Shows every request with a JSON body to `validator` (path as sent, body). One that it refuses is
-    /// answered 400 and kept for [`Simulator::violations`](super::Simulator::violations).
+    /// Judges every request and every answer by this description: [`validating`](Self::validating) with the one,
+    /// [`reviewing`](Self::reviewing) with the other.
+    #[must_use]
+    pub fn described_by(self, description: &Arc<Description>) -> Self {
+        let (of_requests, of_answers) = (Arc::clone(description), Arc::clone(description));
+        self.validating(move |request| of_requests.request(request))
+            .reviewing(move |method, path, said| of_answers.answer(method, path, said))
+    }
+
+    /// Shows every request to `validator`. One that it refuses is answered 400 and kept for
+    /// [`Simulator::violations`](super::Simulator::violations).
     #[must_use]
     pub fn validating(
         mut self,
-        validator: impl Fn(&str, &Value) -> Result<(), String> + Send + Sync + 'static,
+        validator: impl Fn(&Recorded) -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
         self.validator = Some(Arc::new(validator));
         self
     }
 
-    /// Shows everything that is answered to `reviewer` (method, path as sent, what is said), but not what a
-    /// script gives as raw. What it objects to is sent all the same and kept for
+    /// Shows everything that is answered to `reviewer` (method, path as sent, what is said), but not the bodies
+    /// that a script gives. What it objects to is sent all the same and kept for
     /// [`Simulator::violations`](super::Simulator::violations).
     #[must_use]
     pub fn reviewing(

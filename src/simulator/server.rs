@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -25,8 +25,9 @@ use super::pace::Waits;
 use super::playback::{LONGEST_HANG, Playback};
 use super::record::{Record, Recorded};
 use super::refusal::Refusal;
-use super::script::{Prompter, Said, Script};
-use super::turn::{Answer, RawAnswer, Speech};
+use super::review::Review;
+use super::script::{Prompter, Script};
+use super::turn::{Answer, Speech};
 use super::{chat_completions, fault, responses};
 
 const MOST_CONNECTIONS: usize = 20_000;
@@ -119,30 +120,33 @@ impl Desk {
         }
     }
 
+    pub fn script(&self) -> &Script {
+        self.prompter.script()
+    }
+
     /// Notes a request, and lets the validator see it.
-    fn inspect(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-        let script = self.prompter.script();
+    fn inspect(&self, head: &http::request::Parts, body: &[u8]) -> Result<(), Refusal> {
+        let script = self.script();
         if !script.is_recording() && script.validator().is_none() {
             return Ok(());
         }
-        let body = serde_json::from_slice(body).unwrap_or_default();
-        let verdict = match script.validator() {
-            Some(validator) if method == Method::POST => validator(path, &body),
-            _ => Ok(()),
+        let request = Recorded {
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            headers: head.headers.clone(),
+            body: serde_json::from_slice(body).unwrap_or_default(),
         };
-        if script.is_recording() {
-            let (method, path) = (method.to_string(), path.to_owned());
-            self.record.note_request(Recorded {
-                method,
-                path,
-                headers: headers.clone(),
-                body,
-            });
-        }
-        verdict.map_err(|violation| {
-            self.record.note_violation(format!("{path}: {violation}"));
+        let verdict = script.validator().map_or(Ok(()), |validator| validator(&request));
+        let verdict = verdict.map_err(|violation| {
+            self.record
+                .note_violation(format!("{}: {violation}", request.path));
             Refusal::invalid(None, Some("does_not_validate"), violation)
-        })
+        });
+        if script.is_recording() {
+            self.record.note_request(request);
+        }
+        verdict
     }
 }
 
@@ -183,18 +187,18 @@ async fn serve(stream: TcpStream, desk: Arc<impl Answering>) {
 
 async fn answer(request: Request<Incoming>, desk: &Desk) -> Result<Response<Playback>, Disconnected> {
     let (head, body) = request.into_parts();
-    let body = match read_body(body).await {
-        Ok(body) => body,
-        Err(refusal) => return Ok(refused(&refusal)),
-    };
     let path = head.uri.path();
     let review = Review {
         desk,
         method: head.method.as_str(),
         path,
     };
-    if let Err(refusal) = desk.inspect(&head.method, path, &head.headers, &body) {
-        return Ok(refused(&refusal));
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(refusal) => return Ok(review.refused(&refusal)),
+    };
+    if let Err(refusal) = desk.inspect(&head, &body) {
+        return Ok(review.refused(&refusal));
     }
     let route = path.strip_prefix("/v1").unwrap_or(path);
     let segments: Vec<&str> = route.split('/').skip(1).collect();
@@ -214,10 +218,10 @@ async fn answer(request: Request<Incoming>, desk: &Desk) -> Result<Response<Play
         (&Method::GET, ["responses", id]) => Ok(review.either(desk.responses.fetch(id))),
         (&Method::DELETE, ["responses", id]) => Ok(review.either(desk.responses.delete(id))),
         (&Method::GET, ["models"]) => Ok(review.whole(models(), &[])),
-        (_, ["responses"] | ["chat", "completions"]) => Ok(not_allowed(&head.method, path, "POST")),
-        (_, ["responses", _]) => Ok(not_allowed(&head.method, path, "GET, DELETE")),
-        (_, ["models"]) => Ok(not_allowed(&head.method, path, "GET")),
-        _ => Ok(refused(&Refusal {
+        (_, ["responses"] | ["chat", "completions"]) => Ok(not_allowed(&review, "POST")),
+        (_, ["responses", _]) => Ok(not_allowed(&review, "GET, DELETE")),
+        (_, ["models"]) => Ok(not_allowed(&review, "GET")),
+        _ => Ok(review.refused(&Refusal {
             status: StatusCode::NOT_FOUND,
             kind: "invalid_request_error",
             code: None,
@@ -250,14 +254,14 @@ async fn respond(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>,
         Err(refusal) => return Ok(review.refused(&refusal)),
     };
     let (answer, pace) = desk.prompter.cue(&ask);
-    let speech = match unless_speech(answer).await? {
+    let speech = match unless_speech(review, answer).await? {
         Cue::Speech(speech) => speech,
         Cue::Raw(raw) => return Ok(raw),
     };
     let stamp = desk.stamp();
     let waits = pace.waits(stamp.serial);
     if let Err(error) = exchange.keep(&ask, &speech, &stamp, &desk.responses) {
-        return Ok(refused(&cannot_write(&error)));
+        return Ok(review.refused(&cannot_write(&error)));
     }
     if desk.streams(&ask) {
         return Ok(review.stream(exchange.stream(&ask, &speech, &stamp), &speech, waits));
@@ -273,7 +277,7 @@ async fn complete(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>
         Err(refusal) => return Ok(review.refused(&refusal)),
     };
     let (answer, pace) = desk.prompter.cue(&ask);
-    let speech = match unless_speech(answer).await? {
+    let speech = match unless_speech(review, answer).await? {
         Cue::Speech(speech) => speech,
         Cue::Raw(raw) => return Ok(raw),
     };
@@ -301,13 +305,13 @@ async fn assist(
         Err(refusal) => return Ok(review.refused(&refusal)),
     };
     let (answer, pace) = desk.prompter.cue(&ask);
-    let speech = match unless_speech(answer).await? {
+    let speech = match unless_speech(review, answer).await? {
         Cue::Speech(speech) => speech,
         Cue::Raw(raw) => return Ok(raw),
     };
     let told = match exchange.tell(&ask, &speech, &stamp) {
         Ok(told) => told,
-        Err(error) => return Ok(refused(&cannot_write(&error))),
+        Err(error) => return Ok(review.refused(&cannot_write(&error))),
     };
     let waits = pace.waits(stamp.serial);
     let hangs = speech
@@ -332,10 +336,10 @@ enum Cue {
 }
 
 /// Does everything that is not a speech, which is the same for each dialect.
-async fn unless_speech(answer: Answer) -> Result<Cue, Disconnected> {
+async fn unless_speech(review: &Review<'_>, answer: Answer) -> Result<Cue, Disconnected> {
     match answer {
         Answer::Say(speech) => Ok(Cue::Speech(speech)),
-        Answer::Raw(raw) => Ok(Cue::Raw(scripted(raw))),
+        Answer::Raw(raw) => Ok(Cue::Raw(review.scripted(raw))),
         Answer::Disconnect => Err(Disconnected),
         Answer::Hang => {
             tokio::time::sleep(LONGEST_HANG).await;
@@ -352,103 +356,17 @@ async fn wait_for_tokens(speech: &Speech, waits: Waits) {
     }
 }
 
-/// Shows answers to the script's reviewer, if it has one, on their way out.
-struct Review<'a> {
-    desk: &'a Desk,
-    method: &'a str,
-    path: &'a str,
-}
-
-impl Review<'_> {
-    fn stream(
-        &self,
-        events: serde_json::Result<super::sse::Events>,
-        speech: &Speech,
-        waits: Waits,
-    ) -> Response<Playback> {
-        if let Ok(events) = &events {
-            self.see_stream(&events.bytes);
-        }
-        match events.and_then(|events| fault::rewrite_events(events, &speech.faults)) {
-            Ok(events) => typed(
-                "text/event-stream; charset=utf-8",
-                Playback::stream(events, &speech.faults, waits),
-            ),
-            Err(error) => refused(&cannot_write(&error)),
-        }
-    }
-
-    fn written(&self, body: serde_json::Result<Vec<u8>>, speech: &Speech) -> Response<Playback> {
-        if let Ok(body) = &body {
-            self.see_whole(StatusCode::OK, body);
-        }
-        match body.and_then(|body| fault::rewrite_whole(body, &speech.faults)) {
-            Ok(body) => whole(body, &speech.faults),
-            Err(error) => refused(&cannot_write(&error)),
-        }
-    }
-
-    fn whole(&self, body: Vec<u8>, faults: &[fault::Fault]) -> Response<Playback> {
-        self.see_whole(StatusCode::OK, &body);
-        whole(body, faults)
-    }
-
-    fn refused(&self, refusal: &Refusal) -> Response<Playback> {
-        self.see_whole(refusal.status, &refusal.body());
-        refused(refusal)
-    }
-
-    /// A small answer, or why there is none.
-    fn either(&self, answer: Result<Vec<u8>, Refusal>) -> Response<Playback> {
-        match answer {
-            Ok(body) => self.whole(body, &[]),
-            Err(refusal) => self.refused(&refusal),
-        }
-    }
-
-    fn see_whole(&self, status: StatusCode, body: &[u8]) {
-        if self.desk.prompter.script().reviewer().is_some() {
-            let body = serde_json::from_slice(body).unwrap_or_default();
-            self.see(&Said::Whole(status.as_u16(), &body));
-        }
-    }
-
-    fn see_stream(&self, bytes: &[u8]) {
-        if self.desk.prompter.script().reviewer().is_none() {
-            return;
-        }
-        let text = String::from_utf8_lossy(bytes);
-        for frame in text.split_terminator("\n\n") {
-            let (head, data) = frame.split_once("data: ").unwrap_or((frame, ""));
-            let name = head.strip_prefix("event: ").unwrap_or(head).trim_end();
-            // The mark of the end is no JSON.
-            let data = serde_json::from_str(data).unwrap_or_else(|_| data.into());
-            self.see(&Said::Event(name, &data));
-        }
-    }
-
-    fn see(&self, said: &Said<'_>) {
-        let Some(reviewer) = self.desk.prompter.script().reviewer() else {
-            return;
-        };
-        if let Err(violation) = reviewer(self.method, self.path, said) {
-            let at = format!("answer to {} {}", self.method, self.path);
-            self.desk.record.note_violation(format!("{at}: {violation}"));
-        }
-    }
-}
-
-fn cannot_write(error: &serde_json::Error) -> Refusal {
+pub(super) fn cannot_write(error: &serde_json::Error) -> Refusal {
     let mut refusal = Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR);
     refusal.message = format!("The simulator cannot write this answer: {error}");
     refusal
 }
 
-fn whole(body: Vec<u8>, faults: &[fault::Fault]) -> Response<Playback> {
+pub(super) fn whole(body: Vec<u8>, faults: &[fault::Fault]) -> Response<Playback> {
     typed("application/json", Playback::whole(body, faults))
 }
 
-fn typed(content_type: &'static str, body: Playback) -> Response<Playback> {
+pub(super) fn typed(content_type: &'static str, body: Playback) -> Response<Playback> {
     let mut response = Response::new(body);
     response
         .headers_mut()
@@ -462,41 +380,14 @@ pub(super) fn refused(refusal: &Refusal) -> Response<Playback> {
     response
 }
 
-fn not_allowed(method: &Method, path: &str, allowed: &'static str) -> Response<Playback> {
+fn not_allowed(review: &Review<'_>, allowed: &'static str) -> Response<Playback> {
     let mut refusal = Refusal::with_status(StatusCode::METHOD_NOT_ALLOWED);
-    refusal.message = format!("Not allowed to {method} on {path}.");
-    let mut response = refused(&refusal);
+    refusal.message = format!("Not allowed to {} on {}.", review.method, review.path);
+    let mut response = review.refused(&refusal);
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
     response
-}
-
-/// A scripted HTTP answer; a status or header that HTTP does not allow becomes a 500 that says so.
-fn scripted(raw: RawAnswer) -> Response<Playback> {
-    let Ok(status) = StatusCode::from_u16(raw.status) else {
-        return refused(&bad_script(&format!("status {} does not exist", raw.status)));
-    };
-    let body = raw
-        .body
-        .map_or_else(|| Refusal::with_status(status).body(), String::into_bytes);
-    let mut response = whole(body, &[]);
-    *response.status_mut() = status;
-    for (name, value) in &raw.headers {
-        match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            (Ok(name), Ok(value)) => {
-                response.headers_mut().insert(name, value);
-            }
-            _ => return refused(&bad_script(&format!("header {name:?} cannot be sent"))),
-        }
-    }
-    response
-}
-
-fn bad_script(problem: &str) -> Refusal {
-    let mut refusal = Refusal::with_status(StatusCode::INTERNAL_SERVER_ERROR);
-    refusal.message = format!("The script is wrong: {problem}");
-    refusal
 }
 
 fn models() -> Vec<u8> {

@@ -10,6 +10,7 @@ use assistd::simulator::{At, Cited, Fault, Finish, Item, Recorded, Script, Turn}
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::description::Provider;
 use crate::world::{PATIENCE, World};
 
 async fn world(script: Script) -> World {
@@ -105,10 +106,7 @@ async fn a_run_that_broke_off_leaves_its_thread_for_a_new_one_with_the_whole_his
 #[tokio::test]
 async fn after_a_restart_the_thread_is_found_untouched_and_gone_on_with() {
     let directory = tempfile::tempdir().unwrap();
-    let simulator =
-        assistd::simulator::Simulator::bind(([127, 0, 0, 1], 0).into(), Script::stand_in().recording())
-            .await
-            .unwrap();
+    let simulator = Provider::new(Script::stand_in()).await;
     let started = || {
         World::with(Script::stand_in(), |config| {
             config.model.dialect = Some(Dialect::Assistants);
@@ -444,16 +442,10 @@ async fn front_of(server: SocketAddr) -> (SocketAddr, Arc<Mutex<SocketAddr>>) {
 /// A provider that is started anew has lost its threads. What waited here for a person or a client goes on then.
 #[tokio::test]
 async fn a_run_that_is_lost_while_its_calls_are_made_is_told_anew_only_if_they_do_no_harm() {
-    let simulator = async |script: Script| {
-        let address = ([127, 0, 0, 1], 0).into();
-        assistd::simulator::Simulator::bind(address, script.recording())
-            .await
-            .unwrap()
-    };
     for is_harmless in [true, false] {
         let tool = if is_harmless { "echo" } else { "remember" };
         let call = Turn::call(tool, &json!({"text": "milk"}));
-        let before = simulator(Script::turns([call])).await;
+        let before = Provider::new(Script::turns([call])).await;
         let (front, behind) = front_of(before.address()).await;
         let base_url = before
             .base_url()
@@ -476,8 +468,8 @@ async fn a_run_that_is_lost_while_its_calls_are_made_is_told_anew_only_if_they_d
             (status, &waiting["state"]),
             (200, &json!("RUN_STATE_REQUIRES_ACTION"))
         );
-        before.serve_until(std::future::ready(())).await;
-        let after = simulator(Script::stand_in()).await;
+        before.close().await;
+        let after = Provider::new(Script::stand_in()).await;
         *behind.lock().unwrap() = after.address();
 
         let action = &waiting["pendingActions"][0];

@@ -1,96 +1,111 @@
 //! OpenAI's API description as a judge of requests and answers.
+//!
+//! Whatever a test has the service send to a provider is judged, and the test fails when something does not fit:
+//! a [`Provider`] looks when it is dropped, and a server of a test's own asks a [`Judge`], which does the same.
 
-mod judge;
+mod provider;
 
-pub use judge::judged;
+pub use provider::{Judge, Provider};
 
-use jsonschema::Validator;
-use serde_json::{Value, json};
+use std::sync::{Arc, OnceLock};
+
+use assistd::simulator::Description;
+use serde_json::Value;
 
 const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/openai/openapi.json");
 
+/// The fields that requests have beyond the description, with the reason.
+const DEVIATIONS: [(&str, &str); 1] = [(
+    "top_k",
+    "stands for what a provider has of its own, and callers pass on",
+)];
+
 /// The description, or `None` with a loud note where it does not lie beside the project.
-pub fn description() -> Option<Description> {
-    let Ok(text) = std::fs::read_to_string(DESCRIPTION) else {
+pub fn description() -> Option<Arc<Description>> {
+    static READ: OnceLock<Option<Arc<Description>>> = OnceLock::new();
+    let read = || {
+        let text = std::fs::read_to_string(DESCRIPTION).ok()?;
+        let mut description = Description::read(&text).expect("a description");
+        for (field, _) in DEVIATIONS {
+            description = description.allowing(field);
+        }
+        Some(Arc::new(description))
+    };
+    let description = READ.get_or_init(read).clone();
+    if description.is_none() {
         crate::skip::skipped(
             "OpenAI's description is not beside the project: nothing is validated against it",
         );
-        return None;
-    };
-    let mut document: Value = serde_json::from_str(&text).expect("the description is JSON");
-    allow_null(&mut document);
-    Some(Description { document })
-}
-
-/// The description with what OpenAPI 3.0 called `nullable` written as JSON Schema knows it.
-#[derive(Clone)]
-pub struct Description {
-    document: Value,
-}
-
-impl Description {
-    /// A judge of the component schema `name`.
-    pub fn schema(&self, name: &str) -> Validator {
-        validator(self.document["components"].clone(), name)
     }
+    description
+}
 
-    /// A judge of request bodies. A schema with a discriminator is read as the type it names: the
-    /// description's own `oneOf` forbids what several of its members allow, such as a user message
-    /// with a type.
-    pub fn request_schema(&self, name: &str) -> Validator {
-        let mut components = self.document["components"].clone();
-        discriminate(&mut components);
-        validator(components, name)
+/// Panics with every error when the value does not fit the schema of this name.
+pub fn assert_fits(description: &Description, name: &str, value: &Value) {
+    if let Err(problem) = description.fits(name, value) {
+        panic!("{problem}");
     }
 }
 
-fn validator(components: Value, name: &str) -> Validator {
-    let schema = json!({"$ref": format!("#/components/schemas/{name}")});
-    validator_of(components, &schema)
-}
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A judge of a schema that refers to these components.
-fn validator_of(components: Value, schema: &Value) -> Validator {
-    let mut schema = schema.clone();
-    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    schema["components"] = components;
-    jsonschema::validator_for(&schema).expect("the description is a JSON Schema")
-}
+    use assistd::simulator::Script;
+    use serde_json::json;
 
-fn allow_null(schema: &mut Value) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(allow_null),
-        Value::Object(object) => {
-            object.values_mut().for_each(allow_null);
-            if object.remove("nullable") == Some(Value::Bool(true)) {
-                let inner = Value::Object(std::mem::take(object));
-                *schema = json!({"anyOf": [inner, {"type": "null"}]});
+    use super::*;
+
+    fn complaint(act: impl FnOnce()) -> Option<String> {
+        let panic = catch_unwind(AssertUnwindSafe(act)).err()?;
+        panic.downcast::<String>().ok().map(|text| *text)
+    }
+
+    #[tokio::test]
+    async fn whoever_drops_a_provider_hears_what_did_not_fit() {
+        if description().is_none() {
+            return;
+        }
+        let table = [
+            (
+                "/responses",
+                json!({"model": "m", "input": "x", "top_k": 3}),
+                None,
+            ),
+            (
+                "/responses",
+                json!({"model": "m", "input": "x", "temprature": 1}),
+                Some("temprature"),
+            ),
+            ("/responses", json!({"model": "m", "input": 1}), Some("/input")),
+            (
+                "/chat/completions",
+                json!({"model": "m", "messages": []}),
+                Some("/messages"),
+            ),
+            (
+                "/chat/completions?n=1",
+                json!({"model": "m", "messages": []}),
+                Some("the parameter n"),
+            ),
+            ("/threads/runs", json!({"thread": {}}), Some("assistant_id")),
+        ];
+        for (path, body, expected) in table {
+            let provider = Provider::new(Script::stand_in()).await;
+            let sent = crate::simulator::client().post(format!("{}{path}", provider.base_url()));
+            sent.json(&body).send().await.unwrap();
+            let by_provider = complaint(|| drop(provider));
+            let judge = Judge::default();
+            judge.request(&format!("post /v1{path} http/1.1"), body.to_string().as_bytes());
+            let by_judge = complaint(|| judge.look());
+            for complaint in [by_provider, by_judge] {
+                assert_eq!(complaint.is_some(), expected.is_some(), "{body}: {complaint:?}");
+                let complaint = complaint.unwrap_or_default();
+                assert!(
+                    complaint.contains(expected.unwrap_or_default()),
+                    "{body}: {complaint}"
+                );
             }
         }
-        _ => {}
     }
-}
-
-fn discriminate(schema: &mut Value) {
-    match schema {
-        Value::Array(items) => items.iter_mut().for_each(discriminate),
-        Value::Object(object) => {
-            object.values_mut().for_each(discriminate);
-            if object.contains_key("discriminator")
-                && let Some(members) = object.remove("oneOf")
-            {
-                object.insert("anyOf".to_owned(), members);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Panics with every error when `instance` does not validate.
-pub fn assert_valid(validator: &Validator, instance: &Value) {
-    let errors: Vec<String> = validator
-        .iter_errors(instance)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{errors:#?}\n{instance:#}");
 }

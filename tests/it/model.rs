@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::description::description;
+use crate::description::Judge;
 
 mod options;
 
@@ -59,16 +60,52 @@ fn refusal(head: &str, body: &str) -> Answer {
     ))
 }
 
+/// What the server saw, as it came. Requests are judged, and the test that drops this fails if one was not as described.
+struct Seeing {
+    seen: mpsc::UnboundedReceiver<Seen>,
+    judge: Judge,
+}
+
+impl Deref for Seeing {
+    type Target = mpsc::UnboundedReceiver<Seen>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.seen
+    }
+}
+
+impl DerefMut for Seeing {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.seen
+    }
+}
+
+impl Drop for Seeing {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.judge.look();
+        }
+    }
+}
+
 /// Serves one answer after the other, the last one for ever.
-async fn serve(answers: Vec<Answer>) -> (String, mpsc::UnboundedReceiver<Seen>) {
+async fn serve(answers: Vec<Answer>) -> (String, Seeing) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     let (sender, seen) = mpsc::unbounded_channel();
+    let judge = Judge::default();
+    let seeing = Seeing {
+        seen,
+        judge: judge.clone(),
+    };
     tokio::spawn(async move {
         let mut answers = answers.into_iter().peekable();
         while let Ok((mut socket, _)) = listener.accept().await {
             let _ = sender.send(Seen::Connected);
             while let Some(request) = read_request(&mut socket).await {
+                if let Seen::Request { head, body } = &request {
+                    judge.request(head.lines().next().unwrap(), body);
+                }
                 let _ = sender.send(request);
                 let answer = answers.next().unwrap();
                 if answers.peek().is_none() {
@@ -86,7 +123,7 @@ async fn serve(answers: Vec<Answer>) -> (String, mpsc::UnboundedReceiver<Seen>) 
             let _ = sender.send(Seen::Closed);
         }
     });
-    (base, seen)
+    (base, seeing)
 }
 
 async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
@@ -109,7 +146,7 @@ async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
     }
 }
 
-async fn request_seen(seen: &mut mpsc::UnboundedReceiver<Seen>) -> (String, Value) {
+async fn request_seen(seen: &mut Seeing) -> (String, Value) {
     loop {
         let next = tokio::time::timeout(PATIENCE, seen.recv())
             .await
@@ -264,15 +301,10 @@ fn hi() -> Vec<ModelEvent> {
 
 #[tokio::test]
 async fn every_request_is_what_openais_description_says() {
-    for (dialect, schema, path) in [
-        (Dialect::Responses, "CreateResponse", "post /v1/responses "),
-        (
-            Dialect::ChatCompletions,
-            "CreateChatCompletionRequest",
-            "post /v1/chat/completions ",
-        ),
+    for (dialect, path) in [
+        (Dialect::Responses, "post /v1/responses "),
+        (Dialect::ChatCompletions, "post /v1/chat/completions "),
     ] {
-        let validator = description().map(|description| description.request_schema(schema));
         let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
         let model = OpenAi::new(
             Config {
@@ -291,14 +323,8 @@ async fn every_request_is_what_openais_description_says() {
             assert!(head.contains("authorization: bearer sk-very-secret"), "{head}");
             assert_eq!(body["model"], "m");
             assert_eq!(body["stream"], true);
-            if let Some(validator) = &validator {
-                let errors: Vec<String> = validator
-                    .iter_errors(&body)
-                    .map(|error| error.to_string())
-                    .collect();
-                assert!(errors.is_empty(), "{errors:?}\n{body:#}");
-            }
         }
+        seen.judge.look();
     }
 }
 

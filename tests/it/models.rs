@@ -16,6 +16,7 @@ use assistd::simulator::{At, Fault, Recorded, Script, Simulator, Turn};
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
+use crate::description::Provider;
 use crate::world::{PATIENCE, World};
 
 /// A turn that refuses with this status and without a wait before the next try.
@@ -23,9 +24,8 @@ fn refusing(status: u16) -> Turn {
     Turn::status(status).header("retry-after", "0")
 }
 
-async fn upstream(turns: impl IntoIterator<Item = Turn>) -> Simulator {
-    let script = Script::turns(turns).recording();
-    Simulator::bind(([127, 0, 0, 1], 0).into(), script).await.unwrap()
+async fn upstream(turns: impl IntoIterator<Item = Turn>) -> Provider {
+    Provider::new(Script::turns(turns)).await
 }
 
 fn named(name: &str, simulator: &Simulator) -> Config {

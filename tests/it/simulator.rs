@@ -4,22 +4,20 @@ mod assistants;
 mod kept;
 mod tape;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::description::{Description, assert_valid, description};
-use assistd::simulator::{At, Cited, Fault, Finish, Item, Script, Simulator, Turn};
+use crate::description::{Provider, assert_fits, description};
+use assistd::simulator::{At, Cited, Fault, Finish, Item, Recorded, Script, Simulator, Turn};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-async fn simulator(script: Script) -> Simulator {
-    Simulator::bind(([127, 0, 0, 1], 0).into(), script)
-        .await
-        .expect("a free port")
+/// The test is its client, and may ask what nobody should.
+async fn simulator(script: Script) -> Provider {
+    Provider::answering(script).await
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     // The client wants a TLS provider even where no TLS is spoken; a second one is refused.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
@@ -74,18 +72,18 @@ impl Dialect {
         }
     }
 
-    fn answer_schema(self, description: &Description) -> jsonschema::Validator {
-        description.schema(match self {
+    fn answer_schema(self) -> &'static str {
+        match self {
             Dialect::Responses => "Response",
             Dialect::Chat => "CreateChatCompletionResponse",
-        })
+        }
     }
 
-    fn event_schema(self, description: &Description) -> jsonschema::Validator {
-        description.schema(match self {
+    fn event_schema(self) -> &'static str {
+        match self {
             Dialect::Responses => "ResponseStreamEvent",
             Dialect::Chat => "CreateChatCompletionStreamResponse",
-        })
+        }
     }
 }
 
@@ -165,18 +163,13 @@ fn loquacious() -> Script {
 async fn every_whole_answer_validates() {
     let Some(description) = description() else { return };
     for dialect in BOTH {
-        let schema = dialect.answer_schema(&description);
-        let request_schema = description.request_schema(match dialect {
-            Dialect::Responses => "CreateResponse",
-            Dialect::Chat => "CreateChatCompletionRequest",
-        });
-        let simulator = simulator(loquacious()).await;
+        let simulator = Provider::new(loquacious()).await;
         for message in ["1", "2", "3", "hello", "what is 2+2?", "echo x"] {
             let request = dialect.request(message, false);
-            assert_valid(&request_schema, &request);
             let answer = post(&simulator, dialect.path(), &request).await;
             assert_eq!(answer.headers()["content-type"], "application/json");
-            assert_valid(&schema, &answer.json().await.unwrap());
+            let answer = answer.json().await.unwrap();
+            assert_fits(&description, dialect.answer_schema(), &answer);
         }
     }
 }
@@ -184,9 +177,7 @@ async fn every_whole_answer_validates() {
 #[tokio::test]
 async fn every_event_of_a_stream_validates() {
     let Some(description) = description() else { return };
-    let mut own: HashMap<&str, jsonschema::Validator> = HashMap::new();
     for dialect in BOTH {
-        let schema = dialect.event_schema(&description);
         let simulator = simulator(loquacious()).await;
         for message in ["1", "2", "3", "hello", "what is 2+2?", "echo x"] {
             let answer = post(&simulator, dialect.path(), &dialect.request(message, true)).await;
@@ -198,10 +189,9 @@ async fn every_event_of_a_stream_validates() {
             );
             let events = events(dialect, &answer.text().await.unwrap());
             for (index, event) in events.iter().enumerate() {
-                assert_valid(&schema, event);
+                assert_fits(&description, dialect.event_schema(), event);
                 if dialect == Dialect::Responses {
-                    let name = own_schema(event);
-                    assert_valid(own.entry(name).or_insert_with(|| description.schema(name)), event);
+                    assert_fits(&description, own_schema(event), event);
                     assert_eq!(event["sequence_number"], index);
                 }
             }
@@ -216,23 +206,24 @@ async fn a_failed_answer_validates_too() {
     let responses = simulator(failing()).await;
     let whole = post(&responses, "/responses", &Dialect::Responses.request("x", false)).await;
     let whole: Value = whole.json().await.unwrap();
-    assert_valid(&description.schema("Response"), &whole);
+    assert_fits(&description, "Response", &whole);
     assert_eq!(whole["status"], "failed");
     let stream = post(&responses, "/responses", &Dialect::Responses.request("x", true)).await;
     let events = events(Dialect::Responses, &stream.text().await.unwrap());
     let last = events.last().unwrap();
-    assert_valid(&description.schema(own_schema(last)), last);
+    assert_fits(&description, own_schema(last), last);
     assert_eq!(events.last().unwrap()["type"], "response.failed");
 
     let chat = simulator(failing()).await;
     let whole = post(&chat, "/chat/completions", &Dialect::Chat.request("x", false)).await;
     assert_eq!(whole.status(), 500);
-    assert_valid(&description.schema("ErrorResponse"), &whole.json().await.unwrap());
+    assert_fits(&description, "ErrorResponse", &whole.json().await.unwrap());
     let stream = post(&chat, "/chat/completions", &Dialect::Chat.request("x", true)).await;
     let text = stream.text().await.unwrap();
     let (_, last) = text.trim_end().rsplit_once("data: ").unwrap();
-    assert_valid(
-        &description.schema("ErrorResponse"),
+    assert_fits(
+        &description,
+        "ErrorResponse",
         &serde_json::from_str(last).unwrap(),
     );
 }
@@ -242,7 +233,7 @@ async fn models_and_errors_validate() {
     let description = description();
     let valid = |name: &str, body: &Value| {
         if let Some(description) = &description {
-            assert_valid(&description.schema(name), body);
+            assert_fits(description, name, body);
         }
     };
     let simulator = simulator(Script::stand_in()).await;
@@ -465,7 +456,7 @@ async fn tools_that_leave_out_fields_are_repeated_with_them() {
         .json()
         .await
         .unwrap();
-    assert_valid(&description.schema("Response"), &answer);
+    assert_fits(&description, "Response", &answer);
     assert_eq!(
         answer["tools"],
         json!([{"type": "function", "name": "f", "strict": null, "parameters": null}])
@@ -658,19 +649,19 @@ async fn events_can_be_malformed_unknown_and_lack_fields() {
 
 #[tokio::test]
 async fn a_request_that_the_validator_refuses_is_a_violation() {
-    let validator = |path: &str, body: &Value| match body.get("model") {
+    let validator = |request: &Recorded| match request.body.get("model") {
         Some(model) if model == "m" => Ok(()),
-        _ => Err(format!("not my model on {path}")),
+        _ => Err(format!("not my model on {} {}", request.method, request.query)),
     };
     let simulator = simulator(Script::stand_in().validating(validator)).await;
     let good = post(&simulator, "/responses", &json!({"model": "m", "input": "x"})).await;
-    let bad = post(&simulator, "/responses", &json!({"model": "n", "input": "x"})).await;
+    let bad = post(&simulator, "/responses?a=b", &json!({"model": "n", "input": "x"})).await;
     assert_eq!((good.status().as_u16(), bad.status().as_u16()), (200, 400));
-    assert_eq!(
-        simulator.violations(),
-        ["/v1/responses: not my model on /v1/responses"]
-    );
     assert!(simulator.requests().is_empty(), "recording was not asked for");
+    assert_eq!(
+        simulator.close_with_violations(),
+        ["/v1/responses: not my model on POST a=b"]
+    );
 }
 
 #[tokio::test]
@@ -718,8 +709,6 @@ async fn when_the_handle_is_dropped_the_port_is_closed_and_streams_end() {
 async fn serving_ends_with_the_shutdown() {
     let simulator = simulator(Script::stand_in()).await;
     let address = simulator.address();
-    tokio::time::timeout(LIMIT, simulator.serve_until(async {}))
-        .await
-        .unwrap();
+    tokio::time::timeout(LIMIT, simulator.close()).await.unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
 }

@@ -85,6 +85,15 @@ fn source_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// What a test can be a provider with, or ask one with, and the files in which that is judged (`description.rs`).
+const PROVIDERS: [(&str, &[&str]); 4] = [
+    ("Simulator::bind(", &["description/provider.rs"]),
+    // What they say was recorded before.
+    ("Simulator::record(", &["simulator/tape.rs"]),
+    ("Simulator::replay(", &["simulator/tape.rs"]),
+    ("OpenAi::new(", &["model.rs", "model/options.rs"]),
+];
+
 /// Every source file with its room, its path in `src` and its lines of code.
 fn sources() -> Vec<(String, String, Vec<String>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -226,5 +235,23 @@ fn no_file_is_named_for_what_is_left_over() {
             !code.iter().any(|line| line.contains("#[allow")),
             "{place}: expect a lint with a reason instead"
         );
+    }
+}
+
+#[test]
+fn no_test_asks_a_provider_that_is_not_judged() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    for path in source_files(&root).expect("the tests can be read") {
+        let place = path
+            .strip_prefix(&root)
+            .expect("it is below the root")
+            .to_string_lossy();
+        let text = fs::read_to_string(&path).expect("a test is text");
+        for line in text.lines().map(without_texts) {
+            for (means, places) in PROVIDERS {
+                let judged = places.contains(&place.as_ref());
+                assert!(judged || !line.contains(means), "{place}: nobody judges {means}");
+            }
+        }
     }
 }

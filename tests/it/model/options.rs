@@ -6,22 +6,6 @@ use assistd::run::options::ModelOptions;
 
 use super::*;
 
-/// What is asked of OpenAI's own description of a request, where it is here.
-fn check(dialect: Dialect, body: &Value) {
-    let schema = match dialect {
-        Dialect::Responses => "CreateResponse",
-        Dialect::ChatCompletions => "CreateChatCompletionRequest",
-        Dialect::Assistants => "CreateRunRequest",
-    };
-    let Some(description) = description() else { return };
-    let validator = description.request_schema(schema);
-    let errors: Vec<String> = validator
-        .iter_errors(body)
-        .map(|error| error.to_string())
-        .collect();
-    assert!(errors.is_empty(), "{errors:?}\n{body:#}");
-}
-
 fn model(base: &str, dialect: Dialect, state: State) -> OpenAi {
     let config = Config {
         dialect: Some(dialect),
@@ -45,7 +29,6 @@ async fn body(dialect: Dialect, request: ModelRequest) -> Value {
         .await
         .unwrap_err();
     let (_, body) = request_seen(&mut seen).await;
-    check(dialect, &body);
     body
 }
 
@@ -249,7 +232,6 @@ async fn encrypted_reasoning_goes_back_in_front_of_its_calls_and_to_nobody_else(
     let mut second = went_on(&said);
     ask(&responses, second.clone()).await.unwrap();
     let (_, body) = request_seen(&mut seen).await;
-    check(Dialect::Responses, &body);
     let kinds: Vec<&Value> = body["input"]
         .as_array()
         .unwrap()
@@ -316,7 +298,6 @@ async fn a_provider_that_keeps_the_state_is_sent_what_is_new_or_once_all_of_it()
     let second = went_on(&said);
     ask(&responses, second.clone()).await.unwrap();
     let (_, body) = request_seen(&mut seen).await;
-    check(Dialect::Responses, &body);
     assert_eq!(body["previous_response_id"], "resp_1");
     // The provider knows the call by its own name.
     assert_eq!(
@@ -329,7 +310,6 @@ async fn a_provider_that_keeps_the_state_is_sent_what_is_new_or_once_all_of_it()
     let (_, forgotten) = request_seen(&mut seen).await;
     assert_eq!(forgotten["previous_response_id"], "resp_1");
     let (_, whole) = request_seen(&mut seen).await;
-    check(Dialect::Responses, &whole);
     assert_eq!(
         (whole.get("previous_response_id"), &whole["store"]),
         (None, &json!(true))

@@ -1,22 +1,22 @@
 //! The simulator's Assistants API, as a client of that API uses it.
 
-use assistd::simulator::{At, Fault, Finish, Item, Script, Simulator, Turn};
+use assistd::simulator::{At, Fault, Finish, Item, Script, Turn};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{client, loquacious, simulator};
-use crate::description::judged;
+use super::{client, loquacious};
+use crate::description::Provider;
 
 /// A client of the API.
 struct Client {
-    simulator: Simulator,
+    simulator: Provider,
     assistant: String,
 }
 
 impl Client {
     async fn new(script: Script) -> Self {
         let mut client = Client {
-            simulator: simulator(judged(script)).await,
+            simulator: Provider::new(script).await,
             assistant: String::new(),
         };
         let echo =
@@ -91,10 +91,6 @@ impl Client {
         };
         messages.iter().map(text).collect()
     }
-
-    fn is_as_described(&self) {
-        assert_eq!(self.simulator.violations(), [""; 0]);
-    }
 }
 
 fn id(object: &Value) -> String {
@@ -147,7 +143,6 @@ async fn a_run_is_polled_through_its_tools_to_its_answer() {
     let output = "/data/0/step_details/tool_calls/0/function/output";
     assert_eq!(steps.pointer(output).unwrap(), "Echo: hello");
     assert_eq!(steps["data"][1]["type"], "message_creation");
-    client.is_as_described();
 }
 
 #[tokio::test]
@@ -182,7 +177,6 @@ async fn a_stream_tells_everything_and_leaves_the_same_behind() {
         .collect();
     assert_eq!(deltas, "The tool answered: o");
     assert_eq!(client.texts(thread).await, ["echo hi", "The tool answered: o"]);
-    client.is_as_described();
 }
 
 #[tokio::test]
@@ -201,7 +195,6 @@ async fn every_way_to_end_is_as_described() {
             client.get(&format!("/threads/{thread}/messages?limit=1")).await;
             client.get(&format!("/threads/{thread}/runs")).await;
         }
-        client.is_as_described();
     }
 }
 
@@ -229,7 +222,6 @@ async fn a_run_that_hangs_can_be_cancelled_and_one_that_is_over_cannot() {
     assert_eq!(client.send(Method::POST, &cancel, None).await.status(), 400);
     client.post(&runs, client.run()).await;
     assert_eq!(client.texts(&thread).await, ["x", "next"]);
-    client.is_as_described();
 }
 
 #[tokio::test]
@@ -258,7 +250,11 @@ async fn objects_are_listed_changed_and_deleted() {
         assert_eq!(deleted["deleted"], true);
         assert_eq!(client.send(Method::GET, path, None).await.status(), 404);
     }
-    assert_eq!(client.send(Method::PUT, "/assistants", None).await.status(), 404);
+    // There is no such operation, which only a client that is not judged may try.
+    let unjudged = super::simulator(Script::stand_in()).await;
+    let put = super::client().put(format!("{}/assistants", unjudged.base_url()));
+    let put = put.header("openai-beta", "assistants=v2").send().await.unwrap();
+    assert_eq!(put.status(), 404);
     let plain = super::client().get(format!("{}/assistants", client.simulator.base_url()));
     assert_eq!(
         plain.send().await.unwrap().status(),
