@@ -78,7 +78,7 @@ impl Description {
         })
     }
 
-    /// Lets requests have this field besides, whatever is in it: what a provider has of its own.
+    /// Lets requests have this field or parameter besides, whatever is in it: what a provider has of its own.
     #[must_use]
     pub fn allowing(mut self, field: &str) -> Self {
         self.allowed.push(field.to_owned());
@@ -139,8 +139,23 @@ impl Description {
                 };
                 self.fits(schema, &json!({"event": name, "data": data}))
             }
-            Said::Event(_, data) => self.fits("ResponseStreamEvent", data),
+            Said::Event(name, data) => self.fits(self.schema_of_event(name)?, data),
         }
+    }
+
+    /// The schema of an event of a response, which says its name. Another event's would let much pass.
+    fn schema_of_event(&self, name: &str) -> Result<&str, String> {
+        let schemas = &self.document["components"]["schemas"];
+        let references = schemas["ResponseStreamEvent"]["anyOf"].as_array();
+        let names = references.into_iter().flatten().filter_map(|reference| {
+            let (_, schema) = reference["$ref"].as_str()?.rsplit_once('/')?;
+            Some(schema)
+        });
+        let mut of_name = names.filter(|schema| {
+            let kinds = schemas[schema]["properties"]["type"]["enum"].as_array();
+            kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == name))
+        });
+        of_name.next().ok_or_else(|| format!("no event is called {name}"))
     }
 
     /// Judges a value by the schema of this name.
@@ -179,6 +194,9 @@ impl Description {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (field, text) = pair.split_once('=').unwrap_or((pair, ""));
             let (field, text) = (decoded(field)?, decoded(text)?);
+            if self.allowed.contains(&field) {
+                continue;
+            }
             let mut described = operation["parameters"].as_array().into_iter().flatten();
             let of_this_name = |one: &&Value| one["in"] == "query" && one["name"] == *field;
             let Some(described) = described.find(of_this_name) else {
@@ -305,6 +323,7 @@ mod tests {
             ("GET", "/v1/things", "limit=3", Value::Null, ""),
             ("GET", "/things", "limit=10", Value::Null, "limit"),
             ("GET", "/things", "order=asc", Value::Null, "order"),
+            ("GET", "/things", "own=1", Value::Null, ""),
             ("GET", "/things", "", json!({}), "a body that nobody asked for"),
             ("GET", "/others", "", Value::Null, "no operation get /others"),
             ("POST", "/things/1", "", Value::Null, ""),

@@ -46,6 +46,9 @@ pub enum At {
     /// After so many deltas of text, reasoning, refusal or arguments. In an answer that is not
     /// streamed, half way through.
     Deltas(usize),
+    /// In the middle of the event with this delta, counted from 1. In an answer that is not streamed, half way
+    /// through.
+    Within(usize),
     /// After so many bytes of the body.
     Bytes(usize),
 }
@@ -55,9 +58,12 @@ impl At {
     pub(super) fn offset(self, length: usize, deltas: Option<&[Range<usize>]>) -> usize {
         match (self, deltas) {
             (At::Bytes(bytes), _) => bytes.min(length),
-            (At::Deltas(_), None) => length / 2,
+            (At::Deltas(_) | At::Within(_), None) => length / 2,
             (At::Deltas(0), Some(deltas)) => deltas.first().map_or(length, |first| first.start),
             (At::Deltas(count), Some(deltas)) => deltas.get(count - 1).map_or(length, |delta| delta.end),
+            (At::Within(place), Some(deltas)) => deltas
+                .get(place.saturating_sub(1))
+                .map_or(length, |delta| usize::midpoint(delta.start, delta.end)),
         }
     }
 }

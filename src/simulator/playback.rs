@@ -268,6 +268,8 @@ mod tests {
             (vec![Fault::Cut(At::Deltas(1))], "headAA", cut),
             (vec![Fault::Cut(At::Deltas(0))], "head", cut),
             (vec![Fault::Cut(At::Deltas(9))], "headAABBtail", cut),
+            (vec![Fault::Cut(At::Within(2))], "headAAB", cut),
+            (vec![Fault::Cut(At::Within(9))], "headAABBtail", cut),
             (vec![Fault::Cut(At::Bytes(5))], "headA", cut),
             (vec![Fault::Cut(At::Bytes(0))], "", cut),
             (vec![Fault::Stop(At::Deltas(2))], "headAABB", None),

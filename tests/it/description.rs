@@ -14,11 +14,18 @@ use serde_json::Value;
 
 const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/openai/openapi.json");
 
-/// The fields that requests have beyond the description, with the reason.
-const DEVIATIONS: [(&str, &str); 1] = [(
-    "top_k",
-    "stands for what a provider has of its own, and callers pass on",
-)];
+/// The fields and the parameters that requests have beyond the description, with the reason.
+const DEVIATIONS: [(&str, &str); 3] = [
+    (
+        "top_k",
+        "stands for what a provider has of its own, and callers pass on",
+    ),
+    (
+        "api-version",
+        "what Azure wants in every address, and operators put into base URLs",
+    ),
+    ("key", "what some gateways want there"),
+];
 
 /// The description, or `None` with a loud note where it does not lie beside the project.
 pub fn description() -> Option<Arc<Description>> {
