@@ -716,19 +716,56 @@ async fn what_the_assistants_dialect_sends_again_keeps_its_idempotency_key() {
 
 #[tokio::test]
 async fn a_prompt_that_a_content_filter_refuses_ends_the_turn() {
-    let refusal = json!({"error": {"message": "x", "code": "content_filter"}}).to_string();
-    let first = upstream([Turn::raw(400, "application/json", refusal)]).await;
-    let second = upstream([]).await;
-    let router = router(vec![
-        Config {
-            fallbacks: vec!["second".into()],
-            ..named("first", &first)
-        },
-        named("second", &second),
-    ]);
-    let told = ask(&router, request("")).await;
-    assert_eq!(told.end.unwrap(), Finish::ContentFilter);
-    assert!(second.requests().is_empty());
+    let filtered = r#"{"error": {"message": "x", "code": "content_filter"}}"#;
+    // As OpenRouter moderates.
+    let flagged = r#"{"error": {"message": "x", "code": 403, "metadata": {"flagged_input": "y"}}}"#;
+    let stream = |before: &str| Turn::raw(200, "text/event-stream", format!("{before}data: {filtered}\n\n"));
+    let hi = "data: {\"choices\": [{\"delta\": {\"content\": \"hi\"}}]}\n\n";
+    let table = [
+        (
+            Turn::raw(400, "application/json", filtered),
+            "MODEL_REQUEST_REJECTED 400",
+            "",
+        ),
+        (
+            Turn::raw(403, "application/json", flagged),
+            "MODEL_REQUEST_REJECTED 403",
+            "",
+        ),
+        (stream(""), "MODEL_REQUEST_REJECTED", ""),
+        (stream(hi), "answered 200", "hi"),
+    ];
+    for (refusal, attempt, said) in table {
+        let first = upstream([refusal]).await;
+        let second = upstream([]).await;
+        let breaker = BreakerSettings {
+            failures: 1,
+            ..BreakerSettings::default()
+        };
+        let router = router(vec![
+            Config {
+                fallbacks: vec!["second".into()],
+                resilience: Resilience {
+                    breaker,
+                    ..Resilience::default()
+                },
+                ..named("first", &first)
+            },
+            named("second", &second),
+        ]);
+        let told = ask(&router, request("")).await;
+        assert_eq!(told.end.unwrap(), Finish::ContentFilter, "{attempt}");
+        assert_eq!(told.attempts, [format!("first-1 {attempt}")]);
+        assert_eq!(told.text, said);
+        assert!(second.requests().is_empty());
+        // The provider did its part.
+        let condition = router.condition("first");
+        assert_eq!(
+            (condition.trouble, condition.closed_until),
+            (None, None),
+            "{attempt}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -258,6 +258,10 @@ impl Failure {
         if self.stage == Stage::Lost {
             return Reason::ModelUnavailable;
         }
+        // Whatever the status is: neither the provider nor its key is at fault.
+        if self.is_filtered {
+            return Reason::ModelRequestRejected;
+        }
         self.reason_by_code()
             .or_else(|| self.status.map(reason_by_status))
             .unwrap_or(Reason::ModelUnavailable)

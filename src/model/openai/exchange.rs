@@ -145,10 +145,15 @@ impl Exchange {
         };
         let is_filtered = failure.is_filtered();
         let error = place.error(failure);
-        place.failed(&error);
         self.told.push_back(match is_filtered {
-            true => Ok(ModelEvent::Finished(Finish::ContentFilter)),
-            false => Err(error),
+            true => {
+                place.filtered(&error);
+                Ok(ModelEvent::Finished(Finish::ContentFilter))
+            }
+            false => {
+                place.failed(&error);
+                Err(error)
+            }
         });
     }
 
@@ -160,16 +165,16 @@ impl Exchange {
         let time_left = asking.time_left();
         match asking.leg.attempt(time_left, &mut self.told).await {
             Ok(Begun {
-                event,
+                events,
                 answer,
                 mut place,
             }) => {
-                if matches!(event, Some(ModelEvent::Finished(_))) {
+                if matches!(events.last(), Some(ModelEvent::Finished(_))) {
                     place.succeeded();
                 }
-                self.told.extend(event.map(Ok));
                 // Most answers come by themselves: what was asked need not stay in memory beside them.
-                let asking = answer.is_asked_after().then_some(asking);
+                let asking = (events.is_empty() && answer.is_asked_after()).then_some(asking);
+                self.told.extend(events.into_iter().map(Ok));
                 self.stage = Stage::Answering {
                     answer,
                     place,

@@ -349,6 +349,16 @@ impl Place {
         }
     }
 
+    /// The provider's content filter refuses what was said: the provider did its part.
+    pub(super) fn filtered(mut self, error: &Error) {
+        tracing::info!(
+            endpoint = self.upstream.endpoint(),
+            said = std::error::Error::source(error).map(tracing::field::display),
+            "a content filter ended a turn"
+        );
+        self.succeeded();
+    }
+
     /// The request has failed.
     pub(super) fn failed(mut self, error: &Error) {
         tracing::warn!(

@@ -38,8 +38,9 @@ pub(super) struct Leg {
 
 /// An answer that has begun.
 pub(super) struct Begun {
-    /// Its first piece; none where the provider works on it, and has to be asked after it.
-    pub(super) event: Option<ModelEvent>,
+    /// Its first piece, and what came in front of it; none where the provider works on it, and has to be asked after
+    /// it.
+    pub(super) events: Vec<ModelEvent>,
     pub(super) answer: Answer,
     pub(super) place: Place,
 }
@@ -193,13 +194,17 @@ impl Leg {
     ) -> Sent {
         let sent = Instant::now();
         let failure = match self.first_piece(key.as_ref(), idempotency_key.as_ref()).await {
-            Ok((answer, event)) => {
+            Ok((answer, events)) => {
                 place.begun();
                 let attempt = Attempt {
                     status: Some(answer.status()),
                     ..self.told(AttemptResult::Answered, wait, sent.elapsed())
                 };
-                let begun = Begun { event, answer, place };
+                let begun = Begun {
+                    events,
+                    answer,
+                    place,
+                };
                 return Ok((begun, attempt));
             }
             Err(failure) => failure,
@@ -209,7 +214,10 @@ impl Leg {
         let other_way = self.model.other_way(&self.prepared, &failure);
         let is_filtered = failure.is_filtered();
         let error = place.error(failure);
-        place.failed(&error);
+        match is_filtered {
+            true => place.filtered(&error),
+            false => place.failed(&error),
+        }
         let result = AttemptResult::Failed(error.reason().as_str().to_owned());
         let attempt = Attempt {
             status,
@@ -229,10 +237,18 @@ impl Leg {
         &self,
         key: Option<&Secret>,
         idempotency_key: Option<&HeaderValue>,
-    ) -> Result<(Answer, Option<ModelEvent>), Failure> {
+    ) -> Result<(Answer, Vec<ModelEvent>), Failure> {
         let mut answer = self.model.open(&self.prepared, key, idempotency_key).await?;
-        let event = answer.first().await?;
-        Ok((answer, event))
+        let mut events = Vec::new();
+        while let Some(event) = answer.first().await? {
+            // What was used so far is no beginning of an answer.
+            let has_begun = !matches!(event, ModelEvent::Usage(_));
+            events.push(event);
+            if has_begun {
+                break;
+            }
+        }
+        Ok((answer, events))
     }
 
     /// What is told of an attempt at this model.

@@ -379,6 +379,12 @@ impl Decoder {
     fn close(&mut self, wire: &Wire<'_>, finish: Option<Finish>, out: &mut Events) -> Result<(), Failure> {
         let json = wire.response.map_or("{}", RawValue::get);
         let response = read::<Response<'_>>(json)?.unwrap_or_default();
+        if finish.is_none()
+            && let Some(usage) = response.usage.and_then(usage)
+        {
+            // It failed, and was used all the same.
+            out.push_back(ModelEvent::Usage(usage));
+        }
         self.complete(response, finish, json, out)
     }
 
