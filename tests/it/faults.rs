@@ -1,305 +1,128 @@
-//! What can go wrong at a provider: every fault, in every dialect, before, during and after the first token, with
-//! and without a tool that was called before. Each time the run ends as it should, what was said is kept, and
-//! the next question on the thread is answered.
+//! What can go wrong at a provider: every fault, in every dialect, before, within and after the first token and further
+//! on, in a turn that answers, in one that asks for a tool and in one that has a tool's output. Each time the run's state,
+//! events, history, usage and error are what the semantics say, and the next chat on the thread works.
+//!
+//! What goes wrong is in `rows.rs`, where and when in `places.rs`, and `play.rs` plays a case and looks at all of it.
 
-use std::time::Duration;
+mod bytes;
+mod places;
+mod play;
+mod rows;
+mod seen;
 
-use assistd::api::pb::{self, run_event::Payload};
-use assistd::config::Dialect;
-use assistd::simulator::{Answer, At, Fault, Finish, RawAnswer, Script, Turn};
-use futures::future::join_all;
-use tonic_types::RpcStatusExt;
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
 
-use crate::world::{PATIENCE, World};
+use assistd::config::{Dialect, ModelTimeouts, NamedModel};
+use assistd::simulator::{Script, Turn};
+use futures::future::{join, join_all};
+use futures::{FutureExt, StreamExt};
 
-/// How long a model may be silent here. Long enough for a machine that is busy.
+use crate::world::World;
+use places::{Place, Tools};
+use play::Case;
+use rows::ROWS;
+use seen::Door;
+
+/// How long a silent model is waited for. Long enough for a machine that is busy.
 const SILENCE: Duration = Duration::from_secs(3);
-const SAID: [&str; 3] = ["one ", "two ", "three"];
+/// The model that is waited for so long, and no longer.
+const IMPATIENT: &str = "impatient";
+/// How many cases are played at once, so that none waits long for the others.
+const AT_ONCE: usize = 8;
 
-/// A place in an answer of three pieces, and what has been said there.
-const PLACES: [(&str, At, &str); 3] = [
-    ("before the first token", At::Deltas(0), ""),
-    ("during the answer", At::Deltas(1), "one "),
-    ("after the last token", At::Deltas(3), "one two three"),
-];
-
-/// How a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Completed,
-    Incomplete(pb::IncompleteReason),
-    Failed(&'static str),
-}
-
-/// One fault, as the turn that has it.
-#[derive(Clone)]
-struct Case {
-    name: String,
-    turn: Turn,
-    end: End,
-    /// What is kept of the answer.
-    said: &'static str,
-}
-
-fn case(name: &str, turn: Turn, end: End, said: &'static str) -> Case {
-    Case {
-        name: name.to_owned(),
-        turn,
-        end,
-        said,
-    }
-}
-
-/// An error in the stream, as each dialect writes it.
-fn error_event(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Responses => {
-            "event: error\ndata: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}\n\n"
-        }
-        Dialect::ChatCompletions => {
-            "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}\n\n"
-        }
-        Dialect::Assistants => "event: error\ndata: {\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}\n\n",
-    }
-}
-
-/// The whole matrix for a dialect.
-fn cases(dialect: Dialect) -> Vec<Case> {
-    let unavailable = End::Failed("MODEL_UNAVAILABLE");
-    let said = || Turn::text(SAID);
-    let mut cases = vec![
-        case("nothing", said(), End::Completed, "one two three"),
-        case("status 500", Turn::status(500), unavailable, ""),
-        case(
-            "status 401",
-            Turn::status(401),
-            End::Failed("MODEL_CREDENTIALS_REJECTED"),
-            "",
-        ),
-        case(
-            "status 429 for long",
-            Turn::status(429).header("retry-after", "60"),
-            End::Failed("RATE_LIMITED"),
-            "",
-        ),
-        case("no answer", Turn::hang(), unavailable, ""),
-        case("a closed connection", Turn::disconnect(), unavailable, ""),
-        case(
-            "a page",
-            Turn::raw(200, "text/html", "<html>hi</html>"),
-            unavailable,
-            "",
-        ),
-        case(
-            "an empty answer",
-            Turn::raw(200, "text/event-stream", ""),
-            unavailable,
-            "",
-        ),
-        case(
-            "a trickle",
-            said().fault(Fault::Trickle {
-                bytes: std::num::NonZeroUsize::new(64).unwrap(),
-                ms: 0,
-            }),
-            End::Completed,
-            "one two three",
-        ),
-        case(
-            "the token limit",
-            said().finish(Finish::Length),
-            End::Incomplete(pb::IncompleteReason::MaxTokens),
-            "one two three",
-        ),
-        case(
-            "the filter",
-            said().finish(Finish::ContentFilter),
-            End::Incomplete(pb::IncompleteReason::ContentFilter),
-            "one two three",
-        ),
-        case(
-            "a failure there",
-            said().finish(Finish::Failed),
-            unavailable,
-            "one two three",
-        ),
-    ];
-    for (place, at, kept) in PLACES {
-        let insert = |raw: &str| Fault::Insert {
-            at,
-            raw: raw.to_owned(),
-        };
-        let faults = [
-            ("cut", Fault::Cut(at), unavailable, kept),
-            ("stop", Fault::Stop(at), unavailable, kept),
-            ("silence", Fault::Hang(at), unavailable, kept),
-            ("garbage", insert("data: {broken\n\n"), unavailable, kept),
-            (
-                "an error",
-                insert(error_event(dialect)),
-                End::Failed("RATE_LIMITED"),
-                kept,
-            ),
-            (
-                "an unknown event",
-                insert("event: brand.new\ndata: {\"type\":\"brand.new\",\"object\":\"brand.new\"}\n\n"),
-                End::Completed,
-                "one two three",
-            ),
-            ("a comment", insert(": ping\n\n"), End::Completed, "one two three"),
-        ];
-        for (name, fault, end, kept) in faults {
-            cases.push(case(&format!("{name} {place}"), said().fault(fault), end, kept));
+/// Every combination for a dialect: a case, or why there is none.
+fn combinations(dialect: Dialect) -> Vec<Result<Case, &'static str>> {
+    let mut combinations = Vec::new();
+    for row in &ROWS {
+        for place in Place::ALL {
+            for tools in Tools::ALL {
+                let number = combinations.len();
+                let impossible = row
+                    .wrong
+                    .never(place, tools, dialect)
+                    .or_else(|| place.never(tools));
+                combinations.push(match impossible {
+                    Some(reason) => Err(reason),
+                    None => Ok(Case {
+                        row,
+                        dialect,
+                        place,
+                        tools,
+                        // The bracket keeps one number from being found in another.
+                        message: format!("case [{number}]"),
+                    }),
+                });
+            }
         }
     }
-    cases
+    combinations
 }
 
-/// A refusal that may be tried again would be answered by the stand-in.
-fn times(turn: &Turn) -> u32 {
-    match &turn.answer {
-        Answer::Raw(RawAnswer { status: 429.., .. }) => 3,
-        _ => 1,
-    }
-}
-
-/// What a caller saw of a run.
-struct Seen {
-    end: End,
-    thread: String,
-    deltas: String,
-    completed: Option<pb::Message>,
-    usage: pb::Usage,
-}
-
-async fn ask(world: &World, message: &str, thread: &str) -> Seen {
-    let request = pb::ChatRequest {
-        message: message.to_owned(),
-        thread: thread.to_owned(),
-        ..pb::ChatRequest::default()
-    };
-    let mut stream = world
-        .grpc()
-        .await
-        .stream_chat(request)
-        .await
-        .unwrap()
-        .into_inner();
-    let (mut deltas, mut completed, mut last) = (String::new(), None, None);
-    let mut sequence = 0;
-    while let Some(event) = tokio::time::timeout(PATIENCE, stream.message())
-        .await
-        .unwrap()
-        .unwrap()
-    {
-        sequence += 1;
-        assert_eq!(event.sequence, sequence, "{message}");
-        assert!(last.is_none(), "{message}: an event behind the last one");
-        match event.payload.unwrap() {
-            Payload::TextDelta(delta) => deltas.push_str(&delta.text),
-            Payload::MessageCompleted(done) => completed = done.message,
-            Payload::RunCompleted(end) => last = end.run,
-            Payload::RunFailed(end) => last = end.run,
-            Payload::RunIncomplete(end) => last = end.run,
-            _ => {}
-        }
-    }
-    let run = last.expect("a last event");
-    let end = match run.state() {
-        pb::RunState::Completed => End::Completed,
-        pb::RunState::Incomplete => End::Incomplete(run.incomplete_reason()),
-        pb::RunState::Failed => {
-            let details = RpcStatusExt::get_error_details(run.error.as_ref().unwrap());
-            End::Failed(known(&details.error_info().unwrap().reason))
-        }
-        other => panic!("{message}: {other:?}"),
-    };
-    Seen {
-        end,
-        thread: run.name.split_once("/runs/").unwrap().0.to_owned(),
-        deltas,
-        completed,
-        usage: run.usage.unwrap(),
-    }
-}
-
-fn known(reason: &str) -> &'static str {
-    let reasons = ["MODEL_UNAVAILABLE", "MODEL_CREDENTIALS_REJECTED", "RATE_LIMITED"];
-    reasons
-        .into_iter()
-        .find(|known| *known == reason)
-        .unwrap_or_else(|| panic!("an unexpected reason {reason}"))
-}
-
-fn text(message: &pb::Message) -> String {
-    let texts = message.content.iter().filter_map(|part| match &part.part {
-        Some(pb::content_part::Part::Text(text)) => Some(text.as_str()),
-        _ => None,
-    });
-    texts.collect()
-}
-
-/// Plays a case, and the question after it.
-async fn play(world: &World, dialect: Dialect, case: &Case, with_tool: bool, message: String) {
-    let what = format!("{dialect:?}, {}, tool: {with_tool}", case.name);
-    let seen = ask(world, &message, "").await;
-    assert_eq!(seen.end, case.end, "{what}");
-    assert_eq!(seen.deltas, case.said, "{what}");
-    let is_whole = matches!(case.end, End::Completed);
-    if let Some(message) = seen.completed.filter(|message| !text(message).is_empty()) {
-        assert_eq!(text(&message), case.said, "{what}");
-        let status = match is_whole || matches!(case.end, End::Incomplete(_)) {
-            true => message.status() != pb::MessageStatus::Unspecified,
-            false => message.status() == pb::MessageStatus::Incomplete,
-        };
-        assert!(status, "{what}: {:?}", message.status());
-    } else {
-        assert_eq!(case.said, "", "{what}");
-    }
-    let calls = i32::from(with_tool);
-    assert_eq!(
-        (seen.usage.tool_calls, seen.usage.turns),
-        (calls, calls + 1),
-        "{what}"
-    );
-    if is_whole {
-        assert!(seen.usage.output_tokens > 0, "{what}");
-    }
-    let next = ask(world, "and now?", &seen.thread).await;
-    assert_eq!(
-        (next.end, next.deltas.as_str()),
-        (End::Completed, "Mock reply to: and now?"),
-        "{what}"
-    );
+/// A service whose model follows the script, in this dialect, with another one beside it that is not waited for long.
+async fn world(dialect: Dialect, turns: Vec<Turn>) -> World {
+    World::with(Script::turns(turns), |config| {
+        let model = &mut config.model;
+        model.dialect = Some(dialect);
+        // Every request brings more retries than it can take: what bounds them all has tests of its own.
+        model.resilience.retry_percent = 1_000;
+        model.listed = vec![NamedModel {
+            name: IMPATIENT.to_owned(),
+            provider_model: IMPATIENT.to_owned(),
+            aliases: Vec::new(),
+            fallbacks: Vec::new(),
+            endpoint: model.endpoint.clone(),
+            dialect: model.dialect,
+            state: model.state,
+            reasoning_back: model.reasoning_back,
+            timeouts: ModelTimeouts {
+                first_byte: SILENCE,
+                idle: SILENCE,
+                ..model.timeouts
+            },
+            resilience: model.resilience,
+            context_tokens: None,
+            max_output_tokens: None,
+            prices: None,
+            idempotency_keys: None,
+        }];
+    })
+    .await
 }
 
 async fn matrix(dialect: Dialect) {
-    let (mut turns, mut played) = (Vec::new(), Vec::new());
-    for (index, case) in cases(dialect).into_iter().enumerate() {
-        for with_tool in [false, true] {
-            // The bracket keeps one number from being found in another.
-            let message = format!("case [{index}-{with_tool}]");
-            if with_tool {
-                let arguments = serde_json::json!({"text": "before"});
-                turns.push(Turn::call("echo", &arguments).when_user(&message).times(1));
-            }
-            let uses = times(&case.turn);
-            turns.push(case.turn.clone().when_user(&message).times(uses));
-            played.push((case.clone(), with_tool, message));
+    let began = Instant::now();
+    let (mut cases, mut impossible) = (Vec::new(), BTreeMap::<&str, usize>::new());
+    for combination in combinations(dialect) {
+        match combination {
+            Ok(case) => cases.push(case),
+            Err(reason) => *impossible.entry(reason).or_default() += 1,
         }
     }
-    let world = World::with(Script::turns(turns), |config| {
-        config.model.dialect = Some(dialect);
-        config.model.timeouts.first_byte = SILENCE;
-        config.model.timeouts.idle = SILENCE;
-    })
-    .await;
-    join_all(played.into_iter().map(|(case, with_tool, message)| {
-        let world = &world;
-        async move { play(world, dialect, &case, with_tool, message).await }
-    }))
-    .await;
+    let world = world(dialect, cases.iter().flat_map(Case::turns).collect()).await;
+    let played = cases.len();
+    let (silent, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.row.is_silent);
+    let (door, others) = (Door::new(&world).await, futures::stream::iter(others));
+    // Each that goes wrong in another way than it should is told, not only the first.
+    let play = async |case: Case| AssertUnwindSafe(case.play(&door)).catch_unwind().await.is_ok();
+    let silent = join_all(silent.into_iter().map(play));
+    let others = others.map(play).buffer_unordered(AT_ONCE).collect::<Vec<bool>>();
+    let (silent, others) = join(silent, others).await;
+    let failed = silent
+        .iter()
+        .chain(&others)
+        .filter(|is_right| !**is_right)
+        .count();
+    assert_eq!(failed, 0, "{dialect:?}: cases of {played} that are told above");
     world.stopped().await;
+    eprintln!(
+        "{dialect:?}: {played} cases in {:?}; there are none where",
+        began.elapsed()
+    );
+    for (reason, count) in impossible {
+        eprintln!("  {reason}: {count}");
+    }
 }
 
 #[tokio::test]
