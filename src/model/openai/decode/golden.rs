@@ -332,7 +332,7 @@ fn an_answer_in_one_piece_is_read_too() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+    #![proptest_config(proptest::prelude::ProptestConfig::default())]
 
     /// Whatever comes in, wherever it is cut: no panic, and always the same events.
     #[test]
