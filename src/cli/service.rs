@@ -41,6 +41,10 @@ pub struct SimulateArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "replay"])]
     validate: Option<PathBuf>,
 
+    /// Let requests have this field or parameter too, such as one of a provider's own; may be given several times
+    #[arg(long, value_name = "NAME", requires = "validate")]
+    allow: Vec<String>,
+
     /// Pass requests on to --upstream and append to this file what it says; keys are passed on, not written
     #[arg(long, value_name = "FILE", requires = "upstream", conflicts_with = "replay")]
     record: Option<PathBuf>,
@@ -151,6 +155,8 @@ async fn start(arguments: SimulateArguments) -> Result<io::Result<Simulator>, Er
         Some(path) => {
             let description = Description::read(&read(path)?)
                 .map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+            let allowed = arguments.allow.iter();
+            let description = allowed.fold(description, |described, name| described.allowing(name));
             script.described_by(&Arc::new(description))
         }
         None => script,
@@ -234,6 +240,7 @@ mod tests {
             listen: address,
             script: None,
             validate: None,
+            allow: Vec::new(),
             record: None,
             upstream: None,
             replay: None,

@@ -255,3 +255,20 @@ fn no_test_asks_a_provider_that_is_not_judged() {
         }
     }
 }
+
+#[test]
+fn no_check_starts_a_simulator_that_is_not_judged() {
+    let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
+    for entry in fs::read_dir(peers).expect("the checks can be read") {
+        let path = entry.expect("an entry").path();
+        let is_program = path.extension().is_some_and(|extension| extension == "py");
+        if is_program && !path.ends_with("service.py") {
+            let text = fs::read_to_string(&path).expect("a check is text");
+            assert!(
+                !text.contains(r#""simulate""#),
+                "{}: see `simulating`",
+                path.display()
+            );
+        }
+    }
+}

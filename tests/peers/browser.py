@@ -10,7 +10,7 @@ import socket
 import tempfile
 import threading
 
-from service import ASSISTD, NODE_MODULES, environment, run, running, serving
+from service import NODE_MODULES, environment, run, serving, simulating
 from web import HERE, generated
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -97,13 +97,8 @@ def bundle():
 @contextlib.contextmanager
 def scripted():
     """The environment of a service whose model follows the script."""
-    path = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(path, "w") as file:
-        json.dump(SCRIPT, file)
-    command = [ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", path]
-    with running(command, r"http://[\d.:]+") as simulator:
-        url = simulator.wait_for(r"http://[\d.]+:\d+").group()
-        yield environment(OPENAI_BASE_URL=f"{url}/v1")
+    with simulating(SCRIPT) as simulator:
+        yield environment(OPENAI_BASE_URL=simulator.base_url)
 
 
 def check_pages_in_chromium():

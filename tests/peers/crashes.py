@@ -22,7 +22,7 @@ import urllib.request
 
 from cluster import cluster
 from processes import with_model
-from service import ASSISTD, Service, get, kill, mcp_config, post, running, until
+from service import Service, get, kill, mcp_config, post, simulating, until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "8"))
@@ -51,10 +51,7 @@ SCRIPT = {
 
 
 def model():
-    path = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(path, "w") as file:
-        json.dump(SCRIPT, file)
-    return running([ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", path])
+    return simulating(SCRIPT)
 
 
 class Place:

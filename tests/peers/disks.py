@@ -9,7 +9,7 @@ import tempfile
 
 from crashes import ENDS
 from processes import with_model
-from service import ASSISTD, Program, curl, get, post, run, running, serving, until
+from service import Program, curl, get, post, run, serving, simulating, until
 
 WRITING = {"pace": {"first_ms": 0, "token_ms": 100}, "turns": [
     {"when": {"user": "at length"}, "answer": {"say": {"items": [{"text": ["word "] * 40}]}}},
@@ -28,10 +28,7 @@ def small_disk():
 
 @contextlib.contextmanager
 def slow_model():
-    path = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(path, "w") as file:
-        json.dump(WRITING, file)
-    with running([ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", path]) as model:
+    with simulating(WRITING) as model:
         yield with_model(model)
 
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 
+from overheard import overheard
 from service import NODE_MODULES, environment, get, post, run, running, serving
 
 DIALECTS = ("chat_completions", "responses")
@@ -71,8 +72,8 @@ def mocked():
 def each_dialect(check):
     """Each has a mock of its own, whose count of matches begins at nothing."""
     for dialect in DIALECTS:
-        with mocked() as (mock, url):
-            env = environment(OPENAI_BASE_URL=f"{url}/v1", ASSISTD_MODEL="mock-1", ASSISTD_MODEL_DIALECT=dialect)
+        with mocked() as (mock, url), overheard(url) as asked:
+            env = environment(OPENAI_BASE_URL=f"{asked}/v1", ASSISTD_MODEL="mock-1", ASSISTD_MODEL_DIALECT=dialect)
             with serving(env=env) as service:
                 check(service, url)
                 paths = {entry["path"] for entry in journal(url)}

@@ -81,7 +81,7 @@ def check_a_tool_call_keeps_integers():
 
 
 def check_probes_and_health():
-    with serving() as service:
+    with serving(has_own_simulator=True) as service:
         for path in ("/healthz", "/readyz"):
             assert curl(f"{service.url}{path}")[0] == 200
         status, health = get(f"{service.url}/v1/health")

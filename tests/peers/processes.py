@@ -6,22 +6,18 @@ import signal
 import tempfile
 
 from service import ASSISTD, Program, Service, assistd, children, environment, get, kill, mcp_config, post, run
-from service import running, serving, until
+from service import serving, simulating, until
 
 HANG = {"items": [{"text": ["one ", "two"]}], "faults": [{"hang": {"deltas": 1}}]}
 
 
 def hanging_model():
     """A model that begins to answer and then says nothing more."""
-    script = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(script, "w") as file:
-        json.dump({"turns": [{"answer": {"say": HANG}}]}, file)
-    return running([ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", script])
+    return simulating({"turns": [{"answer": {"say": HANG}}]})
 
 
 def with_model(program):
-    url = program.wait_for(r"base url (http://\S+)").group(1)
-    return environment(OPENAI_BASE_URL=url)
+    return environment(OPENAI_BASE_URL=program.base_url)
 
 
 def streaming(service):
@@ -81,7 +77,7 @@ def check_the_keys_do_not_reach_tool_servers():
 
 
 def check_a_configured_model_is_never_simulated():
-    with running([ASSISTD, "simulate", "--listen", "127.0.0.1:0"]) as model:
+    with simulating() as model:
         with serving(env=with_model(model)) as service:
             health = get(f"{service.url}/v1/health")[1]["model"]
             assert not health["simulator"] and "SIMULATED" not in service.said(), health

@@ -4,6 +4,7 @@ import os
 import sys
 
 from mock_provider import DIALECTS, completed, deltas, stream, texts
+from overheard import overheard
 from service import Program, environment, free_port, get, post, run, running, serving, until
 
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "llama_server.py")
@@ -20,9 +21,10 @@ def each_dialect(check):
     with running([sys.executable, SERVER, str(port)], "it has begun") as model:
         until(lambda: '"ok"' in run("curl", "-sS", "--max-time", "5", f"{url}/health", expect=None), model.said)
         for dialect in DIALECTS:
-            env = environment(OPENAI_BASE_URL=f"{url}/v1", ASSISTD_MODEL="smollm2", ASSISTD_MODEL_DIALECT=dialect)
-            with serving(env=env) as service:
-                check(service, assistant(service), dialect, url)
+            with overheard(url) as asked:
+                env = environment(OPENAI_BASE_URL=f"{asked}/v1", ASSISTD_MODEL="smollm2", ASSISTD_MODEL_DIALECT=dialect)
+                with serving(env=env) as service:
+                    check(service, assistant(service), dialect, url)
 
 
 def assistant(service):
@@ -47,7 +49,7 @@ def check_its_text_comes_in_pieces_and_is_counted():
 
 def check_it_ends_where_its_tokens_end():
     def ask(service, name, dialect, url):
-        limits = {"maxOutputTokens": 12}
+        limits = {"maxOutputTokens": 16}
         events = stream(service, "Count from one to a hundred.", assistant=name, options=ENDLESS, limits=limits)
         if dialect == "responses":
             # This server says that such an answer is complete.
@@ -55,7 +57,7 @@ def check_it_ends_where_its_tokens_end():
         else:
             ended = events[-1]["runIncomplete"]["run"]
             assert ended["incompleteReason"] == "INCOMPLETE_REASON_MAX_TOKENS", ended
-        assert int(ended["usage"]["outputTokens"]) == 12, ended
+        assert int(ended["usage"]["outputTokens"]) == 16, ended
         text = "".join(deltas(events))
         assert text and text in texts(service, ended["name"].partition("/runs/")[0]), events
 
@@ -86,7 +88,7 @@ def check_a_run_that_is_called_off_lets_the_model_go():
             written = [0]
             until(lambda: not writes(url, written), lambda: f"{written[-1]} tokens")
             assert max(written) < LONG_TOKENS / 2, written
-            events = stream(service, "Say hello.", assistant=name, limits={"maxOutputTokens": 4})
+            events = stream(service, "Say hello.", assistant=name, limits={"maxOutputTokens": 16})
             assert deltas(events), events
         finally:
             watch.stop()

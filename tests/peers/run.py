@@ -17,7 +17,7 @@ import tempfile
 import threading
 import traceback
 
-from service import ROOT
+from service import DESCRIPTION, ROOT, Simulator, undescribed
 
 MODULES = [
     "described", "grpc_python", "reflection", "plain_http", "mcp_servers", "mcp_tools", "conformance", "processes", "crashes", "summaries", "together",
@@ -68,16 +68,23 @@ def outcome(check):
 
 def main():
     passed, failed = 0, 0
+    if not os.path.exists(DESCRIPTION):
+        print("SKIPPED: OpenAI's description is not beside the project: nothing is validated against it", flush=True)
     with tempfile.TemporaryDirectory() as stubs:
         generate_stubs(stubs)
         for label, check in checks(sys.argv[1:]):
-            problem = outcome(check)
+            problem = outcome(check) or "".join(undescribed()) or None
             print(f"{'ok  ' if problem is None else 'FAIL'} {label}", flush=True)
             if problem is None:
                 passed += 1
             else:
                 failed += 1
                 print(problem, flush=True)
+    if Simulator.of_all:
+        Simulator.of_all.stop()
+        if late := "".join(undescribed()):
+            failed += 1
+            print(f"FAIL after all\n{late}", flush=True)
     print(f"{passed} passed, {failed} failed", flush=True)
     sys.stdout.flush()
     # Threads of checks that hang must not keep the process.

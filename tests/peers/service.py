@@ -15,6 +15,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 ASSISTD = os.environ.get("ASSISTD", os.path.join(ROOT, "target", "debug", "assistd"))
 NODE_MODULES = os.path.join(os.environ.get("PEERS_NODE", os.path.dirname(os.path.abspath(__file__))), "node_modules")
 PATIENCE_SECONDS = 60
+# What requests have beyond OpenAI's description: a field of llama.cpp's own.
+DEVIATIONS = ("ignore_eos",)
+# Lies beside the project where it lies anywhere.
+DESCRIPTION = os.path.join(ROOT, "..", "shared", "openai", "openapi.json")
 
 # What decides which model is asked must come from the check alone.
 DECIDING = ("OPENAI_", "ASSISTD_")
@@ -65,12 +69,64 @@ class Program:
             raise
 
 
-class Service(Program):
-    """`assistd serve` on a free port; in memory unless it is told where to keep things."""
+class Simulator(Program):
+    """`assistd simulate` with this script. What it is asked and what it answers is judged by OpenAI's description."""
 
-    def __init__(self, *arguments, env=None, cwd=None):
+    started = []
+    # The one that answers where a check names no model. It serves all checks.
+    of_all = None
+
+    def __init__(self, script=None):
+        self.seen = 0
+        command = [ASSISTD, "simulate", "--listen", "127.0.0.1:0"]
+        if script is not None:
+            path = os.path.join(tempfile.mkdtemp(), "script.json")
+            with open(path, "w") as file:
+                json.dump(script, file)
+            command += ["--script", path]
+        if os.path.exists(DESCRIPTION):
+            command += ["--validate", DESCRIPTION, *(f"--allow={name}" for name in DEVIATIONS)]
+        super().__init__(command)
+        Simulator.started.append(self)
+        self.base_url = self.wait_for(r"base url (http://\S+)").group(1)
+
+
+@contextlib.contextmanager
+def simulating(script=None):
+    simulator = Simulator(script)
+    try:
+        yield simulator
+    finally:
+        simulator.stop()
+
+
+def stand_in():
+    Simulator.of_all = Simulator.of_all or Simulator()
+    return Simulator.of_all
+
+
+def undescribed():
+    """What was asked of simulators, or answered by them, since this was called last, and OpenAI's API does not know."""
+    found = []
+    for simulator in list(Simulator.started):
+        lines = simulator.lines[simulator.seen:]
+        simulator.seen += len(lines)
+        found += [line for line in lines if "not as described" in line]
+        if simulator.process.poll() is not None:
+            Simulator.started.remove(simulator)
+    return found
+
+
+class Service(Program):
+    """`assistd serve` on a free port; in memory unless it is told where to keep things, and with a simulator of ours as
+    its model unless it is told of another or is to start its own."""
+
+    def __init__(self, *arguments, env=None, cwd=None, has_own_simulator=False):
         if "--data-dir" not in arguments:
             arguments = (*arguments, "--data-dir", ":memory:")
+        env = environment() if env is None else env
+        if not has_own_simulator and "--no-simulator" not in arguments and "OPENAI_BASE_URL" not in env:
+            env = env | {"OPENAI_BASE_URL": stand_in().base_url}
         self.cwd = cwd or tempfile.mkdtemp()
         super().__init__([ASSISTD, "--listen", "127.0.0.1:0", *arguments], env=env, cwd=self.cwd)
         self.url = self.wait_for(r"on (http://[\d.:]+)\n").group(1)

@@ -1,12 +1,10 @@
 """`kill -9` while a model sums a conversation up: the run goes on after the next start, and one summary comes of it."""
 
-import json
-import os
 import tempfile
 import time
 
 from processes import with_model
-from service import ASSISTD, Service, get, kill, post, running, until
+from service import Service, get, kill, post, simulating, until
 
 # A summary takes some seconds; who is asked for one is given the conversation as a text.
 SCRIPT = {
@@ -19,10 +17,7 @@ SCRIPT = {
 
 
 def model():
-    path = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(path, "w") as file:
-        json.dump(SCRIPT, file)
-    return running([ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", path])
+    return simulating(SCRIPT)
 
 
 def check_a_summary_begins_again_after_a_crash():

@@ -5,7 +5,7 @@ import contextlib
 import os
 import tempfile
 
-from service import ASSISTD, environment, post, run, running, serving
+from service import environment, post, run, running, serving, simulating
 
 PROVIDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tls_provider.mjs")
 CHATS = 48
@@ -28,8 +28,8 @@ def authority(folder):
 def provided(folder):
     """The authority's certificate, the provider, and its address."""
     ca, key, certificate = authority(folder)
-    with running([ASSISTD, "simulate", "--listen", "127.0.0.1:0"]) as simulator:
-        target = simulator.wait_for(r"base url (http://[\d.:]+)").group(1)
+    with simulating() as simulator:
+        target = simulator.base_url.removesuffix("/v1")
         with running(["node", PROVIDER, key, certificate, target]) as provider:
             url = provider.wait_for(r"listening on (https://\S+)").group(1)
             yield ca, provider, f"{url}/v1"

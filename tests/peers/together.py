@@ -4,16 +4,14 @@ when there is nothing to do, and a server that is restarted while they are at wo
 
 import contextlib
 import json
-import os
 import signal
-import tempfile
 import threading
 import time
 
 from cluster import FAST, IMMEDIATE, cluster
 from crashes import Place, Watcher, after_event, check_told, ended, finish, model
 from processes import with_model
-from service import ASSISTD, curl, get, post, running, serving, until
+from service import curl, get, post, serving, simulating, until
 
 QUICK = {"pace": {"first_ms": 5, "token_ms": 5}, "turns": [
     {"when": {"user": "note"}, "answer": {"say": {"items": [{"text": ["You ", "are ", "heard."]}]}}},
@@ -259,11 +257,8 @@ def is_well(service):
 
 
 def check_a_server_that_is_restarted_under_load_loses_nothing():
-    path = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(path, "w") as file:
-        json.dump(QUICK, file)
     with contextlib.ExitStack() as stack:
-        program = stack.enter_context(running([ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", path]))
+        program = stack.enter_context(simulating(QUICK))
         server = stack.enter_context(cluster())
         env = with_model(program) | {"ASSISTD_RUN_LEASE": "3s"}
         services = [stack.enter_context(serving("--store", server.url, env=env)) for _ in range(2)]

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from processes import with_model
-from service import ASSISTD, curl, get, post, running, serving, until
+from service import curl, get, post, serving, simulating, until
 
 DELTAS = 6000
 WATCHES = 1000
@@ -24,10 +24,7 @@ SCRIPT = {"pace": {"first_ms": 0, "token_ms": 0}, "turns": [
 @contextlib.contextmanager
 def long_run(**settings):
     """A service, and a run with many events that is over."""
-    path = os.path.join(tempfile.mkdtemp(), "script.json")
-    with open(path, "w") as file:
-        json.dump(SCRIPT, file)
-    with running([ASSISTD, "simulate", "--listen", "127.0.0.1:0", "--script", path]) as model:
+    with simulating(SCRIPT) as model:
         with serving("--data-dir", tempfile.mkdtemp(), env=with_model(model) | settings) as service:
             thread = post(f"{service.url}/v1/threads", {})[1]["name"]
             post(f"{service.url}/v1/{thread}/messages", {"content": [{"text": "tell me at length"}]})
