@@ -15,11 +15,12 @@ use serde_json::Value;
 const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/openai/openapi.json");
 
 /// The fields and the parameters that requests have beyond the description, with the reason.
-const DEVIATIONS: [(&str, &str); 3] = [
+const DEVIATIONS: [(&str, &str); 4] = [
     (
         "top_k",
         "stands for what a provider has of its own, and callers pass on",
     ),
+    ("min_p", "the same"),
     (
         "api-version",
         "what Azure wants in every address, and operators put into base URLs",
