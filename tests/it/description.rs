@@ -5,7 +5,7 @@
 
 mod provider;
 
-pub use provider::{Judge, Provider};
+pub use provider::{Bench, Judge, Provider};
 
 use std::sync::{Arc, OnceLock};
 
@@ -104,8 +104,10 @@ mod tests {
             sent.json(&body).send().await.unwrap();
             let by_provider = complaint(|| drop(provider));
             let judge = Judge::default();
-            judge.request(&format!("post /v1{path} http/1.1"), body.to_string().as_bytes());
-            let by_judge = complaint(|| judge.look());
+            judge
+                .bench()
+                .request(&format!("post /v1{path} http/1.1"), body.to_string().as_bytes());
+            let by_judge = complaint(|| drop(judge));
             for complaint in [by_provider, by_judge] {
                 assert_eq!(complaint.is_some(), expected.is_some(), "{body}: {complaint:?}");
                 let complaint = complaint.unwrap_or_default();

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::description::Judge;
+use crate::description::{Bench, Judge};
 
 mod options;
 
@@ -63,7 +63,7 @@ fn refusal(head: &str, body: &str) -> Answer {
 /// What the server saw, as it came. Requests are judged, and the test that drops this fails if one was not as described.
 struct Seeing {
     seen: mpsc::UnboundedReceiver<Seen>,
-    judge: Judge,
+    _judge: Judge,
 }
 
 impl Deref for Seeing {
@@ -80,32 +80,19 @@ impl DerefMut for Seeing {
     }
 }
 
-impl Drop for Seeing {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.judge.look();
-        }
-    }
-}
-
 /// Serves one answer after the other, the last one for ever.
 async fn serve(answers: Vec<Answer>) -> (String, Seeing) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     let (sender, seen) = mpsc::unbounded_channel();
     let judge = Judge::default();
-    let seeing = Seeing {
-        seen,
-        judge: judge.clone(),
-    };
+    let bench = judge.bench();
+    let seeing = Seeing { seen, _judge: judge };
     tokio::spawn(async move {
         let mut answers = answers.into_iter().peekable();
         while let Ok((mut socket, _)) = listener.accept().await {
             let _ = sender.send(Seen::Connected);
-            while let Some(request) = read_request(&mut socket).await {
-                if let Seen::Request { head, body } = &request {
-                    judge.request(head.lines().next().unwrap(), body);
-                }
+            while let Some(request) = read_request(&mut socket, &bench).await {
                 let _ = sender.send(request);
                 let answer = answers.next().unwrap();
                 if answers.peek().is_none() {
@@ -126,7 +113,8 @@ async fn serve(answers: Vec<Answer>) -> (String, Seeing) {
     (base, seeing)
 }
 
-async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
+/// A request, which is judged.
+async fn read_request(socket: &mut TcpStream, bench: &Bench) -> Option<Seen> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -137,6 +125,7 @@ async fn read_request(socket: &mut TcpStream) -> Option<Seen> {
                 .map_or(0, |length| length.parse().unwrap());
             if bytes.len() >= end + 4 + length {
                 let body = bytes[end + 4..end + 4 + length].to_vec();
+                bench.request(head.lines().next().unwrap(), &body);
                 return Some(Seen::Request { head, body });
             }
         }
@@ -324,7 +313,6 @@ async fn every_request_is_what_openais_description_says() {
             assert_eq!(body["model"], "m");
             assert_eq!(body["stream"], true);
         }
-        seen.judge.look();
     }
 }
 
@@ -481,12 +469,14 @@ async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
 }
 
 /// Sends this again and again, for ever.
-async fn murmuring(head: &'static str, again: &'static str) -> String {
+async fn murmuring(head: &'static str, again: &'static str) -> (String, Judge) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
+    let judge = Judge::default();
+    let bench = judge.bench();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
-            read_request(&mut socket).await;
+            read_request(&mut socket, &bench).await;
             let mut bytes = head;
             while socket.write_all(bytes.as_bytes()).await.is_ok() {
                 bytes = again;
@@ -494,7 +484,7 @@ async fn murmuring(head: &'static str, again: &'static str) -> String {
             }
         }
     });
-    base
+    (base, judge)
 }
 
 #[tokio::test]
@@ -510,7 +500,8 @@ async fn bytes_that_say_nothing_do_not_keep_an_answer_alive() {
         (silent, "{"),
         ("HTTP/1.1 500 Oops\r\n\r\n", "x"),
     ] {
-        let mut config = config(&murmuring(head, again).await);
+        let (base, _judge) = murmuring(head, again).await;
+        let mut config = config(&base);
         config.timeouts.event = Duration::from_millis(300);
         let model = OpenAi::new(config, false).unwrap();
         let asked = tokio::time::timeout(PATIENCE, ask(&model, hello()));
@@ -518,7 +509,8 @@ async fn bytes_that_say_nothing_do_not_keep_an_answer_alive() {
         assert_eq!(error.reason(), Reason::ModelUnavailable, "{head}{again}");
     }
     // What says something keeps it alive, however long it takes altogether.
-    let mut config = config(&murmuring(begun, &begun[silent.len()..]).await);
+    let (base, _judge) = murmuring(begun, &begun[silent.len()..]).await;
+    let mut config = config(&base);
     config.timeouts.event = Duration::from_secs(1);
     let model = OpenAi::new(config, false).unwrap();
     let mut events = model.stream(hello()).await.unwrap();

@@ -97,14 +97,47 @@ impl Drop for Provider {
     }
 }
 
-/// Judges what a server of a test's own is asked. The test that drops the last of its clones fails when something was
-/// not as described.
-#[derive(Clone, Debug, Default)]
+/// Judges what a server of a test's own is asked. The test that drops it fails when something was not as described.
+#[derive(Debug, Default)]
 pub struct Judge {
-    verdicts: Arc<Mutex<Vec<Result<(), String>>>>,
+    verdicts: Verdicts,
+}
+
+type Verdicts = Arc<Mutex<Vec<Result<(), String>>>>;
+
+/// Where requests are brought to a judge.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    verdicts: Verdicts,
 }
 
 impl Judge {
+    /// For the server.
+    pub fn bench(&self) -> Bench {
+        Bench {
+            verdicts: Arc::clone(&self.verdicts),
+        }
+    }
+
+    fn look(&self) {
+        let verdicts = self.verdicts.lock().expect("no test panics here");
+        let problems: Vec<&String> = verdicts
+            .iter()
+            .filter_map(|verdict| verdict.as_ref().err())
+            .collect();
+        assert!(problems.is_empty(), "as OpenAI describes it: {problems:?}");
+    }
+}
+
+impl Drop for Judge {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.look();
+        }
+    }
+}
+
+impl Bench {
     /// Judges a request: its request line, such as `post /v1/responses http/1.1`, and its body.
     pub fn request(&self, line: &str, body: &[u8]) {
         let mut words = line.split(' ');
@@ -120,15 +153,5 @@ impl Judge {
         };
         let verdict = description().map_or(Ok(()), |description| description.request(&request));
         self.verdicts.lock().expect("no test panics here").push(verdict);
-    }
-
-    /// Panics when something was not as described.
-    pub fn look(&self) {
-        let verdicts = self.verdicts.lock().expect("no test panics here");
-        let problems: Vec<&String> = verdicts
-            .iter()
-            .filter_map(|verdict| verdict.as_ref().err())
-            .collect();
-        assert!(problems.is_empty(), "as OpenAI describes it: {problems:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! What there is to see of a run: its events as they come and again from the log, its steps, and its thread.
 
+use std::collections::BTreeMap;
+
 use assistd::api::pb::assistant_service_client::AssistantServiceClient;
 use assistd::api::pb::run_service_client::RunServiceClient;
 use assistd::api::pb::thread_service_client::ThreadServiceClient;
@@ -67,7 +69,7 @@ pub async fn ask(door: &Door, message: &str, thread: &str, model: &str) -> Seen 
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(without_details(&kept), without_details(&run), "{message}");
+    assert_eq!(in_words(&kept), in_words(&run), "{message}");
     let listed = pb::ListRunStepsRequest {
         parent: run.name.clone(),
         ..pb::ListRunStepsRequest::default()
@@ -101,15 +103,20 @@ async fn all(mut stream: tonic::Streaming<pb::RunEvent>) -> Vec<pb::RunEvent> {
 fn plain(event: &pb::RunEvent) -> pb::RunEvent {
     let mut event = event.clone();
     if let Some(Payload::RunFailed(end)) = &mut event.payload {
-        end.run = end.run.as_ref().map(without_details);
+        end.run = end.run.as_ref().map(in_words);
     }
     event
 }
 
-/// The run, without the details of its error: they are encoded in any order.
-fn without_details(run: &pb::Run) -> pb::Run {
+/// The run, with what its error says as a text: the details are encoded in any order.
+fn in_words(run: &pb::Run) -> pb::Run {
     let mut run = run.clone();
     if let Some(error) = &mut run.error {
+        let details = error.get_error_details();
+        let info = details.error_info().unwrap();
+        let facts: BTreeMap<_, _> = info.metadata.iter().collect();
+        let (reason, delay) = (&info.reason, details.retry_info());
+        error.message = format!("{}: {reason}, {facts:?}, {delay:?}", error.message);
         error.details.clear();
     }
     run
