@@ -41,7 +41,8 @@ pub struct SimulateArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "replay"])]
     validate: Option<PathBuf>,
 
-    /// Let requests have this field or parameter too, such as one of a provider's own; may be given several times
+    /// Let requests have fields, parameters and parts of messages of this name too, such as a provider's own; may be
+    /// given several times
     #[arg(long, value_name = "NAME", requires = "validate")]
     allow: Vec<String>,
 

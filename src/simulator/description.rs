@@ -78,7 +78,8 @@ impl Description {
         })
     }
 
-    /// Lets requests have this field or parameter besides, whatever is in it: what a provider has of its own.
+    /// Lets requests have this besides, whatever is in it: a field or a parameter of this name, or a part of a message
+    /// that is of this type. That is what a provider has of its own.
     #[must_use]
     pub fn allowing(mut self, field: &str) -> Self {
         self.allowed.push(field.to_owned());
@@ -103,6 +104,7 @@ impl Description {
         let mut body = request.body.clone();
         if let Some(fields) = body.as_object_mut() {
             fields.retain(|field, _| !self.allowed.contains(field));
+            fields.values_mut().for_each(|value| self.leave_out_parts(value));
         }
         let closed = json!({"allOf": [schema], "unevaluatedProperties": false});
         self.check(&name, &self.requests, &closed, &body)
@@ -165,6 +167,26 @@ impl Description {
     pub fn fits(&self, name: &str, value: &Value) -> Result<(), String> {
         let schema = json!({"$ref": format!("#/components/schemas/{name}")});
         self.check(name, &self.document["components"], &schema, value)
+    }
+
+    /// Takes the parts away that requests may have besides.
+    fn leave_out_parts(&self, value: &mut Value) {
+        match value {
+            Value::Array(items) => {
+                let is_own = |item: &Value| {
+                    let kind = item["type"].as_str();
+                    kind.is_some_and(|kind| self.allowed.iter().any(|allowed| allowed == kind))
+                };
+                let before = items.len();
+                items.retain(|item| !is_own(item));
+                items.iter_mut().for_each(|item| self.leave_out_parts(item));
+                if items.is_empty() && before > 0 {
+                    *value = Value::Null;
+                }
+            }
+            Value::Object(fields) => fields.values_mut().for_each(|value| self.leave_out_parts(value)),
+            _ => {}
+        }
     }
 
     /// The operation that the path stands for, with the path's template.
@@ -332,6 +354,14 @@ mod tests {
             ("POST", "/things", "", json!({"name": 1}), "/name"),
             ("POST", "/things", "", json!({}), "required"),
             ("POST", "/things", "", json!({"name": "n", "own": 1}), ""),
+            ("POST", "/things", "", json!({"name": [{"type": "own"}]}), ""),
+            (
+                "POST",
+                "/things",
+                "",
+                json!({"name": [{"type": "other"}]}),
+                "/name",
+            ),
             ("POST", "/things", "", json!({"name": "n", "nmae": 1}), "nmae"),
         ];
         for (method, path, query, body, expected) in table {

@@ -14,13 +14,17 @@ use serde_json::Value;
 
 const DESCRIPTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/openai/openapi.json");
 
-/// The fields and the parameters that requests have beyond the description, with the reason.
-const DEVIATIONS: [(&str, &str); 4] = [
+/// The fields, parameters and parts of messages that requests have beyond the description, with the reason.
+const DEVIATIONS: [(&str, &str); 5] = [
     (
         "top_k",
         "stands for what a provider has of its own, and callers pass on",
     ),
     ("min_p", "the same"),
+    (
+        "thinking",
+        "what Mistral's models were thinking, which is given back as it came",
+    ),
     (
         "api-version",
         "what Azure wants in every address, and operators put into base URLs",
