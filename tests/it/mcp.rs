@@ -12,6 +12,7 @@ pub mod peer;
 mod pins;
 mod sampling;
 mod slow;
+mod told;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;

@@ -149,6 +149,7 @@ fn bomb() -> Value {
     bomb
 }
 
+/// A server that does this wrong, as the configuration has it. What it does once, it has done when there is a file at `mark`.
 pub fn faulty(fault: &str, mark: &std::path::Path) -> Value {
     json!({
         "command": std::env::current_exe().expect("own path"),
