@@ -165,11 +165,11 @@ pub(super) fn open(link: &Link) -> Result<Arc<Session>, Error> {
     link.session()
 }
 
-/// Which server a prompt that nobody lists would belong to: the one with the longest prefix that its name has.
-fn likely_owner<'a>(servers: impl Iterator<Item = &'a ServerConfig>, prompt: &str) -> Option<usize> {
+/// Which server a tool or prompt that nobody lists would belong to: the one with the longest prefix that its name has.
+pub(super) fn likely_owner<'a>(servers: impl Iterator<Item = &'a ServerConfig>, name: &str) -> Option<usize> {
     servers
         .enumerate()
-        .filter(|(_, server)| prompt.starts_with(&server.prefix))
+        .filter(|(_, server)| name.starts_with(&server.prefix))
         .max_by_key(|(_, server)| server.prefix.len())
         .map(|(place, _)| place)
 }

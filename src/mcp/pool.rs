@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Vault;
 use super::config::{Config, ServerConfig};
-use super::library::open;
+use super::library::{likely_owner, open};
 use super::link::{Link, Trouble};
 use super::roster::Roster;
 use super::session::{Probe, Session, unavailable};
@@ -218,6 +218,7 @@ impl Toolbox for Pool {
         }
         let session = open(&link)?;
         check_offered(&link, &self.roster.catalogue(), tool)?;
+        caller.begins();
         let again = tool.is_repeatable().then(|| arguments.clone());
         let tokens = &link.caller_tokens;
         let bearer = tokens.bearer(&description.server, caller.credentials()).await?;
@@ -263,6 +264,12 @@ impl Toolbox for Pool {
         let failure = failure.map(|error| error.message().to_owned());
         link.note_of(&session, Trouble::Calls, failure);
         called
+    }
+
+    fn missing(&self, tool: &str) -> Option<Error> {
+        let links = self.roster.links();
+        let owner = likely_owner(links.iter().map(|link| &link.config), tool)?;
+        open(links.get(owner)?).err()
     }
 
     async fn accept(

@@ -138,7 +138,7 @@ impl Session {
                 request.extensions.insert(bearer.clone());
             }
             let patience = Patience {
-                silence: tool.timeout.unwrap_or(self.timeouts.longest_silence()),
+                silence: self.silence(tool, &*caller),
                 total: self.timeouts.total.saturating_sub(began.elapsed()),
                 visit: Some(&open.visit),
                 does_no_harm: tool.is_repeatable(),
@@ -170,6 +170,15 @@ impl Session {
         Ok(ToolOutput::failure(format!(
             "the tool wanted something {ROUNDS} times before it went on, and was given up"
         )))
+    }
+
+    /// How long a call may be silent: what the operator says of the tool or its server, and no longer than who calls
+    /// waits.
+    fn silence(&self, tool: &ToolDescription, caller: &dyn Caller) -> Duration {
+        let of_operator = tool.timeout.unwrap_or(self.timeouts.longest_silence());
+        caller
+            .patience()
+            .map_or(of_operator, |patience| patience.min(of_operator))
     }
 
     /// Sends a request and waits for its answer, as long as the server is not silent for too long. Dropped before,

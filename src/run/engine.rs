@@ -499,7 +499,10 @@ impl Engine {
         let toolbox = &self.shared.ports.toolbox;
         let catalogue = toolbox.catalogue();
         let tool = catalogue.get(name).ok_or_else(|| {
-            Error::new(Reason::ToolNotFound, format!("there is no tool named {name:?}")).with("tool", name)
+            toolbox.missing(name).unwrap_or_else(|| {
+                Error::new(Reason::ToolNotFound, format!("there is no tool named {name:?}"))
+                    .with("tool", name)
+            })
         })?;
         if catalogue.policy(tool) == Policy::Deny {
             let denied = Error::new(

@@ -197,10 +197,11 @@ pub trait Toolbox: Send + Sync {
     /// Dropping the future MUST abort the call and tell the server so. A call MUST NOT be repeated, unless it
     /// broke off and the tool [does no harm](Tool::is_repeatable). A failure that the tool itself reports is an
     /// output with `is_error`, not an error. The caller hears each progress report of the tool and what its server
-    /// asks, and MUST NOT hear anything after the future is done.
+    /// asks, and MUST NOT hear anything after the future is done. A call MUST NOT be silent for longer than its caller's
+    /// [patience](Caller::patience).
     ///
     /// # Errors
-    /// `MCP_UNAVAILABLE` when the server is not connected, or silent; `MCP_AUTHORIZATION_REQUIRED` when it wants more
+    /// `MCP_UNAVAILABLE` when the server is not connected; `DEADLINE_EXCEEDED` when it is silent; `MCP_AUTHORIZATION_REQUIRED` when it wants more
     /// authorization, or the caller's own token, which is not there or not good for it; `OUTCOME_UNKNOWN` when it breaks off after the call was sent; `TOOL_NOT_FOUND` when it does not have
     /// the tool any more; `TOOL_QUARANTINED` when it is held back; `TOOL_CHANGED` when it is another one than the tool that
     /// was given; `OVERLOADED` when too many calls wait for it.
@@ -210,6 +211,13 @@ pub trait Toolbox: Send + Sync {
         arguments: Map<String, Value>,
         caller: Arc<dyn Caller>,
     ) -> Result<ToolOutput, Error>;
+
+    /// Why a tool of this name is not in the catalogue, if it would be a server's that cannot be used now; from memory:
+    /// MUST NOT wait.
+    fn missing(&self, tool: &str) -> Option<Error> {
+        let _ = tool;
+        None
+    }
 
     /// Approves tools of a server that are held back, as they are now, and gives them; of none that is not held back.
     /// All of the server's, or those of these names; with `digests`, only those whose

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +25,9 @@ use super::sampling::Sampler;
 
 /// What the server of one call may ask; further questions are put away.
 const QUESTIONS: usize = 32;
+
+/// How much longer than a call may be silent it is waited for: whoever makes it knows when it was sent, and says so.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// How far a call is.
 pub(super) type Report = (CallId, Progress);
@@ -196,7 +199,8 @@ pub(super) async fn perform(
 }
 
 /// Calls a tool, giving up when it neither answers nor reports progress for as long as `timeout`, and checks its
-/// output. While its server waits for a person, it is not silent.
+/// output. While its server waits for a person, it is not silent. The toolbox knows of that bound and can say more when
+/// it passes, so that it has the first word once the call has begun.
 pub(super) async fn bounded(
     toolbox: &dyn Toolbox,
     tool: &Tool,
@@ -206,7 +210,9 @@ pub(super) async fn bounded(
 ) -> Result<ToolOutput, Error> {
     let watched = Arc::new(Watched {
         caller,
+        timeout,
         moved: Notify::new(),
+        has_begun: AtomicBool::new(false),
         asking: AtomicUsize::new(0),
     });
     let watching: Arc<dyn Caller> = watched.clone();
@@ -216,9 +222,16 @@ pub(super) async fn bounded(
         tokio::select! {
             biased;
             result = &mut call => return result.map(|output| tool.checked(output)),
-            () = watched.moved.notified() => patience.as_mut().reset(Instant::now() + timeout),
+            () = watched.moved.notified() => patience.as_mut().reset(Instant::now() + watched.longest()),
             () = &mut patience, if watched.asking.load(Ordering::Relaxed) == 0 => {
-                let message = format!("the tool {} did not answer within {timeout:?}", tool.name());
+                let (name, has_begun) = (tool.name(), watched.has_begun.load(Ordering::Relaxed));
+                let message = match (has_begun, tool.is_repeatable()) {
+                    (false, _) => format!("the tool {name} did not get its turn within {timeout:?}; it was not called"),
+                    (true, true) => format!("the tool {name} did not answer within {timeout:?}"),
+                    (true, false) => format!(
+                        "the tool {name} did not answer within {timeout:?}; it is not known what the call has done"
+                    ),
+                };
                 return Err(Error::new(Reason::DeadlineExceeded, message).with("tool", tool.name()));
             }
         }
@@ -228,14 +241,37 @@ pub(super) async fn bounded(
 /// A caller, and the signs of life that pass through to it.
 struct Watched {
     caller: Arc<dyn Caller>,
-    /// There was progress, or a question began or ended.
+    /// How long the call may be silent.
+    timeout: Duration,
+    /// It began, there was progress, or a question began or ended.
     moved: Notify,
+    has_begun: AtomicBool,
     /// Questions that wait for a person or a model.
     asking: AtomicUsize,
 }
 
+impl Watched {
+    /// How long nothing may be heard of the call until it is given up here.
+    fn longest(&self) -> Duration {
+        match self.has_begun.load(Ordering::Relaxed) {
+            true => self.timeout + LAST_WORD,
+            false => self.timeout,
+        }
+    }
+}
+
 #[async_trait]
 impl Caller for Watched {
+    fn begins(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+        self.moved.notify_one();
+        self.caller.begins();
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.timeout)
+    }
+
     fn progress(&self, progress: Progress) {
         self.moved.notify_one();
         self.caller.progress(progress);

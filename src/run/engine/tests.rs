@@ -105,7 +105,7 @@ impl Toolbox for World {
             return Arc::default();
         }
         let names = [
-            "echo", "slow", "hang", "panic", "risky", "stuck", "asks", "asks off", "breaks",
+            "echo", "slow", "hang", "queue", "panic", "risky", "stuck", "asks", "asks off", "breaks",
         ];
         Arc::new(Catalogue::new(7, names.map(|name| Arc::new(tool(name)))))
     }
@@ -127,7 +127,16 @@ impl Toolbox for World {
                     });
                 }
             }
-            "hang" | "stuck" => std::future::pending().await,
+            "hang" => {
+                caller.begins();
+                std::future::pending().await
+            }
+            "queue" => {
+                tokio::time::sleep(Duration::from_secs(50)).await;
+                caller.begins();
+                tokio::time::sleep(Duration::from_secs(50)).await;
+            }
+            "stuck" => std::future::pending().await,
             "asks" => {
                 let question = Question {
                     server: "fake".into(),
@@ -358,13 +367,34 @@ async fn a_call_may_take_long_as_long_as_it_moves() {
         "the slow call reports progress; the hung one is given up"
     );
     let outputs = outputs(&world);
-    assert_eq!(outputs[1], "the tool hang did not answer within 60s");
+    assert_eq!(
+        outputs[1],
+        "the tool hang did not answer within 60s; it is not known what the call has done"
+    );
     let progress = seen
         .iter()
         .filter(|event| matches!(event.body, Body::ToolCallProgress { .. }))
         .count();
     assert!(progress >= 2, "{progress}");
     assert_eq!(world.going_on.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_has_its_time_from_when_it_has_its_turn() {
+    let (engine, _) = engine([]);
+    let call = async |tool: &str| {
+        engine
+            .call_tool(tool, Map::new(), None, String::new(), None)
+            .await
+    };
+    let (queued, stuck) = tokio::join!(call("queue"), call("stuck"));
+    assert!(queued.is_ok(), "50 of 60 seconds waiting, and as many at work");
+    let error = stuck.unwrap_err();
+    assert_eq!(error.reason(), Reason::DeadlineExceeded);
+    assert_eq!(
+        error.message(),
+        "the tool stuck did not get its turn within 60s; it was not called"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -587,8 +617,8 @@ async fn a_cancel_ends_the_work_at_once_though_the_store_is_away() {
     let handle = begin(&engine).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.archive.is_away.store(true, Ordering::SeqCst);
-    // One call is given up after a minute, which cannot be written; the other still moves.
-    tokio::time::sleep(Duration::from_millis(59_300)).await;
+    // One call is given up a little after a minute, which cannot be written; the other still moves.
+    tokio::time::sleep(Duration::from_millis(64_300)).await;
     assert_eq!(world.going_on.load(Ordering::SeqCst), 1);
     handle.live.cancel.cancel();
     tokio::time::sleep(Duration::from_millis(100)).await;

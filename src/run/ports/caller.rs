@@ -1,5 +1,7 @@
 //! Who made a call, for the tool to turn to.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::run::action::{Question, Reply};
@@ -24,6 +26,15 @@ pub trait Caller: Send + Sync {
     /// must not keep others waiting.
     fn name(&self) -> &str {
         ""
+    }
+
+    /// The call has its turn, and is at work from now on: the time that is given to it begins. Waiting for a turn is
+    /// bounded by as much.
+    fn begins(&self) {}
+
+    /// How long the call may be silent; none where nobody has said so.
+    fn patience(&self) -> Option<Duration> {
+        None
     }
 
     /// The token of the request that caused the call, where it is still at hand: not behind a restart, nor in a process

@@ -1,6 +1,8 @@
 //! What the whole service says of servers that misbehave: in a chat's run, in CallTool, and in Health. The other server stays
 //! usable, and so does the thread.
 
+use std::time::Duration;
+
 use assistd::simulator::Script;
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -30,17 +32,17 @@ const AT_ONCE: usize = 4;
 
 const CASES: [Case; 14] = {
     use Comes::{Asked, Down, Failed, Output};
-    const GONE: (u16, &str) = (404, "TOOL_NOT_FOUND");
+    const DOWN: (u16, &str) = (503, "MCP_UNAVAILABLE");
     const LATE: (u16, &str) = (504, "DEADLINE_EXCEEDED");
     const UNKNOWN: (u16, &str) = (409, "OUTCOME_UNKNOWN");
     [
         ("nothing", "work", Output("done"), (200, "done")),
-        ("hangs at initialize", "work", Down("not connected within"), GONE),
+        ("hangs at initialize", "work", Down("not connected within"), DOWN),
         (
             "hangs at tools/list",
             "work",
             Down("were not listed within"),
-            GONE,
+            DOWN,
         ),
         (
             "hangs at tools/call",
@@ -49,7 +51,7 @@ const CASES: [Case; 14] = {
             LATE,
         ),
         ("hangs at tools/call", "look", Failed("was silent for"), LATE),
-        ("dies at initialize", "work", Down("exited with code 3"), GONE),
+        ("dies at initialize", "work", Down("exited with code 3"), DOWN),
         ("dies at tools/call", "work", Asked, UNKNOWN),
         ("dies after", "work", Output("done"), (200, "done")),
         ("dies once", "look", Output("done"), (200, "done")),
@@ -69,6 +71,37 @@ const CASES: [Case; 14] = {
 #[tokio::test]
 async fn whatever_a_server_does_the_run_says_so_and_the_service_goes_on() {
     stream::iter(CASES).for_each_concurrent(AT_ONCE, tell).await;
+}
+
+#[tokio::test]
+async fn a_call_that_only_the_service_bounds_is_told_of_as_any() {
+    let place = tempfile::tempdir().unwrap();
+    let mut bad = faulty("hangs at tools/call", place.path());
+    bad.as_object_mut().unwrap().remove("timeout_ms");
+    let world = World::with(Script::stand_in(), |config| {
+        config.mcp = world::mcp(&json!({"mcpServers": {"bad": bad}}));
+        config.run.call_timeout = Duration::from_millis(500);
+    })
+    .await;
+    for (tool, text) in [
+        (
+            "work",
+            "was silent for 500 ms; it is not known what the call has done",
+        ),
+        ("look", "was silent for 500 ms"),
+    ] {
+        let path = format!("/v1/tools/bad__{tool}:call");
+        let (status, answer) = world.post(&path, &json!({"arguments": {}})).await;
+        assert_eq!(status, 504, "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.ends_with(text), "{answer}");
+        let health = get(&world, "/v1/health").await;
+        assert_ne!(
+            health["mcpServers"][0]["status"], "HEALTH_STATUS_HEALTHY",
+            "{health}"
+        );
+    }
+    world.stopped().await;
 }
 
 async fn tell((fault, tool, comes, direct): Case) {
