@@ -333,8 +333,24 @@ fn run(settings: &Settings) -> Result<RunSection, Error> {
 }
 
 fn truncation(settings: &Settings) -> Result<TruncationSection, Error> {
+    let said = (
+        settings.source(&table::RUN_TRUNCATION),
+        settings.source(&table::RUN_LAST_TURNS),
+    );
+    let strategy = match (settings.require(&table::RUN_TRUNCATION)?, said) {
+        // As in a request: who bounds the turns wants the others left out.
+        (TruncationStrategy::Disabled, (None, Some(_))) => TruncationStrategy::Auto,
+        (TruncationStrategy::Disabled, (Some(_), Some(source))) => {
+            return Err(Error::from(Problem::Unfit {
+                key: table::RUN_LAST_TURNS.about.name.to_owned(),
+                source,
+                reason: format!("`{}` is `disabled`", table::RUN_TRUNCATION.about.name),
+            }));
+        }
+        (strategy, _) => strategy,
+    };
     Ok(TruncationSection {
-        strategy: settings.require(&table::RUN_TRUNCATION)?,
+        strategy,
         last_turns: settings.get(&table::RUN_LAST_TURNS),
         max_tokens: settings.get(&table::RUN_MAX_CONTEXT_TOKENS),
     })

@@ -790,7 +790,7 @@ pub static RUN_LAST_TURNS: Key<u32> = Key {
         env: "ASSISTD_RUN_LAST_TURNS",
         flag: None,
         default: Fallback::Unset("all"),
-        help: "How many turns of a conversation the model is given at most, the newest. Not with `run.truncation` `disabled`",
+        help: "How many turns of a conversation the model is given at most, the newest. Not with `run.truncation` `disabled`; alone it means `auto`",
     },
     form: form::COUNT,
 };

@@ -454,3 +454,27 @@ fn the_default_of_several_models_has_to_be_said_and_of_one_need_not() {
     let open = format!("{two}[model]\nbase_url = 'http://127.0.0.1:9/v1'\n");
     assert_eq!(named(&open).unwrap(), "gpt-5.4-mini");
 }
+
+#[test]
+fn who_bounds_the_turns_wants_the_others_left_out() {
+    let strategy = |text: &str| {
+        let settings = place().file("assistd.toml", text).settings().unwrap();
+        Config::from_settings(&settings).map(|config| config.run.truncation.strategy)
+    };
+    for (text, expected) in [
+        ("[run]\n", TruncationStrategy::Disabled),
+        ("[run]\nlast_turns = 1\n", TruncationStrategy::Auto),
+        (
+            "[run]\nlast_turns = 1\ntruncation = \"summarize\"\n",
+            TruncationStrategy::Summarize,
+        ),
+    ] {
+        assert_eq!(strategy(text).unwrap(), expected, "{text}");
+    }
+    let error = strategy("[run]\nlast_turns = 1\ntruncation = \"disabled\"\n").unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("run.last_turns") && text.contains("`run.truncation` is `disabled`"),
+        "{text}"
+    );
+}

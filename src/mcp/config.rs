@@ -134,17 +134,25 @@ impl Timeouts {
 pub struct Policies {
     /// For all of them.
     pub all: Option<Policy>,
-    /// For some of them, by their names on the server.
+    /// For some of them, by patterns of their names on the server in which `*` stands for any text.
     pub tools: BTreeMap<String, Policy>,
     /// Where neither says anything: whether somebody is asked before a tool that may destroy something.
     pub asks_before_destruction: bool,
 }
 
 impl Policies {
-    /// The policy of a tool: its own, or else its server's, or else what its annotations suggest. MCP says that a
+    /// The policy of a tool: the one by its own name, or else the strictest of the patterns that fit it, or else its
+    /// server's, or else what its annotations suggest. MCP says that a
     /// tool may destroy something unless it says that it does not (2025-11-25, `ToolAnnotations`).
     pub fn of(&self, tool: &str, annotations: Annotations) -> Policy {
-        let set = self.tools.get(tool).copied().or(self.all);
+        let fitting = || {
+            let patterns = self.tools.iter();
+            patterns
+                .filter(|(pattern, _)| glob::fits(pattern, tool))
+                .map(|(_, policy)| *policy)
+                .max()
+        };
+        let set = self.tools.get(tool).copied().or_else(fitting).or(self.all);
         set.unwrap_or_else(|| {
             let is_harmless = annotations.read_only == Some(true) || annotations.destructive == Some(false);
             if self.asks_before_destruction && !is_harmless {
@@ -294,11 +302,7 @@ impl ServerConfig {
         };
         let named = |key: &'static str, name: &String| format!("{key}.{name}");
         let allowed = self.offer.allowed.as_deref().unwrap_or_default();
-        let policies = self
-            .policies
-            .tools
-            .keys()
-            .filter(|name| !tools.contains(&name.as_str()));
+        let policies = self.policies.tools.keys().filter(|pattern| fits_none(pattern));
         let timeouts = self.timeouts.tools.keys().filter(|pattern| fits_none(pattern));
         listed("allowed_tools", allowed)
             .into_iter()

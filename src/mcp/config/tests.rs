@@ -243,7 +243,8 @@ fn what_is_said_of_a_tool_counts_instead_of_what_is_said_of_its_server() {
     let config = parse(
         r#"{"mcpServers": {
             "careful": {"command": "x", "policy": "ask", "tool_policies": {"read": "allow", "wipe": "deny"}},
-            "plain": {"command": "x", "tool_policies": {"wipe": "deny"}}
+            "plain": {"command": "x", "tool_policies": {"wipe": "deny"}},
+            "broad": {"command": "x", "policy": "ask", "tool_policies": {"w*": "deny", "*e": "allow", "other": "allow", "*r": "deny"}}
         }}"#,
     );
     let policies = |server: usize| {
@@ -252,6 +253,8 @@ fn what_is_said_of_a_tool_counts_instead_of_what_is_said_of_its_server() {
     };
     assert_eq!(policies(0), [Policy::Allow, Policy::Deny, Policy::Ask]);
     assert_eq!(policies(1), [Policy::Allow, Policy::Deny, Policy::Allow]);
+    // The name itself says more than any pattern; of patterns, the strictest holds.
+    assert_eq!(policies(2), [Policy::Ask, Policy::Deny, Policy::Allow]);
 }
 
 #[test]

@@ -747,7 +747,9 @@ type Ready = Option<(Arc<Tool>, Map<String, Value>)>;
 fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) -> Result<Ready, Error> {
     let field = |name: &str| format!("answers[{index}].{name}");
     if !submission.is_about(action) {
-        return Err(not_pending(&submission.action));
+        let text = "the action waits, but is another one than the answer's digest says: look at it again";
+        let action = submission.action.as_str();
+        return Err(Error::new(Reason::ActionNotPending, text).with("action", action));
     }
     match (&action.request, &submission.answer) {
         (Request::Elicitation(question), Answer::Reply(reply)) => {
