@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 
 use crate::run::error::Reason;
 
@@ -92,7 +93,7 @@ fn wait(retry: u32, retry_after: Option<Duration>, random: f64) -> Option<Durati
 
 /// When the provider wants to be asked again: `retry-after-ms`, or `Retry-After` in seconds, which may have a
 /// fraction, or as a date (RFC 9110 §10.2.3); where there is none, when the limits that are used up are reset
-/// (`x-ratelimit-reset-requests` and `-tokens`, as OpenAI sends them).
+/// (`x-ratelimit-reset-requests` and `-tokens`, as OpenAI sends them, or without a suffix, as OpenRouter does).
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let seconds = |text: &str, unit: f64| {
@@ -109,13 +110,50 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
             })
         })
         .or_else(|| {
-            let resets = ["requests", "tokens"].into_iter().filter_map(|what| {
-                let left = text(&format!("x-ratelimit-remaining-{what}"))?;
-                let reset = text(&format!("x-ratelimit-reset-{what}"))?;
-                (left == "0").then(|| span(reset)).flatten()
+            let resets = ["-requests", "-tokens", ""].into_iter().filter_map(|what| {
+                let left = text(&format!("x-ratelimit-remaining{what}"))?;
+                let reset = text(&format!("x-ratelimit-reset{what}"))?;
+                (left == "0").then(|| until(reset, now)).flatten()
             });
             resets.max()
         })
+}
+
+/// The same of headers that stand in a body: an object of texts or numbers by their names, in any case.
+pub(super) fn retry_after_in_body(headers: &Value, now: SystemTime) -> Option<Duration> {
+    let header = |(name, value): (&String, &Value)| {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        Some((
+            HeaderName::try_from(name).ok()?,
+            HeaderValue::try_from(text).ok()?,
+        ))
+    };
+    let headers: HeaderMap = headers.as_object()?.iter().filter_map(header).collect();
+    retry_after(&headers, now)
+}
+
+/// The time until a limit is reset, which is said as a [span], or as the seconds or milliseconds since 1970; by its
+/// size a number can only be one of them. A moment that has passed says nothing: clocks differ.
+fn until(text: &str, now: SystemTime) -> Option<Duration> {
+    /// No span is so many seconds, 31 years, and all that are since 1970 are more since 2001.
+    const LEAST_SECONDS: f64 = 1e9;
+    /// No moment is so many seconds since 1970, and all that are milliseconds are more since 1973.
+    const LEAST_MILLISECONDS: f64 = 1e11;
+    let number = text.parse::<f64>().ok().filter(|number| *number >= LEAST_SECONDS);
+    let Some(number) = number else {
+        return span(text);
+    };
+    let seconds = match number >= LEAST_MILLISECONDS {
+        true => number / 1_000.0,
+        false => number,
+    };
+    let moment = SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?;
+    let left = moment.duration_since(now).ok()?;
+    Some(left.min(DELAY_LIMIT))
 }
 
 /// A span such as `1s`, `6m0s`, `120ms` or `2m59.56s`, or a plain number of seconds.
@@ -401,6 +439,55 @@ mod tests {
                 ],
                 None,
             ),
+            // OpenRouter: in milliseconds since 1970, and others in seconds. It is 784111777 now.
+            (
+                &[
+                    ("X-RateLimit-Limit", "20"),
+                    ("X-RateLimit-Remaining", "0"),
+                    ("X-RateLimit-Reset", "784111779500"),
+                ],
+                Some(2_500),
+            ),
+            (
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "7")],
+                Some(7_000),
+            ),
+            (
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1s")],
+                Some(1_000),
+            ),
+            // Tomorrow, and never.
+            (
+                &[
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "784198177000"),
+                ],
+                Some(3_600_000),
+            ),
+            (
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1e300")],
+                None,
+            ),
+            (
+                &[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "inf")],
+                None,
+            ),
+            // It has passed.
+            (
+                &[
+                    ("x-ratelimit-remaining", "0"),
+                    ("x-ratelimit-reset", "784111776000"),
+                ],
+                None,
+            ),
+            (
+                &[
+                    ("x-ratelimit-remaining", "3"),
+                    ("x-ratelimit-reset", "784111779500"),
+                ],
+                None,
+            ),
+            (&[("x-ratelimit-reset", "784111779500")], None),
         ];
         for (pairs, expected) in table {
             let headers: HeaderMap = pairs

@@ -395,6 +395,30 @@ async fn a_passing_refusal_is_retried_and_a_lasting_one_is_not() {
     }
 }
 
+/// OpenRouter's limit of a day is in the headers, or in the body alone. It is not worth a retry.
+#[tokio::test]
+async fn a_limit_that_is_reset_at_a_moment_is_waited_for_until_then() {
+    let headers = "X-RateLimit-Limit: 50\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 4102444800000";
+    let body = r#"{"error":{"message":"Rate limit exceeded: free-models-per-day","code":429,"metadata":{
+        "headers":{"X-RateLimit-Limit":"50","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"4102444800000"}}}}"#;
+    for answer in [
+        refusal(&format!("429 Too Many Requests\r\n{headers}"), ""),
+        refusal("429 Too Many Requests", body),
+    ] {
+        let (base, mut seen) = serve(vec![answer, ok(CHAT_OK)]).await;
+        let model = OpenAi::new(config(&base), false).unwrap();
+        let error = ask(&model, hello()).await.unwrap_err();
+        assert_eq!(error.reason(), Reason::RateLimited);
+        // The longest that callers are told.
+        assert_eq!(error.retry_delay(), Some(Duration::from_secs(3_600)));
+        let mut count = 0;
+        while let Ok(next) = seen.try_recv() {
+            count += usize::from(matches!(next, Seen::Request { .. }));
+        }
+        assert_eq!(count, 1);
+    }
+}
+
 #[tokio::test]
 async fn one_connection_serves_many_requests() {
     let chunked = format!(

@@ -1,9 +1,10 @@
 //! What a provider says when it refuses, and what the heart is told of it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::model::retry;
 use crate::run::error::{Error, Reason};
 
 use super::sse::TooLong;
@@ -134,7 +135,7 @@ impl Failure {
             is_filtered: is_filtered || text.as_str().is_some_and(|text| text.contains(LITELLM_FILTER)),
             codes,
             text: text.as_str().map_or_else(|| text.to_string(), str::to_owned),
-            retry_after: object.pointer("/metadata/retry_after_seconds").and_then(seconds),
+            retry_after: object.get("metadata").and_then(retry_after),
             ..Self::default()
         };
         match object.pointer("/metadata/raw") {
@@ -468,6 +469,12 @@ fn is_of_length(code: &str) -> bool {
         code,
         "context_length_exceeded" | "exceed_context_size_error" | "string_above_max_length"
     )
+}
+
+/// When OpenRouter wants to be asked again: it says so itself, or passes on the headers of the limit.
+fn retry_after(metadata: &Value) -> Option<Duration> {
+    let said = metadata.get("retry_after_seconds").and_then(seconds);
+    said.or_else(|| retry::retry_after_in_body(metadata.get("headers")?, SystemTime::now()))
 }
 
 /// A time to wait, if it is one.

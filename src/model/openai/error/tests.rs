@@ -312,16 +312,51 @@ fn the_field_of_a_rejected_request_is_told_if_it_is_a_plain_path() {
 
 #[test]
 fn a_gateway_says_in_the_body_how_long_to_wait() {
-    let waits = |seconds: &str| {
-        let body = format!(
-            r#"{{"error":{{"message":"x","code":429,"metadata":{{"retry_after_seconds":{seconds}}}}}}}"#
-        );
-        Failure::from_response(429, body.as_bytes()).retry_after
-    };
-    assert_eq!(waits("17"), Some(Duration::from_secs(17)));
-    assert_eq!(waits("0.5"), Some(Duration::from_millis(500)));
-    for odd in ["-1", "1e300", "null", "\"17\""] {
-        assert_eq!(waits(odd), None, "{odd}");
+    let table = [
+        (r#"{"retry_after_seconds":17}"#, Some(17_000)),
+        (r#"{"retry_after_seconds":0.5}"#, Some(500)),
+        (r#"{"retry_after_seconds":-1}"#, None),
+        (r#"{"retry_after_seconds":1e300}"#, None),
+        (r#"{"retry_after_seconds":null}"#, None),
+        (r#"{"retry_after_seconds":"17"}"#, None),
+        // In milliseconds since 1970: it is told as the longest delay there is.
+        (
+            r#"{"headers":{"X-RateLimit-Limit":"20","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"4102444800000"},"provider_name":null}"#,
+            Some(3_600_000),
+        ),
+        (
+            r#"{"headers":{"X-RateLimit-Remaining":0,"X-RateLimit-Reset":4102444800000}}"#,
+            Some(3_600_000),
+        ),
+        (
+            r#"{"headers":{"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"6"}}"#,
+            Some(6_000),
+        ),
+        (
+            r#"{"headers":{"Retry-After":"2","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"6"}}"#,
+            Some(2_000),
+        ),
+        (
+            r#"{"retry_after_seconds":3,"headers":{"Retry-After":"2"}}"#,
+            Some(3_000),
+        ),
+        (
+            r#"{"headers":{"X-RateLimit-Remaining":"1","X-RateLimit-Reset":"6"}}"#,
+            None,
+        ),
+        (
+            r#"{"headers":{"X-RateLimit-Remaining":"0","X-RateLimit-Reset":"1000000000000"}}"#,
+            None,
+        ),
+        (r#"{"headers":{"\n":"0","Retry-After":["2"]}}"#, None),
+        (r#"{"headers":"Retry-After: 2"}"#, None),
+        ("null", None),
+    ];
+    for (metadata, expected) in table {
+        let body = format!(r#"{{"error":{{"message":"x","code":429,"metadata":{metadata}}}}}"#);
+        let failure = Failure::from_response(429, body.as_bytes());
+        let waits = failure.retry_after.map(|wait| wait.as_millis());
+        assert_eq!(waits, expected, "{metadata}");
     }
 }
 
