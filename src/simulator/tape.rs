@@ -24,7 +24,7 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Asked {
     pub method: String,
-    /// The path below `/v1`, with its query.
+    /// The path below `/v1`, with its query, in which an asterisk stands in place of keys.
     pub path: String,
     /// The JSON body; null for none.
     #[serde(default)]

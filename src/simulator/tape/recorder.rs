@@ -10,25 +10,35 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use reqwest::{Client, Url};
 
 use super::{Answered, Asked, Chunk, Entry};
 use crate::simulator::refusal::Refusal;
 
-/// What is passed on of a request's headers: who asks, for whom, and which version of an API.
-const PASSED_ON: [HeaderName; 7] = [
-    AUTHORIZATION,
-    CONTENT_TYPE,
-    HeaderName::from_static("openai-beta"),
-    HeaderName::from_static("openai-organization"),
-    HeaderName::from_static("openai-project"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-api-key"),
+/// What is not passed on of a request's headers: those of one connection alone (RFC 9110 §7.6.1), what the client that
+/// sends it on writes itself, and what answers may be packed in, because they are written down as they come.
+const OF_THE_CONNECTION: [HeaderName; 12] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HOST,
+    CONTENT_LENGTH,
+    ACCEPT_ENCODING,
 ];
 /// What is kept of an answer's headers.
-const KEPT: [HeaderName; 9] = [
+const KEPT: [HeaderName; 12] = [
     CONTENT_TYPE,
     HeaderName::from_static("retry-after"),
     HeaderName::from_static("retry-after-ms"),
@@ -38,6 +48,9 @@ const KEPT: [HeaderName; 9] = [
     HeaderName::from_static("x-ratelimit-limit-tokens"),
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
+    HeaderName::from_static("x-ratelimit-limit"),
+    HeaderName::from_static("x-ratelimit-remaining"),
+    HeaderName::from_static("x-ratelimit-reset"),
 ];
 /// How long a provider may take until it begins to answer, and between two pieces.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -94,29 +107,19 @@ impl Recorder {
         })
     }
 
-    /// Passes a request on. What comes back is written when its body has been read.
+    /// Passes a request on, which is written down as it was `asked`. What comes back is written when its body has been
+    /// read.
     pub(in crate::simulator) async fn pass_on(
         &self,
         asked: Asked,
-        headers: &HeaderMap,
+        head: &Parts,
         body: Bytes,
     ) -> Result<(StatusCode, Vec<(String, String)>, Passing), Refusal> {
-        let mut url = self.upstream.clone();
-        let (path, query) = match asked.path.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (asked.path.as_str(), None),
-        };
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path.split('/').skip(1));
-        }
-        url.set_query(query);
-        let method = Method::from_bytes(asked.method.as_bytes()).unwrap_or(Method::POST);
-        let mut request = self.client.request(method, url).body(body);
-        for name in PASSED_ON {
-            if let Some(value) = headers.get(&name) {
-                request = request.header(name, value);
-            }
-        }
+        let path = asked.path.split('?').next().unwrap_or_default();
+        let url = self.address(path, head.uri.query());
+        let headers = of_the_request(&head.headers);
+        let request = self.client.request(head.method.clone(), url);
+        let request = request.headers(headers).body(body);
         let start = Instant::now();
         let response = request.send().await.map_err(|error| unreachable(&error))?;
         let status = response.status();
@@ -145,6 +148,38 @@ impl Recorder {
         };
         Ok((status, kept, passing))
     }
+
+    /// Where a request for this path goes, with the query of the provider's address and its own.
+    fn address(&self, path: &str, query: Option<&str>) -> Url {
+        let mut url = self.upstream.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path.split('/').skip(1));
+        }
+        let queries = [self.upstream.query(), query];
+        let queries: Vec<&str> = queries
+            .into_iter()
+            .flatten()
+            .filter(|query| !query.is_empty())
+            .collect();
+        let joined = (!queries.is_empty()).then(|| queries.join("&"));
+        url.set_query(joined.as_deref());
+        url
+    }
+}
+
+/// The headers that are passed on: all but those of the connection, which may name further ones.
+fn of_the_request(headers: &HeaderMap) -> HeaderMap {
+    let named = headers.get_all(CONNECTION).into_iter();
+    let named: Vec<HeaderName> = named
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let mut passed_on = headers.clone();
+    for name in OF_THE_CONNECTION.iter().chain(&named) {
+        passed_on.remove(name);
+    }
+    passed_on
 }
 
 fn unreachable(error: &reqwest::Error) -> Refusal {

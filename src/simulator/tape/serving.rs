@@ -41,7 +41,7 @@ impl Answering for Recorder {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Self::Body>, Disconnected> {
         let (head, body) = request.into_parts();
         let passed = match read_body(body).await {
-            Ok(body) => self.pass_on(asked(&head, &body), &head.headers, body).await,
+            Ok(body) => self.pass_on(asked(&head, &body), &head, body).await,
             Err(refusal) => Err::<_, Refusal>(refusal),
         };
         Ok(match passed {
@@ -56,12 +56,31 @@ impl Answering for Recorder {
 
 /// The request as it is written down.
 fn asked(head: &http::request::Parts, body: &[u8]) -> Asked {
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = head.uri.path();
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let query = head.uri.query().map(without_secrets);
     Asked {
         method: head.method.to_string(),
-        path: path.strip_prefix("/v1").unwrap_or(path).to_owned(),
+        path: match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        },
         body: serde_json::from_slice(body).unwrap_or_default(),
     }
+}
+
+/// The query with an asterisk in place of what may be a key, by its name.
+fn without_secrets(query: &str) -> String {
+    const SIGNS: [&str; 5] = ["key", "token", "secret", "password", "sig"];
+    let struck_out = |parameter: &str| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        let lower = name.to_ascii_lowercase();
+        match SIGNS.iter().any(|sign| lower.contains(sign)) {
+            true => format!("{name}=*"),
+            false => parameter.to_owned(),
+        }
+    };
+    query.split('&').map(struck_out).collect::<Vec<_>>().join("&")
 }
 
 /// Headers that cannot be sent were none when they were recorded.
