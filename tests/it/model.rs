@@ -492,6 +492,41 @@ async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
     );
 }
 
+/// A server that takes no connections, and does not refuse them either, for as long as these are there: its queue of
+/// those that wait to be taken is full.
+#[cfg(target_os = "linux")]
+async fn full() -> (TcpListener, Vec<TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    let one_more = || tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address));
+    while let Ok(connected) = one_more().await {
+        waiting.push(connected.unwrap());
+        assert!(waiting.len() < 100, "the queue does not become full");
+    }
+    (listener, waiting)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_in_time_is_given_up() {
+    let (server, _waiting) = full().await;
+    let mut config = config(&format!("http://{}/v1", server.local_addr().unwrap()));
+    config.timeouts.connect = Duration::from_millis(200);
+    config.timeouts.first_byte = 10 * PATIENCE;
+    config.timeouts.idle = 10 * PATIENCE;
+    let model = OpenAi::new(config, false).unwrap();
+    let asked = tokio::time::timeout(PATIENCE, ask(&model, hello()));
+    let error = asked.await.expect("it is given up in time").unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelUnavailable);
+    assert_eq!(
+        model.status().trouble.as_deref(),
+        Some("the model provider cannot be reached")
+    );
+}
+
 /// Sends this again and again, for ever.
 async fn murmuring(head: &'static str, again: &'static str) -> (String, Judge) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
