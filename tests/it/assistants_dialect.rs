@@ -251,6 +251,24 @@ async fn a_server_that_does_not_stream_is_asked_after_its_runs() {
     world.stopped().await;
 }
 
+/// A run there has its messages of all turns. Each is told once, also behind a turn that only calls.
+#[tokio::test]
+async fn every_turn_of_a_run_says_what_is_its_own() {
+    let call = |text: &str| Item::call("echo", json!({"text": text}).to_string());
+    for streams in [true, false] {
+        let script = Script::turns([
+            Turn::say([Item::text("Let me see."), call("one")]).times(1),
+            Turn::say([call("two")]).times(1),
+            Turn::text("Well.").times(1),
+        ]);
+        let world = world(if streams { script } else { script.never_streaming() }).await;
+        let answer = chat(&world, "hello", "").await;
+        assert_eq!(answer.response, "Well.", "{streams}");
+        assert_eq!(answer.usage.unwrap().turns, 3, "{streams}");
+        world.stopped().await;
+    }
+}
+
 /// Files that an answer cites come with their places in all of its text, whether it is streamed or asked after.
 #[tokio::test]
 async fn files_that_an_answer_cites_come_with_their_places() {

@@ -96,7 +96,7 @@ impl Assistants {
             // The decoder tells of none: the turn itself knows how to go on.
             is_kept: false,
         };
-        let decoder = Decoder::Assistants(events::Decoder::default());
+        let decoder = Decoder::Assistants(Box::default());
         let reader = Reader::new(response, decoder, source);
         Ok(Turn::new(reader, Arc::clone(order), Arc::clone(self)))
     }

@@ -26,7 +26,7 @@ pub(super) type Events = VecDeque<ModelEvent>;
 pub(super) enum Decoder {
     Responses(events::Decoder),
     ChatCompletions(chunks::Decoder),
-    Assistants(assistants::Decoder),
+    Assistants(Box<assistants::Decoder>),
 }
 
 impl Decoder {
@@ -35,7 +35,7 @@ impl Decoder {
         match dialect {
             Dialect::Responses => Self::Responses(events::Decoder::default()),
             Dialect::ChatCompletions => Self::ChatCompletions(chunks::Decoder::default()),
-            Dialect::Assistants => Self::Assistants(assistants::Decoder::default()),
+            Dialect::Assistants => Self::Assistants(Box::default()),
         }
     }
 

@@ -26,6 +26,8 @@ pub(in crate::model::openai) struct Decoder {
     /// Characters of text so far.
     characters: u64,
     writing: Writing,
+    /// The id of the newest message.
+    written: Option<String>,
     /// Why a message was cut off, which the run itself need not say.
     cut: Option<Finish>,
     done: bool,
@@ -260,6 +262,11 @@ impl Decoder {
         self.place.as_ref()
     }
 
+    /// The provider's id of the newest message of this turn; none where none has come, or it has none.
+    pub(in crate::model::openai) fn written(&self) -> Option<&str> {
+        self.written.as_deref()
+    }
+
     /// The provider's ids of the calls of this turn, in their order here; none if any of them is not known.
     pub(in crate::model::openai) fn call_ids(&self) -> Option<Vec<String>> {
         let known = |id: &str| (!id.is_empty()).then(|| id.to_owned());
@@ -345,6 +352,7 @@ impl Decoder {
             self.writing = Writing::default();
         }
         id.clone_into(&mut self.writing.id);
+        self.written = Some(id.to_owned());
     }
 
     /// A part of a message, or a piece of one; `place` is for one that has none of its own.

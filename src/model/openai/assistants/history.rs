@@ -16,6 +16,9 @@ use crate::run::ports::ModelRequest;
 pub(super) struct Bond {
     thread: String,
     run: String,
+    /// The provider's id of the newest message that the run had written; none where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written: Option<String>,
     /// The provider's ids of the calls that the message makes, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<String>,
@@ -37,10 +40,17 @@ pub(super) enum Way {
 }
 
 impl Bond {
-    pub(super) fn new(place: Place, calls: Vec<String>, request: &ModelRequest, orders: &str) -> Self {
+    pub(super) fn new(
+        place: Place,
+        written: Option<String>,
+        calls: Vec<String>,
+        request: &ModelRequest,
+        orders: &str,
+    ) -> Self {
         Self {
             thread: place.thread,
             run: place.run,
+            written,
             calls,
             history: digest(request.messages.iter().map(|message| &**message)),
             orders: orders.to_owned(),
@@ -58,15 +68,30 @@ pub(super) fn way(request: &ModelRequest, upstream: &str, orders: &str) -> Way {
     bound(request, upstream, orders).unwrap_or_else(|| Way::Begin(whole(request)))
 }
 
+/// The newest message that has something from this upstream, with its place in the history.
+fn newest<'a>(request: &'a ModelRequest, upstream: &str) -> Option<(usize, &'a Message, Bond)> {
+    let history = request.messages.iter().map(|message| &**message);
+    history.enumerate().rev().find_map(|(index, message)| {
+        let state = message.continuation(upstream)?;
+        Some((index, message, Bond::deserialize(state).ok()?))
+    })
+}
+
+/// The newest run of this upstream, and the newest message of it that has been heard: what stands behind that is news.
+pub(super) fn heard(request: &ModelRequest, upstream: &str) -> Option<(Place, String)> {
+    let (_, _, bond) = newest(request, upstream)?;
+    let place = Place {
+        thread: bond.thread,
+        run: bond.run,
+    };
+    Some((place, bond.written?))
+}
+
 /// None where the history is not what the thread there has: it was edited or cut, somebody else answered in
 /// between, or the outputs are not those that the run waits for.
 fn bound(request: &ModelRequest, upstream: &str, orders: &str) -> Option<Way> {
     let history = request.messages.iter().map(|message| &**message);
-    let found = history.clone().enumerate().rev().find_map(|(index, message)| {
-        let state = message.continuation(upstream)?;
-        Some((index, message, Bond::deserialize(state).ok()?))
-    });
-    let (index, message, bond) = found?;
+    let (index, message, bond) = newest(request, upstream)?;
     if message.incomplete || bond.history != digest(history.clone().take(index)) {
         return None;
     }

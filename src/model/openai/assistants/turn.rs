@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::allowance::Allowance;
 use super::events::Place;
-use super::history::Bond;
+use super::history::{self, Bond};
 use super::{Assistants, Order};
 use crate::model::openai::decode;
 use crate::model::openai::error::Failure;
@@ -145,6 +145,12 @@ impl Turn {
         place.ok_or_else(|| Failure::broken("the answer is not a run"))
     }
 
+    /// The newest message that was heard of this run in the turns before.
+    fn heard_before(&self, place: &Place) -> Option<String> {
+        let heard = history::heard(&self.order.request, &self.assistants.name());
+        heard.and_then(|(of, newest)| (of == *place).then_some(newest))
+    }
+
     /// How to go on behind this turn; none where the server said too little.
     fn continuation(&self) -> Option<ModelEvent> {
         let decoder = self.reader.assistants()?;
@@ -152,7 +158,9 @@ impl Turn {
         if calls.is_empty() {
             self.assistants.leave(&place);
         }
-        let bond = Bond::new(place, calls, &self.order.request, &self.order.digest);
+        let written = decoder.written().map(str::to_owned);
+        let written = written.or_else(|| self.heard_before(&place));
+        let bond = Bond::new(place, written, calls, &self.order.request, &self.order.digest);
         Some(ModelEvent::Continuation(Continuation {
             upstream: self.assistants.name(),
             state: serde_json::to_value(bond).ok()?,
@@ -164,6 +172,7 @@ impl Turn {
     async fn poll(&mut self) -> Result<(), Failure> {
         let assistants = Arc::clone(&self.assistants);
         let place = self.place()?.clone();
+        let heard_before = self.heard_before(&place);
         let limit = assistants.upstream.idle_limit();
         let polling = self.polling.get_or_insert_with(|| Polling {
             wait: POLL_FIRST,
@@ -193,7 +202,13 @@ impl Turn {
         // Some servers do not know how to filter by the run.
         let of_run = |message: &&Value| message["run_id"] == *place.run;
         let listed = list["data"].as_array().into_iter().flatten();
-        let said: Vec<&Value> = listed.filter(of_run).collect();
+        let mut said: Vec<&Value> = listed.filter(of_run).collect();
+        // A run that goes on with outputs has what it said before it asked for them, too.
+        if let Some(newest) = heard_before
+            && let Some(known) = said.iter().position(|message| message["id"] == *newest)
+        {
+            said.drain(..=known);
+        }
         let mut events = decode::Events::new();
         decoder.whole(&json!({"object": "list", "data": said}).to_string(), &mut events)?;
         events.append(&mut polling.of_run);
