@@ -15,7 +15,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use assistd::config::{Dialect, ModelTimeouts, NamedModel};
-use assistd::simulator::{Script, Turn};
+use assistd::simulator::Script;
 use futures::future::{join, join_all};
 use futures::{FutureExt, StreamExt};
 
@@ -33,7 +33,7 @@ const IMPATIENT: &str = "impatient";
 const AT_ONCE: usize = 8;
 
 /// Every combination for a dialect: a case, or why there is none.
-fn combinations(dialect: Dialect) -> Vec<Result<Case, &'static str>> {
+fn combinations(dialect: Dialect, streams: bool) -> Vec<Result<Case, &'static str>> {
     let mut combinations = Vec::new();
     for row in &ROWS {
         for place in Place::ALL {
@@ -41,13 +41,14 @@ fn combinations(dialect: Dialect) -> Vec<Result<Case, &'static str>> {
                 let number = combinations.len();
                 let impossible = row
                     .wrong
-                    .never(place, tools, dialect)
+                    .never(place, tools, dialect, streams)
                     .or_else(|| place.never(tools));
                 combinations.push(match impossible {
                     Some(reason) => Err(reason),
                     None => Ok(Case {
                         row,
                         dialect,
+                        streams,
                         place,
                         tools,
                         // The bracket keeps one number from being found in another.
@@ -61,8 +62,8 @@ fn combinations(dialect: Dialect) -> Vec<Result<Case, &'static str>> {
 }
 
 /// A service whose model follows the script, in this dialect, with another one beside it that is not waited for long.
-async fn world(dialect: Dialect, turns: Vec<Turn>) -> World {
-    World::with(Script::turns(turns), |config| {
+async fn world(dialect: Dialect, script: Script) -> World {
+    World::with(script, |config| {
         let model = &mut config.model;
         model.dialect = Some(dialect);
         // Every request brings more retries than it can take: what bounds them all has tests of its own.
@@ -91,16 +92,18 @@ async fn world(dialect: Dialect, turns: Vec<Turn>) -> World {
     .await
 }
 
-async fn matrix(dialect: Dialect) {
+async fn matrix(dialect: Dialect, streams: bool) {
     let began = Instant::now();
     let (mut cases, mut impossible) = (Vec::new(), BTreeMap::<&str, usize>::new());
-    for combination in combinations(dialect) {
+    for combination in combinations(dialect, streams) {
         match combination {
             Ok(case) => cases.push(case),
             Err(reason) => *impossible.entry(reason).or_default() += 1,
         }
     }
-    let world = world(dialect, cases.iter().flat_map(Case::turns).collect()).await;
+    let script = Script::turns(cases.iter().flat_map(Case::turns));
+    let script = if streams { script } else { script.never_streaming() };
+    let world = world(dialect, script).await;
     let played = cases.len();
     let (silent, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.row.is_silent);
     let (door, others) = (Door::new(&world).await, futures::stream::iter(others));
@@ -127,15 +130,20 @@ async fn matrix(dialect: Dialect) {
 
 #[tokio::test]
 async fn every_fault_of_responses_ends_as_it_should() {
-    matrix(Dialect::Responses).await;
+    matrix(Dialect::Responses, true).await;
 }
 
 #[tokio::test]
 async fn every_fault_of_chat_completions_ends_as_it_should() {
-    matrix(Dialect::ChatCompletions).await;
+    matrix(Dialect::ChatCompletions, true).await;
 }
 
 #[tokio::test]
 async fn every_fault_of_assistants_ends_as_it_should() {
-    matrix(Dialect::Assistants).await;
+    matrix(Dialect::Assistants, true).await;
+}
+
+#[tokio::test]
+async fn every_fault_of_assistants_that_do_not_stream_ends_as_it_should() {
+    matrix(Dialect::Assistants, false).await;
 }

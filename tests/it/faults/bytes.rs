@@ -1,7 +1,7 @@
 //! A connection that breaks at any byte of an answer.
 
 use assistd::config::Dialect;
-use assistd::simulator::{At, Fault, Turn};
+use assistd::simulator::{At, Fault, Script, Turn};
 use futures::StreamExt;
 
 use super::places::TEXT;
@@ -27,7 +27,8 @@ async fn a_cut_at_any_byte_keeps_what_came_before_it() {
                 .fault(cut(index))
                 .when_user(&format!("cut [{index}]"))
         };
-        let world = world(dialect, (0..PLACES).map(|index| turn(index).times(1)).collect()).await;
+        let script = Script::turns((0..PLACES).map(|index| turn(index).times(1)));
+        let world = world(dialect, script).await;
         let door = Door::new(&world).await;
         let played = futures::stream::iter(0..PLACES).map(|index| {
             let door = &door;

@@ -14,6 +14,8 @@ use super::seen::{Brief, Door, Seen, ask, attempts, history};
 pub struct Case {
     pub row: &'static Row,
     pub dialect: Dialect,
+    /// Whether the server streams, or has to be asked after what it does.
+    pub streams: bool,
     pub place: Place,
     pub tools: Tools,
     /// What the user says; no other case's.
@@ -43,7 +45,11 @@ impl Case {
                 let raw = raw(self.dialect).to_owned();
                 turns.push(good().fault(Fault::Insert { at, raw }));
             }
-            Wrong::Throughout(fault) => turns.push(good().fault(fault())),
+            Wrong::Throughout(fault) => turns.push(good().fault(fault(self.dialect))),
+            Wrong::Slowly(pace) => turns.push(Turn {
+                pace: Some(pace),
+                ..good()
+            }),
             Wrong::Ends(finish) => turns.push(good().finish(finish)),
         }
         // For the request that follows, or one that should not.
@@ -69,6 +75,11 @@ impl Case {
             .is_none_or(|attempts| attempts.last() == Some(&"200"));
         match (self.end().state, self.row.wrong) {
             _ if !is_answered => Heard::NOTHING,
+            // A run that does not wait for outputs says nothing of its calls when it is asked after.
+            (State::Incomplete(_) | State::Failed(_), Wrong::Ends(_)) if !self.streams => Heard {
+                arguments: 0,
+                ..self.tools.all()
+            },
             (State::Completed, _) | (_, Wrong::Ends(_)) => self.tools.all(),
             (_, Wrong::Instead(_)) => Heard::NOTHING,
             _ => self.place.heard(self.tools),
@@ -105,6 +116,8 @@ impl Case {
     fn written(&self) -> (i64, bool) {
         let (all, dialect) = (self.tools.all(), self.dialect);
         let is_told = match (self.end().state, self.row.wrong) {
+            // One that is asked after says it later, too.
+            _ if self.row.is_uncounted && self.streams => false,
             // A run there is counted when it is over, and not while it waits for an output.
             (State::Completed, _) => dialect != Dialect::Assistants || self.tools != Tools::Asking,
             // Chat Completions fails without a word of what was used.
@@ -321,10 +334,15 @@ impl std::fmt::Display for Case {
         let Case {
             row,
             dialect,
+            streams,
             place,
             tools,
             ..
         } = self;
-        write!(formatter, "{}, {place:?}, {tools:?}, {dialect:?}", row.name)
+        let form = match streams {
+            true => "",
+            false => ", asked after",
+        };
+        write!(formatter, "{}, {place:?}, {tools:?}, {dialect:?}{form}", row.name)
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use assistd::api::pb::IncompleteReason;
 use assistd::config::Dialect;
-use assistd::simulator::{At, Fault, Finish, Turn};
+use assistd::simulator::{At, Delay, Fault, Finish, Pace, Turn};
 
 use super::places::{Place, Tools};
 
@@ -18,6 +18,8 @@ pub struct Row {
     pub but: &'static [(Place, End)],
     /// Whether nothing comes for longer than the model is waited for.
     pub is_silent: bool,
+    /// Whether nobody says how many tokens were used.
+    pub is_uncounted: bool,
 }
 
 /// How it goes wrong.
@@ -30,7 +32,9 @@ pub enum Wrong {
     /// An event stands there that does not belong there.
     Event(fn(Dialect) -> &'static str),
     /// All the way through.
-    Throughout(fn() -> Fault),
+    Throughout(fn(Dialect) -> Fault),
+    /// Nothing, but the tokens come like this.
+    Slowly(Pace),
     /// It stops for this reason.
     Ends(Finish),
 }
@@ -76,6 +80,7 @@ const fn row(name: &'static str, wrong: Wrong, end: End) -> Row {
         end,
         but: &[],
         is_silent: false,
+        is_uncounted: false,
     }
 }
 
@@ -97,6 +102,21 @@ fn at_once(status: u16, times: u32) -> Vec<Turn> {
 fn coded(status: u16, code: &str) -> Vec<Turn> {
     let body = format!(r#"{{"error":{{"message":"words of the provider","code":"{code}"}}}}"#);
     vec![Turn::raw(status, "application/json", body)]
+}
+
+/// These fields are missing, by the dialect.
+fn without<'a>(
+    dialect: Dialect,
+    responses: &'a str,
+    chat_completions: &'a str,
+    assistants: &'a str,
+) -> Fault {
+    let fields = match dialect {
+        Dialect::Responses => responses,
+        Dialect::ChatCompletions => chat_completions,
+        Dialect::Assistants => assistants,
+    };
+    Fault::Without(fields.split(' ').map(str::to_owned).collect())
 }
 
 /// An error in the stream, as each dialect writes it.
@@ -122,10 +142,10 @@ macro_rules! error_event {
     };
 }
 
-pub static ROWS: [Row; 46] = [
+pub static ROWS: [Row; 51] = [
     row(
         "nothing",
-        Wrong::Throughout(|| Fault::Without(Vec::new())),
+        Wrong::Throughout(|_| Fault::Without(Vec::new())),
         ends(COMPLETED),
     ),
     // Before any answer.
@@ -367,7 +387,7 @@ pub static ROWS: [Row; 46] = [
     // All the way through.
     row(
         "a slow trickle",
-        Wrong::Throughout(|| Fault::Trickle {
+        Wrong::Throughout(|_| Fault::Trickle {
             bytes: const { NonZeroUsize::new(64).unwrap() },
             ms: 1,
         }),
@@ -375,7 +395,7 @@ pub static ROWS: [Row; 46] = [
     ),
     row(
         "byte by byte",
-        Wrong::Throughout(|| Fault::Trickle {
+        Wrong::Throughout(|_| Fault::Trickle {
             bytes: NonZeroUsize::MIN,
             ms: 0,
         }),
@@ -383,7 +403,66 @@ pub static ROWS: [Row; 46] = [
     ),
     row(
         "fields of its own",
-        Wrong::Throughout(|| Fault::With([("brand_new".to_owned(), true.into())].into_iter().collect())),
+        Wrong::Throughout(|_| Fault::With([("brand_new".to_owned(), true.into())].into_iter().collect())),
+        ends(COMPLETED),
+    ),
+    row(
+        "no ids",
+        Wrong::Throughout(|dialect| {
+            without(
+                dialect,
+                "/response/id /item_id /item/id /response/output/*/id",
+                "/id /choices/*/delta/tool_calls/*/id",
+                "/delta/step_details/tool_calls/*/id /step_details/tool_calls/*/id /assistant_id /run_id",
+            )
+        }),
+        ends(COMPLETED),
+    ),
+    row(
+        "no word of why it stops",
+        Wrong::Throughout(|dialect| {
+            without(
+                dialect,
+                "/response/status /item/status /response/output/*/status",
+                "/choices/*/finish_reason",
+                "/completed_at /incomplete_details /last_error /required_action/type",
+            )
+        }),
+        ends(COMPLETED),
+    ),
+    Row {
+        is_uncounted: true,
+        ..row(
+            "no count of tokens",
+            Wrong::Throughout(|dialect| without(dialect, "/response/usage", "/usage", "/usage")),
+            ends(COMPLETED),
+        )
+    },
+    row(
+        "no word of who made it, when and of what kind",
+        Wrong::Throughout(|dialect| {
+            without(
+                dialect,
+                "/sequence_number /output_index /content_index /response/object /response/model /response/created_at",
+                "/object /created /model /choices/*/index /choices/*/delta/role /choices/*/delta/tool_calls/*/type",
+                "/created_at /model /assistant_id /role",
+            )
+        }),
+        ends(COMPLETED),
+    ),
+    row(
+        "a server under load",
+        Wrong::Slowly(Pace {
+            first_ms: Delay::Lognormal {
+                median: 10.0,
+                sigma: 1.0,
+            },
+            token_ms: Delay::Lognormal {
+                median: 2.0,
+                sigma: 1.0,
+            },
+            seed: 7,
+        }),
         ends(COMPLETED),
     ),
     // At its end.
@@ -398,7 +477,13 @@ pub static ROWS: [Row; 46] = [
 
 impl Wrong {
     /// Why nothing goes wrong in this way there.
-    pub fn never(self, place: Place, tools: Tools, dialect: Dialect) -> Option<&'static str> {
+    pub fn never(self, place: Place, tools: Tools, dialect: Dialect, streams: bool) -> Option<&'static str> {
+        if !streams && matches!(self, Wrong::There(_) | Wrong::Event(_)) {
+            return Some("a run that is asked after has no events");
+        }
+        if !streams && matches!(self, Wrong::Instead(_)) {
+            return Some("what comes instead of an answer is the same whether it would have been streamed");
+        }
         if matches!(
             (self, tools, dialect),
             (
@@ -414,7 +499,10 @@ impl Wrong {
                 Some("what comes instead of an answer comes before its first token")
             }
             (Wrong::Event(_), Place::Within) => Some("an event cannot stand within another one"),
-            (Wrong::Throughout(_), Place::Within | Place::After | Place::Arguments | Place::End) => {
+            (
+                Wrong::Throughout(_) | Wrong::Slowly(_),
+                Place::Within | Place::After | Place::Arguments | Place::End,
+            ) => {
                 Some("what goes on all the way through is played once, as if it were before the first token")
             }
             (Wrong::Ends(_), Place::Before | Place::Within | Place::After | Place::Arguments) => {
