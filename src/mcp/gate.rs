@@ -1,4 +1,4 @@
-//! How many calls a server is given at once, and whose turn it is.
+//! How many calls and readings a server is given at once, and whose turn it is.
 
 use crate::run::error::{Error, Reason};
 use crate::run::places::{Place, Places};
@@ -31,7 +31,7 @@ impl Gate {
         self.0.waiting()
     }
 
-    /// Whether no call goes on or waits.
+    /// Whether nothing goes on or waits.
     pub(super) fn is_idle(&self) -> bool {
         self.0.taken() == 0 && self.0.waiting() == 0
     }

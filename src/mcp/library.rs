@@ -23,6 +23,9 @@ use crate::run::library::{FilledPrompt, Holdings, Prompt, Resource, ResourceTemp
 use crate::run::message::ResourceContents;
 use crate::run::ports::Library;
 
+/// The caller of readings, whose own is not known here: all of them take one turn.
+const NOBODY: &str = "";
+
 /// What one server has besides tools.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
@@ -135,6 +138,7 @@ impl Library for Pool {
         let Some(link) = self.roster().link(server) else {
             return Err(no_resource(server, uri));
         };
+        let _place = link.enter(NOBODY).await?;
         open(&link)?.read(uri).await
     }
 
@@ -156,6 +160,7 @@ impl Library for Pool {
         let Some(link) = self.roster().link(&known.server) else {
             return Err(no_prompt(prompt));
         };
+        let _place = link.enter(NOBODY).await?;
         open(&link)?.fill(known, arguments).await
     }
 }

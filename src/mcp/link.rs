@@ -17,6 +17,7 @@ use super::session::{Session, unauthorized, unavailable};
 use crate::run::catalogue::Tool;
 use crate::run::error::Error;
 use crate::run::pin::Quarantine;
+use crate::run::places::Place;
 use crate::run::ports::{Connection, ServerStatus};
 
 /// One server and how it is now.
@@ -34,7 +35,7 @@ pub(super) struct Link {
     troubles: Mutex<BTreeMap<Trouble, String>>,
     /// How many of its tools are in the catalogue and can be called.
     pub(super) offered: AtomicUsize,
-    /// The way to it, for calls.
+    /// The way to it, for calls and readings.
     pub(super) gate: Gate,
     /// Its supervisor ends.
     pub(super) stop: CancellationToken,
@@ -146,6 +147,20 @@ impl Link {
     /// Whether that was said.
     pub(super) fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Acquire)
+    }
+
+    /// A place for a call or a reading of this caller, which is given back when it is dropped. As long as there is one, the
+    /// server stays connected, even if it is configured no more.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when too many wait already; `MCP_UNAVAILABLE` when it is not configured any more.
+    pub(super) async fn enter(&self, caller: &str) -> Result<Place, Error> {
+        let place = self.gate.pass(&self.config.name, caller).await?;
+        // It may have waited for long.
+        match self.is_retired() {
+            false => Ok(place),
+            true => Err(gone(&self.config.name)),
+        }
     }
 
     /// Whoever waits to connect it again is to wait no longer.
@@ -315,6 +330,14 @@ impl Link {
         let phase = self.phase.read().unwrap_or_else(PoisonError::into_inner);
         matches!(&*phase, Phase::Ready { held, .. } if !held.is_empty())
     }
+}
+
+/// `MCP_UNAVAILABLE` of a server that is not configured any more, or as another one.
+pub(super) fn gone(server: &str) -> Error {
+    let text = format!(
+        "MCP server '{server}' was taken out of the configuration, or changed there, before the request was made"
+    );
+    unavailable(server, text)
 }
 
 /// Whether this session is one of them.

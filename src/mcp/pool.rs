@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 use super::auth::Vault;
 use super::config::{Config, ServerConfig};
 use super::library::{likely_owner, open};
-use super::link::{Link, Trouble};
+use super::link::{Link, Trouble, gone};
 use super::roster::Roster;
-use super::session::{Probe, Session, unavailable};
+use super::session::{Probe, Session, did_no_harm};
 use super::supervise::{Pacing, Role, Supervisor};
 use super::watchdog::Watchdog;
 use crate::run::catalogue::{Catalogue, Tool};
@@ -23,9 +23,7 @@ use crate::run::message::ToolOutput;
 use crate::run::pin::Fingerprint;
 use crate::run::ports::{Caller, Pinned, Pins, ServerStatus, Toolbox};
 
-/// How long the calls of a server that is not configured any more may go on.
-const RETIREMENT: Duration = Duration::from_secs(600);
-/// How often it is looked whether they are over.
+/// How often it is looked whether the calls of a server that is not configured any more are over.
 const RETIREMENT_LOOK: Duration = Duration::from_millis(200);
 /// How long a call that broke off, and does no harm when it is made again, waits for its server to come back.
 const RETRY_LIMIT: Duration = Duration::from_secs(10);
@@ -118,8 +116,8 @@ impl Pool {
         self.tasks.spawn(supervisor.run());
     }
 
-    /// From now on there are these servers. One whose entry is as before stays connected; the calls of one that is
-    /// gone or has changed go on to their end, at the old one.
+    /// From now on there are these servers. One whose entry is as before stays connected; calls and readings at one that
+    /// is gone or has changed go on to their end, at the old one.
     pub fn reconfigure(&self, config: Config) {
         let _one_at_a_time = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
         self.roster.set_trouble(None);
@@ -211,11 +209,7 @@ impl Toolbox for Pool {
         let Some(link) = self.roster.link(&description.server) else {
             return Err(gone(&description.server));
         };
-        let _permit = link.gate.pass(&description.server, caller.name()).await?;
-        // It may have waited for long.
-        if link.is_retired() {
-            return Err(gone(&description.server));
-        }
+        let _place = link.enter(caller.name()).await?;
         let session = open(&link)?;
         check_offered(&link, &self.roster.catalogue(), tool)?;
         caller.begins();
@@ -328,14 +322,15 @@ fn names(links: &[Arc<Link>]) -> Vec<&str> {
     links.iter().map(|link| link.config.name.as_str()).collect()
 }
 
-/// Lets the calls of a server that is gone from the configuration come to their end, then ends it.
+/// Lets what goes on at a server that is gone from the configuration come to its end, then ends it. There is no limit
+/// here: every call and every reading has its own, and a call may wait for a person.
 async fn retire(link: Arc<Link>) {
     let idle = async {
         while !link.gate.is_idle() {
             sleep(RETIREMENT_LOOK).await;
         }
     };
-    let _ = link.stop.run_until_cancelled(timeout(RETIREMENT, idle)).await;
+    let _ = link.stop.run_until_cancelled(idle).await;
     link.stop.cancel();
 }
 
@@ -360,7 +355,7 @@ fn harmless(error: Error) -> Error {
         Reason::OutcomeUnknown => {
             let server = error.metadata().iter().find(|(key, _)| *key == "server");
             let server = server.map(|(_, server)| server.clone()).unwrap_or_default();
-            unavailable(&server, error.message()).caused_by(error)
+            did_no_harm(&server, error)
         }
         _ => error,
     }
@@ -398,14 +393,6 @@ fn changed(tool: &Tool) -> Error {
         .with("server", &description.server)
 }
 
-/// `MCP_UNAVAILABLE` of a server that is not configured any more, or as another one.
-fn gone(server: &str) -> Error {
-    let text = format!(
-        "MCP server '{server}' was taken out of the configuration, or changed there, before the call was made"
-    );
-    unavailable(server, text)
-}
-
 fn not_found(tool: &Tool) -> Error {
     let description = tool.description();
     Error::new(
@@ -414,4 +401,32 @@ fn not_found(tool: &Tool) -> Error {
     )
     .with("tool", &description.name)
     .with("server", &description.server)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::{Endpoint, Process};
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_at_a_server_that_is_gone_ends_by_itself_and_nothing_more_begins() {
+        let process = Process {
+            command: "none".into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+        };
+        let config = ServerConfig::new("gone", Endpoint::Stdio(process));
+        let link = Link::new(config, &Arc::new(Vault::in_memory()), CancellationToken::new());
+        let place = link.enter("").await.unwrap();
+        link.set_retired();
+        let retiring = tokio::spawn(retire(link.clone()));
+        sleep(Duration::from_secs(24 * 60 * 60)).await;
+        assert!(!link.stop.is_cancelled(), "the call goes on");
+        let refused = link.enter("").await.err().unwrap();
+        assert_eq!(refused.reason(), Reason::McpUnavailable);
+        drop(place);
+        retiring.await.unwrap();
+        assert!(link.stop.is_cancelled());
+    }
 }

@@ -433,6 +433,12 @@ pub(super) fn unavailable(server: &str, text: impl Into<String>) -> Error {
     Error::new(Reason::McpUnavailable, text).with("server", server)
 }
 
+/// `MCP_UNAVAILABLE` of what can be done again whatever it has done: it broke off, or was not answered in time.
+pub(super) fn did_no_harm(server: &str, error: Error) -> Error {
+    let text = error.message();
+    unavailable(server, text.strip_suffix(NOT_KNOWN).unwrap_or(text)).caused_by(error)
+}
+
 /// A call that waits for its answer. Dropped before, it signals that the server is to be told.
 struct OpenCall<'a> {
     session: &'a Session,

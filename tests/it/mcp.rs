@@ -10,6 +10,7 @@ mod names;
 mod orphans;
 pub mod peer;
 mod pins;
+mod reload;
 mod sampling;
 mod slow;
 mod told;

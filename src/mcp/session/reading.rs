@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{Failure, Patience, ROUND_PAUSE, ROUNDS, Session};
 use crate::mcp::convert;
 use crate::mcp::reason;
-use crate::mcp::session::unavailable;
+use crate::mcp::session::did_no_harm;
 use crate::run::error::{Error, Reason};
 use crate::run::library::{FilledPrompt, Prompt};
 use crate::run::message::ResourceContents;
@@ -111,8 +111,7 @@ impl Session {
                 Ok(ServerResult::InputRequiredResult(wants)) => wants,
                 Err(Failure::Lost(error)) if is_theirs(&error) => {
                     // To read does no harm: it only has to be done again.
-                    let failure = unavailable(&self.server, error.message().to_owned());
-                    return Err(Failure::Lost(failure.caused_by(error)));
+                    return Err(Failure::Lost(did_no_harm(&self.server, error)));
                 }
                 answer => return answer,
             };

@@ -50,7 +50,7 @@ pub struct Seen {
     /// Sessions that were begun, and the calls of `wait` by session.
     pub sessions: AtomicUsize,
     pub by_session: Mutex<HashMap<String, usize>>,
-    /// Lets every call of `wait` go.
+    /// Lets every call of `wait` and every reading of `note://wait` go.
     pub release: Notify,
     /// The tools `ask` and `sample` are there.
     pub has_asking: AtomicBool,

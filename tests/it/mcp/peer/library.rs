@@ -78,10 +78,15 @@ pub async fn read(
         "note://large" => vec![ResourceContents::text("x".repeat(9 << 20), uri)],
         "note://broken" => return Err(ErrorData::internal_error("the disk is gone", None)),
         "note://wait" => {
+            let released = seen.release.notified();
             seen.waiting.notify_one();
-            cancelled.await;
-            seen.cancelled.notify_one();
-            Vec::new()
+            tokio::select! {
+                () = cancelled => {
+                    seen.cancelled.notify_one();
+                    Vec::new()
+                }
+                () = released => vec![ResourceContents::text("released", uri)],
+            }
         }
         uri => match uri.strip_prefix("note://by/") {
             Some(author) => ["a", "b"]
