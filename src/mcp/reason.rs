@@ -26,6 +26,24 @@ pub(super) fn of_start(error: &ClientInitializeError) -> String {
     }
 }
 
+/// Whether a server has answered that it does not begin.
+pub(super) fn is_refusal_of_start(error: &ClientInitializeError) -> bool {
+    match error {
+        ClientInitializeError::JsonRpcError(_) => true,
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => is_refusal_of_start(fallback),
+        _ => false,
+    }
+}
+
+/// Whether the connection was lost before anything came of it, which does not say why.
+pub(super) fn is_broken_start(error: &ClientInitializeError) -> bool {
+    match error {
+        ClientInitializeError::ConnectionClosed(_) | ClientInitializeError::TransportError { .. } => true,
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => is_broken_start(fallback),
+        _ => false,
+    }
+}
+
 /// Why a request to a connected server failed.
 pub(super) fn of_request(error: &ServiceError) -> String {
     match error {

@@ -158,7 +158,7 @@ impl Supervisor {
             match self.serve_over(transport, lifecycle, never).await {
                 Attempt::Over => return,
                 Attempt::NeedsSession(reason) => refusal = Some(reason),
-                Attempt::Failed(reason) => return self.down(reason),
+                Attempt::Refused(reason) | Attempt::Failed(reason) => return self.down(reason),
             }
         }
         if let Some(reason) = refusal {
@@ -176,7 +176,10 @@ impl Supervisor {
     /// Tries to begin in every way that the server's [`Protocol`](super::config::Protocol) has, each with a process of
     /// its own: one that has been asked a question that it does not know may be of no use any more.
     async fn serve_child(&mut self, process: &Process) {
-        let mut lifecycles = self.link.config.protocol.lifecycles().into_iter().peekable();
+        let protocol = &self.link.config.protocol;
+        let mut lifecycles = protocol.lifecycles_of_child().into_iter().peekable();
+        // What it has answered to the beginning of a session.
+        let mut refusal = None;
         while let Some(lifecycle) = lifecycles.next() {
             let (mut child, streams) = match Child::start(process, self.watchdog.as_ref()) {
                 Ok(started) => started,
@@ -187,24 +190,31 @@ impl Supervisor {
             self.tasks.spawn(gone.clone().run_until_cancelled_owned(log));
             let transport = AsyncRwTransport::new_client(Lines::new(streams.stdout), streams.stdin)
                 .with_max_line_length(MESSAGE_LIMIT_BYTES);
+            let is_session = matches!(lifecycle, ClientLifecycleMode::Initialize);
             let attempt = self.serve_over(transport, lifecycle, pin!(child.exited())).await;
             let is_last = lifecycles.peek().is_none() || self.stop.is_cancelled();
-            let goes_on = match attempt {
-                Attempt::Over => false,
-                Attempt::NeedsSession(reason) | Attempt::Failed(reason) if is_last => {
-                    self.down(reason);
-                    false
-                }
-                Attempt::NeedsSession(reason) | Attempt::Failed(reason) => {
+            let (reason, is_refusal) = match attempt {
+                Attempt::Over => (None, false),
+                Attempt::Refused(reason) => (Some(reason), true),
+                Attempt::NeedsSession(reason) | Attempt::Failed(reason) => (Some(reason), false),
+            };
+            // One that breaks off when a session begins is of no more use in another way.
+            let goes_on = reason.is_some() && !is_last && (is_refusal || !is_session);
+            if let Some(reason) = reason {
+                // What it says of a session says more than that it does not know what it was asked after that.
+                let reason = refusal.take().unwrap_or(reason);
+                if goes_on {
                     let server = &self.link.config.name;
                     tracing::debug!(
                         server,
                         reason,
-                        "the server is started anew, and asked in the old way"
+                        "the server is started anew, and asked in another way"
                     );
-                    true
+                    refusal = is_session.then_some(reason);
+                } else {
+                    self.down(reason);
                 }
-            };
+            }
             child.end().await;
             gone.cancel();
             if !goes_on {
@@ -230,34 +240,43 @@ impl Supervisor {
         let limit = self.link.config.connect_timeout;
         let client = Client::new(desk.clone(), &self.link.config);
         let opening = client.serve_with_lifecycle(tap, lifecycle);
+        let mut opening = pin!(timeout(limit, opening));
         let opened = tokio::select! {
-            () = self.stop.cancelled() => Err("shutting down".to_owned()),
-            reason = &mut exited => Err(reason),
-            opened = timeout(limit, opening) => match opened {
-                Ok(Ok(running)) => Ok(running),
-                Ok(Err(error)) => {
-                    tracing::debug!(server = self.link.config.name, %error, "connecting failed");
-                    let reason = reason::of_start(&error);
-                    if matches!(error, ClientInitializeError::NoCompatibleProtocolVersion { .. }) {
-                        return Attempt::NeedsSession(reason);
-                    }
-                    if let Endpoint::Http(remote) = &self.link.config.endpoint
-                        && reason::is_refusal_of_post(&error)
-                        && remote::speaks_only_sse(remote).await
-                    {
-                        return Attempt::Failed(ONLY_SSE.to_owned());
-                    }
-                    Err(self.exit_status_or(reason, exited.as_mut()).await)
-                }
-                Err(_) => Err(format!("not connected within {} ms", limit.as_millis())),
+            biased;
+            () = self.stop.cancelled() => return Attempt::Failed("shutting down".to_owned()),
+            opened = &mut opening => opened,
+            // It may have said why.
+            reason = &mut exited => match timeout(EXIT_STATUS_GRACE, opening).await {
+                Ok(Ok(Err(error))) if !reason::is_broken_start(&error) => Ok(Err(error)),
+                _ => return Attempt::Failed(reason),
             },
         };
         match opened {
-            Ok(running) => {
+            Ok(Ok(running)) => {
                 self.keep(running, desk, &changes, exited).await;
                 Attempt::Over
             }
-            Err(reason) => Attempt::Failed(reason),
+            Err(_) => Attempt::Failed(format!("not connected within {} ms", limit.as_millis())),
+            Ok(Err(error)) => {
+                tracing::debug!(server = self.link.config.name, %error, "connecting failed");
+                let reason = reason::of_start(&error);
+                if matches!(error, ClientInitializeError::NoCompatibleProtocolVersion { .. }) {
+                    return Attempt::NeedsSession(reason);
+                }
+                if reason::is_refusal_of_start(&error) {
+                    return Attempt::Refused(reason);
+                }
+                if let Endpoint::Http(remote) = &self.link.config.endpoint
+                    && reason::is_refusal_of_post(&error)
+                    && remote::speaks_only_sse(remote).await
+                {
+                    return Attempt::Failed(ONLY_SSE.to_owned());
+                }
+                if !reason::is_broken_start(&error) {
+                    return Attempt::Failed(reason);
+                }
+                Attempt::Failed(self.exit_status_or(reason, exited).await)
+            }
         }
     }
 
@@ -516,6 +535,8 @@ enum Attempt {
     Over,
     /// The server has none of the revisions that were offered, for this reason.
     NeedsSession(String),
+    /// The server answered that it does not begin, for this reason.
+    Refused(String),
     /// There was no connection, for this reason.
     Failed(String),
 }

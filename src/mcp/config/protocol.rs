@@ -8,7 +8,8 @@ use rmcp::service::ClientLifecycleMode;
 pub enum Protocol {
     /// The newest revision, which knows no sessions; and for a server that does not have it, a session.
     Auto,
-    /// A session, of the newest revision that the server has, up to 2025-11-25.
+    /// A session, of the newest revision that the server has, up to 2025-11-25; a child process that answers that with an
+    /// error is offered 2026-07-28.
     Legacy,
     /// 2026-07-28 and nothing else.
     Stateless,
@@ -43,14 +44,20 @@ impl Protocol {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
             legacy_version: None,
         };
-        let stateless = ClientLifecycleMode::Discover {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-        };
         match self {
             Self::Auto => vec![newest_first, ClientLifecycleMode::Initialize],
-            Self::Stateless => vec![stateless],
-            Self::Version(version) if *version == ProtocolVersion::NO_INITIALIZE => vec![stateless],
+            Self::Stateless => vec![stateless()],
+            Self::Version(version) if *version == ProtocolVersion::NO_INITIALIZE => vec![stateless()],
             Self::Legacy | Self::Version(_) => vec![ClientLifecycleMode::Initialize],
+        }
+    }
+
+    /// The same for a child process: it is asked for a session unless its entry says otherwise, so one that knows none is
+    /// then asked in the new way.
+    pub(in crate::mcp) fn lifecycles_of_child(&self) -> Vec<ClientLifecycleMode> {
+        match self {
+            Self::Legacy => vec![ClientLifecycleMode::Initialize, stateless()],
+            _ => self.lifecycles(),
         }
     }
 
@@ -60,5 +67,12 @@ impl Protocol {
             Self::Version(version) if *version != ProtocolVersion::NO_INITIALIZE => Some(version),
             _ => None,
         }
+    }
+}
+
+/// 2026-07-28 and nothing else.
+fn stateless() -> ClientLifecycleMode {
+    ClientLifecycleMode::Discover {
+        preferred_versions: vec![ProtocolVersion::V_2026_07_28],
     }
 }

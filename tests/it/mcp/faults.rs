@@ -2,6 +2,7 @@
 //! that works stays usable.
 
 use std::io::{BufRead, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use assistd::run::error::Reason;
@@ -36,6 +37,13 @@ fn fault_server() {
     }
 }
 
+/// Whether a server that knows no sessions goes on: it is of no use any more once it was asked for one.
+fn is_asked_in_the_new_way(method: &str) -> bool {
+    static IS_SPOILT: AtomicBool = AtomicBool::new(false);
+    IS_SPOILT.fetch_or(method == "initialize", Ordering::Relaxed);
+    !IS_SPOILT.load(Ordering::Relaxed)
+}
+
 fn say(message: &Value) {
     say_text(&message.to_string());
 }
@@ -54,6 +62,14 @@ fn answer(fault: &str, request: &Value) {
     if fault == format!("dies at {method}") {
         std::process::exit(3);
     }
+    if fault.starts_with("refuses") || (fault == "knows no sessions" && !is_asked_in_the_new_way(method)) {
+        let error = json!({"code": -32603, "message": "LICENSE EXPIRED"});
+        say(&json!({"jsonrpc": "2.0", "id": request["id"], "error": error}));
+        if fault == "refuses and ends" {
+            std::process::exit(0);
+        }
+        return;
+    }
     let schema = match fault {
         "bomb" => bomb(),
         _ => json!({"type": "object"}),
@@ -63,6 +79,14 @@ fn answer(fault: &str, request: &Value) {
             "protocolVersion": "2025-11-25",
             "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "serverInfo": {"name": "fault", "version": "1"},
+        }),
+        "server/discover" => json!({
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "fault", "version": "1"},
+            "ttlMs": 0,
+            "cacheScope": "private",
         }),
         "tools/list" if fault == "has many" => {
             let tool =
@@ -204,6 +228,17 @@ async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
             "work",
             Down("the process exited with code 3"),
         ),
+        (
+            "refuses",
+            "work",
+            Down("the server refuses to start a session: LICENSE EXPIRED"),
+        ),
+        (
+            "refuses and ends",
+            "work",
+            Down("the server refuses to start a session: LICENSE EXPIRED"),
+        ),
+        ("knows no sessions", "work", Text("done")),
         (
             "dies at tools/list",
             "work",
