@@ -16,6 +16,7 @@ mod client;
 mod config;
 mod convert;
 mod desk;
+mod events;
 mod gate;
 mod library;
 mod lines;

@@ -124,11 +124,7 @@ impl<R> Lines<R> {
         let Some(id) = id else {
             return;
         };
-        let message = format!(
-            "its answer is larger than the {} bytes that are taken",
-            self.limit
-        );
-        let error = json!({"code": -32603, "message": message});
+        let error = json!({"code": -32603, "message": too_large(self.limit)});
         let refusal = json!({"jsonrpc": "2.0", "id": id, "error": error});
         self.out.extend_from_slice(format!("{refusal}\n").as_bytes());
     }
@@ -161,6 +157,11 @@ impl<R: AsyncRead + Unpin> AsyncRead for Lines<R> {
             this.sift(&read);
         }
     }
+}
+
+/// What is said in place of an answer that is larger than so many bytes.
+pub(super) fn too_large(limit_bytes: usize) -> String {
+    format!("its answer is larger than the {limit_bytes} bytes that are taken")
 }
 
 fn keep_end(tail: &mut Vec<u8>, piece: &[u8]) {

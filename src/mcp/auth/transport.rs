@@ -17,6 +17,7 @@ use sse_stream::Sse;
 use super::challenge::Challenge;
 use super::token::Tokens;
 use super::{Authorizer, Refusal};
+use crate::mcp::events;
 use crate::mcp::secret::Hidden;
 
 type HttpError = StreamableHttpError<reqwest::Error>;
@@ -87,6 +88,44 @@ impl Authorized {
         authorizer.set_want(Some(want.to_owned()));
         Err(turned_away(want.to_owned()))
     }
+
+    /// Sends a message with a token: the one that it has itself, or ours.
+    async fn post(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        mut custom_headers: HashMap<HeaderName, HeaderValue>,
+        limits: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, HttpError> {
+        if let Some(token) = Bearer::of(&message) {
+            custom_headers.remove(&AUTHORIZATION);
+            let token = Some(token);
+            let posted = self.http.post_message_with_response_limits(
+                uri,
+                message,
+                session_id,
+                token,
+                custom_headers,
+                limits,
+            );
+            return posted.await.map_err(callers_refusal);
+        }
+        // A request that nothing can mend is sent once, and need not be kept.
+        let is_kept = self.authorizer.as_ref().is_some_and(|one| one.may_mend());
+        let mut parts = Some((message, custom_headers));
+        self.with_token(move |http, token| {
+            let parts = if is_kept { parts.clone() } else { parts.take() };
+            let (uri, session_id) = (uri.clone(), session_id.clone());
+            async move {
+                let again = || turned_away("somebody has just logged in: try again".to_owned());
+                let (message, headers) = parts.ok_or_else(again)?;
+                http.post_message_with_response_limits(uri, message, session_id, token, headers, limits)
+                    .await
+            }
+        })
+        .await
+    }
 }
 
 /// What becomes of a request that is turned away for good, with what is to be done about it.
@@ -155,36 +194,23 @@ impl StreamableHttpClient for Authorized {
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
         _auth_header: Option<String>,
-        mut custom_headers: HashMap<HeaderName, HeaderValue>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, HttpError> {
-        if let Some(token) = Bearer::of(&message) {
-            custom_headers.remove(&AUTHORIZATION);
-            let token = Some(token);
-            let posted = self.http.post_message_with_response_limits(
-                uri,
-                message,
-                session_id,
-                token,
-                custom_headers,
-                limits,
-            );
-            return posted.await.map_err(callers_refusal);
-        }
-        // A request that nothing can mend is sent once, and need not be kept.
-        let is_kept = self.authorizer.as_ref().is_some_and(|one| one.may_mend());
-        let mut parts = Some((message, custom_headers));
-        self.with_token(move |http, token| {
-            let parts = if is_kept { parts.clone() } else { parts.take() };
-            let (uri, session_id) = (uri.clone(), session_id.clone());
-            async move {
-                let again = || turned_away("somebody has just logged in: try again".to_owned());
-                let (message, headers) = parts.ok_or_else(again)?;
-                http.post_message_with_response_limits(uri, message, session_id, token, headers, limits)
-                    .await
+        let id = match &message {
+            JsonRpcMessage::Request(request) => Some(request.id.clone()),
+            _ => None,
+        };
+        let limit_bytes = limits.max_sse_event_size;
+        let posted = self
+            .post(uri, message, session_id, custom_headers, limits)
+            .await?;
+        Ok(match (posted, id) {
+            (StreamableHttpPostResponse::Sse(stream, session_id), Some(id)) => {
+                StreamableHttpPostResponse::Sse(events::answering(id, limit_bytes, stream), session_id)
             }
+            (posted, _) => posted,
         })
-        .await
     }
 
     async fn get_stream(

@@ -1,5 +1,6 @@
-//! Servers over HTTP whose streams of events are slow, written by hand.
+//! Servers over HTTP whose answers are slow, too large, or among other things, written by hand.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use assistd::run::error::Reason;
@@ -20,7 +21,23 @@ enum Stream {
     Stalls,
     /// Comments keep it open, and the answer never comes.
     Idles,
+    /// Answers to something else come first.
+    AnswersOthers,
+    /// Very many notifications come first.
+    Floods,
+    /// The answer is larger than is taken.
+    IsTooLarge,
+    /// The same, and it is no stream.
+    IsTooLargeAsJson,
 }
+
+/// How much a server sends that sends too much, in pieces of this many bytes.
+const HUGE_BYTES: usize = 100 * 1024 * 1024;
+const PIECE_BYTES: usize = 1024 * 1024;
+/// Whether a client has read all of that.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+/// How many notifications a server sends that floods.
+const FLOOD: usize = 20_000;
 
 /// A server that answers calls so, until the set is dropped.
 async fn slow(stream: Stream) -> (String, JoinSet<()>) {
@@ -50,7 +67,10 @@ async fn serve(mut socket: TcpStream, stream: Stream) {
             "serverInfo": {"name": "slow", "version": "1"},
         }),
         "tools/list" => json!({"tools": [{"name": "work", "inputSchema": {"type": "object"}}]}),
-        "tools/call" => return trickle(&mut socket, stream, &request["id"]).await,
+        "tools/call" => {
+            let _ = answer(&mut socket, stream, &request["id"]).await;
+            return;
+        }
         "ping" => json!({}),
         _ => {
             let error = json!({"code": -32601, "message": "no such method"});
@@ -91,17 +111,61 @@ async fn write(socket: &mut TcpStream, status: &str, body: &str) {
     let _ = socket.write_all(format!("{head}{body}").as_bytes()).await;
 }
 
-async fn trickle(socket: &mut TcpStream, stream: Stream, id: &Value) {
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
-    let _ = socket.write_all(head.as_bytes()).await;
+/// Answers a call, until the client hangs up.
+async fn answer(socket: &mut TcpStream, stream: Stream, id: &Value) -> std::io::Result<()> {
+    let kind = match stream {
+        Stream::IsTooLargeAsJson => "application/json",
+        _ => "text/event-stream",
+    };
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
+    socket.write_all(head.as_bytes()).await?;
     let content = json!([{"type": "text", "text": "done"}]);
     let answer = json!({"jsonrpc": "2.0", "id": id, "result": {"content": content}});
+    let event = |message: Value| format!("event: message\ndata: {message}\n\n");
+    match stream {
+        Stream::Trickles | Stream::Stalls | Stream::Idles => {
+            trickle(socket, stream, &answer).await;
+            return Ok(());
+        }
+        Stream::AnswersOthers => {
+            for other in [json!(4711), json!("x")] {
+                let other = json!({"jsonrpc": "2.0", "id": other, "result": {"content": []}});
+                socket.write_all(event(other).as_bytes()).await?;
+            }
+        }
+        Stream::Floods => {
+            let params = json!({"level": "error", "data": "too much"});
+            let noise = event(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
+            for _ in 0..FLOOD {
+                socket.write_all(noise.as_bytes()).await?;
+            }
+        }
+        Stream::IsTooLarge | Stream::IsTooLargeAsJson => {
+            let begun = format!(r#"{{"jsonrpc": "2.0", "id": {id}, "result": {{"content": [{{"text": ""#);
+            let field = if stream == Stream::IsTooLarge {
+                "data: "
+            } else {
+                ""
+            };
+            socket.write_all(format!("{field}{begun}").as_bytes()).await?;
+            let piece = vec![b'x'; PIECE_BYTES];
+            for _ in 0..HUGE_BYTES / PIECE_BYTES {
+                socket.write_all(&piece).await?;
+            }
+            IS_TAKEN.store(true, Ordering::SeqCst);
+            return Ok(());
+        }
+    }
+    socket.write_all(event(answer).as_bytes()).await
+}
+
+async fn trickle(socket: &mut TcpStream, stream: Stream, answer: &Value) {
     let event = format!(": still here\n\nevent: message\ndata: {answer}\n\n");
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     let pieces = match stream {
         Stream::Trickles => event.as_bytes(),
         Stream::Stalls => &event.as_bytes()[..event.len() / 2],
-        Stream::Idles => b"",
+        _ => b"",
     };
     for piece in pieces.chunks(5) {
         ticks.tick().await;
@@ -149,5 +213,34 @@ async fn a_stream_of_events_may_be_slow_and_not_silent() {
         }
         assert!(call(&pool, "good__echo", json!({})).await.is_ok(), "{stream:?}");
         pool.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_found_among_other_things_and_may_not_be_too_large() {
+    for (stream, expected) in [
+        (Stream::AnswersOthers, "done"),
+        (Stream::Floods, "done"),
+        (
+            Stream::IsTooLarge,
+            "its answer is larger than the 16777216 bytes that are taken",
+        ),
+        (
+            Stream::IsTooLargeAsJson,
+            "MCP server 'bad': the server's answer is larger than 16777216 bytes",
+        ),
+    ] {
+        let (url, _server) = slow(stream).await;
+        let pool = pool(json!({"bad": {"url": url}, "good": child()})).await;
+        let output = call(&pool, "bad__work", json!({})).await.expect("an output");
+        assert_eq!(output.text(), expected, "{stream:?}");
+        assert_eq!(output.is_error, expected != "done", "{stream:?}");
+        assert_eq!(pool.servers()[0].connection, Connection::Ready, "{stream:?}");
+        assert!(call(&pool, "good__echo", json!({})).await.is_ok(), "{stream:?}");
+        pool.shutdown().await;
+        assert!(
+            !IS_TAKEN.load(Ordering::SeqCst),
+            "{stream:?}: it is not kept in memory"
+        );
     }
 }
