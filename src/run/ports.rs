@@ -25,7 +25,7 @@ mod store;
 
 pub use caller::Caller;
 pub use library::Library;
-pub use observer::{Call, CallOutcome, Happening, Observer, Turn};
+pub use observer::{Call, CallOutcome, Happening, Observer, Purpose, Turn};
 pub use ownership::{Letter, News, Ownership, Topic};
 pub use pins::{Pinned, Pins};
 pub use restore::{Restore, Restored, WholeRun, WholeThread};

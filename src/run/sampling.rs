@@ -1,9 +1,12 @@
 //! What MCP servers ask models while a call of theirs goes on (sampling).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::action::SamplingPrompt;
 use super::message::{Media, MediaSource, Part, Role};
+use super::money::Prices;
 use super::ports::Finish;
 
 /// The most of a question that a person is shown, in bytes.
@@ -39,6 +42,28 @@ pub struct Sampled {
     pub model: String,
     /// Why it stopped.
     pub finish: Finish,
+}
+
+/// What a run has to know of a request to a model that a server wants made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// The model, as requests name it.
+    pub model: String,
+    /// No fewer bytes than what the model is to read has tokens.
+    pub bytes: u64,
+    /// What the model costs; none when nobody has said.
+    pub prices: Option<Prices>,
+    /// What those cost that answer instead when it cannot, by their names.
+    pub other_prices: Arc<BTreeMap<String, Prices>>,
+}
+
+/// What a run leaves for a request to a model that a server wants made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// When the run ends if nothing else ends it; none for never.
+    pub deadline: Option<SystemTime>,
+    /// The tokens that may be written; none for any number.
+    pub output_tokens: Option<u64>,
 }
 
 impl Sampling {

@@ -10,6 +10,7 @@ mod asking;
 mod bill;
 mod calls;
 mod journal;
+mod sampling;
 mod summing;
 #[cfg(test)]
 mod tests;
@@ -31,9 +32,10 @@ use super::context::{Bounds, Context};
 use super::error::{Error, Reason};
 use super::event::{Body, Event, Progress};
 use super::id::{CallId, Mint};
-use super::message::{Message, Role, ToolOutput, Usage};
+use super::message::{Message, Role, ToolOutput};
 use super::ports::{Finish, ModelEvent, ModelRequest, Save};
 use super::record::{IncompleteReason, Outcome, RunRecord, Snapshot, State};
+use super::sampling::{Allowance, Wanted};
 use super::step::{Step, StepState};
 
 pub use self::calls::{check_answer, not_pending};
@@ -144,10 +146,32 @@ pub enum Input {
         /// The call.
         call: CallId,
     },
-    /// For a call that goes on, a model was asked by its tool's server.
+    /// While a call goes on, its tool's server wants to ask a model. The run says whether it may.
+    CallSamples {
+        /// The call.
+        call: CallId,
+        /// Tells the requests of servers during one run apart.
+        request: u64,
+        /// What is to be asked.
+        wanted: Wanted,
+    },
+    /// A model says something to the server of a call.
+    CallSampling {
+        /// The call.
+        call: CallId,
+        /// The request.
+        request: u64,
+        /// What it says.
+        event: ModelEvent,
+    },
+    /// A request of the server of a call to a model is over.
     CallSampled {
-        /// What that used.
-        usage: Usage,
+        /// The call.
+        call: CallId,
+        /// The request.
+        request: u64,
+        /// Why there is no whole answer; none when there is one.
+        failure: Option<Error>,
     },
     /// A call broke off after it was sent: nobody knows whether it had its effect.
     CallLost {
@@ -207,6 +231,13 @@ pub enum Effect {
         /// The reply.
         reply: Reply,
     },
+    /// Tell the server of a call that goes on whether it may ask a model, or that it has to stop.
+    Sample {
+        /// The request.
+        request: u64,
+        /// What the run leaves for it, or why it may not go on.
+        verdict: Result<Allowance, Error>,
+    },
     /// Abort the model request and every call that goes on.
     Abort,
 }
@@ -237,7 +268,11 @@ impl Entry {
                     undone.bodies.extend(bodies);
                 }
                 Effect::Emit(event) => undone.bodies.push(event.body),
-                Effect::CallModel(_) | Effect::CallTool { .. } | Effect::Reply { .. } | Effect::Abort => {}
+                Effect::CallModel(_)
+                | Effect::CallTool { .. }
+                | Effect::Reply { .. }
+                | Effect::Sample { .. }
+                | Effect::Abort => {}
             }
         }
         undone
@@ -457,7 +492,19 @@ impl Run {
                     calls.question_withdrawn(&call, terms, now)
                 });
             }
-            Input::CallSampled { usage } => self.on_sampled(usage, now, out),
+            Input::CallSamples {
+                call,
+                request,
+                wanted,
+            } => self.on_samples(&call, request, wanted, now, out),
+            Input::CallSampling { call, request, event } => self.on_sampling(&call, request, event, out),
+            Input::CallSampled {
+                call,
+                request,
+                failure,
+            } => self.on_calls(now, out, |calls, _, _| {
+                calls.sampled(&call, request, failure.as_ref(), now)
+            }),
             Input::CallLost { call } => {
                 self.on_calls(now, out, |calls, terms, mint| calls.lost(&call, terms, mint, now));
             }
@@ -619,15 +666,6 @@ impl Run {
         }
     }
 
-    /// Counts what the server of a call has used. Its call goes on; what is left is looked at when the calls are over.
-    fn on_sampled(&mut self, usage: Usage, now: SystemTime, out: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Calling(_)) && usage != Usage::default() {
-            let mut entry = Entry::default();
-            self.journal.add_usage(usage, &mut entry.bodies);
-            self.go_on_calling(entry, Vec::new(), now, out);
-        }
-    }
-
     fn on_call_done(
         &mut self,
         call: &CallId,
@@ -782,9 +820,10 @@ impl Run {
 
     /// Writes what the calls have brought; then makes more of them or, when all are answered, tells the model.
     fn go_on_calling(&mut self, mut entry: Entry, made: Vec<Effect>, now: SystemTime, out: &mut Vec<Effect>) {
-        let Phase::Calling(calls) = &self.phase else {
+        let Phase::Calling(calls) = &mut self.phase else {
             return;
         };
+        self.journal.add_usage(calls.take_used(), &mut entry.bodies);
         let (limit, is_at_work) = (self.terms.execution_limit, calls.is_at_work());
         let turned = self.journal.wait_for(calls.pending(), is_at_work, limit, now);
         entry.bodies.extend(turned);
@@ -843,6 +882,7 @@ impl Run {
                 let message = calls.message(&self.journal.record().id, &self.terms, &mut self.mint, now);
                 entry.steps.extend(change.steps);
                 entry.bodies.extend(change.bodies);
+                self.journal.add_usage(calls.take_used(), &mut entry.bodies);
                 entry.bodies.push(Body::MessageCreated(Arc::clone(&message)));
                 entry.messages.push(message);
             }

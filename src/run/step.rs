@@ -85,6 +85,9 @@ pub enum Work {
         /// What the tool's server asked while the call went on, the oldest first.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         questions: Vec<Inquiry>,
+        /// What the tool's server has asked models while the call went on, in the order in which that was over.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sampled: Vec<SampledRequest>,
         /// The whole output, once there is one.
         output: Option<Arc<ToolOutput>>,
         /// How long the tool took; zero when it was not called.
@@ -99,6 +102,23 @@ pub struct Inquiry {
     pub action: Arc<Action>,
     /// What a person replied; none as long as nobody has.
     pub reply: Option<Answer>,
+}
+
+/// A request of a tool's server to a model that is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampledRequest {
+    /// The name of the model that answered, as the provider knows it; of the one that was asked when none did.
+    pub model: String,
+    /// What it used.
+    pub usage: Usage,
+    /// The requests that it took, in order.
+    pub attempts: Vec<Attempt>,
+    /// How it ended.
+    pub state: StepState,
+    /// When the server asked.
+    pub start_time: SystemTime,
+    /// When it was over.
+    pub end_time: SystemTime,
 }
 
 /// Where a step stands.

@@ -22,7 +22,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use crate::run::engine::Activity;
 use crate::run::message::Usage;
 use crate::run::model::{AttemptResult, Condition, ModelCard};
-use crate::run::ports::{Call, CallOutcome, Connection, Happening, Observer, ServerStatus, Turn};
+use crate::run::ports::{Call, CallOutcome, Connection, Happening, Observer, Purpose, ServerStatus, Turn};
 use crate::run::record::RunRecord;
 
 /// What stands for names that are not counted apart.
@@ -439,7 +439,11 @@ impl Metrics {
             self.cost.get_or_create(&labels).inc_by(cost.micros);
         }
         let labels = OfTurn {
-            gen_ai_operation_name: if turn.is_summary { "summarize" } else { "chat" },
+            gen_ai_operation_name: match turn.purpose {
+                Purpose::Answer => "chat",
+                Purpose::Summary => "summarize",
+                Purpose::Sampling => "sample",
+            },
             gen_ai_request_model: asked.gen_ai_request_model,
             error_type: Name::new(turn.failure.unwrap_or_default()),
         };
@@ -730,7 +734,7 @@ mod tests {
             ..Usage::default()
         };
         metrics.observe(&Happening::Turn(Turn {
-            is_summary: false,
+            purpose: Purpose::Answer,
             model: "one",
             attempts: &attempts,
             usage: &usage,
@@ -763,7 +767,7 @@ mod tests {
         metrics.called("made.Up/Name", "UNIMPLEMENTED", Duration::ZERO);
         let usage = Usage::default();
         metrics.observe(&Happening::Turn(Turn {
-            is_summary: false,
+            purpose: Purpose::Answer,
             model: "made-up",
             attempts: &[attempt("made-up", AttemptResult::Answered)],
             usage: &usage,

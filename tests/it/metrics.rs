@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::world::World;
 
 /// Every figure by its name and labels, as it is written.
-async fn figures(world: &World) -> BTreeMap<String, f64> {
+pub async fn figures(world: &World) -> BTreeMap<String, f64> {
     let response = reqwest::get(world.url("/metrics")).await.unwrap();
     assert_eq!(response.status(), 200);
     let media_type = response.headers()["content-type"].to_str().unwrap();

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use assistd::simulator::{Script, Turn};
+use assistd::simulator::{At, Fault, Script, Turn};
 use serde_json::{Value, json};
 
 use crate::mcp::peer::{Listening, Seen};
+use crate::metrics;
 use crate::world::{self, World};
 
 /// A service with a server that may ask the model so, and whose model calls that server's tool.
-pub async fn world(allow: &str, turns: [Turn; 2]) -> (World, Listening) {
+pub async fn world(allow: &str, turns: impl IntoIterator<Item = Turn>) -> (World, Listening) {
     let seen = Arc::<Seen>::default();
     seen.has_asking.store(true, Ordering::SeqCst);
     let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
@@ -22,9 +23,27 @@ pub async fn world(allow: &str, turns: [Turn; 2]) -> (World, Listening) {
 }
 
 async fn chat(world: &World) -> Value {
-    let (status, answer) = world.post("/v1/chat", &json!({"message": "ask"})).await;
+    chat_within(world, &json!({})).await
+}
+
+async fn chat_within(world: &World, limits: &Value) -> Value {
+    let asked = json!({"message": "ask", "limits": limits});
+    let (status, answer) = world.post("/v1/chat", &asked).await;
     assert_eq!(status, 200, "{answer}");
     answer
+}
+
+/// The step of the run's call.
+async fn call(world: &World, answer: &Value) -> Value {
+    let run = answer["run"].as_str().unwrap();
+    let steps = get(world, &format!("/v1/{run}/steps")).await;
+    let mut steps = steps["steps"].as_array().unwrap().iter();
+    let step = steps.find(|step| step.get("toolCall").is_some()).unwrap();
+    step["toolCall"].clone()
+}
+
+fn count(number: &Value) -> u64 {
+    number.as_str().map_or(0, |text| text.parse().unwrap())
 }
 
 async fn get(world: &World, path: &str) -> Value {
@@ -77,6 +96,112 @@ async fn a_server_that_may_asks_the_model_and_the_run_counts_it() {
         "{all} of the run, {of_turns} of its turns"
     );
     assert_eq!(answer["usage"]["turns"], 2);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn the_step_of_the_call_and_the_figures_tell_of_every_attempt() {
+    let busy = Turn::status(503).header("retry-after", "0").times(1);
+    let (world, _server) = world("allow", [busy, Turn::text("quite well"), Turn::text("over")]).await;
+    let answer = chat(&world).await;
+    assert_eq!(answer["response"], "over");
+    let call = call(&world, &answer).await;
+    let [sampled] = call["sampledRequests"].as_array().unwrap().as_slice() else {
+        panic!("{call}")
+    };
+    let results = sampled["attempts"].as_array().unwrap().iter();
+    let results: Vec<_> = results
+        .map(|attempt| (&attempt["result"], &attempt["httpStatus"]))
+        .collect();
+    let expected = [
+        (&json!("MODEL_ATTEMPT_RESULT_FAILED"), &json!(503)),
+        (&json!("MODEL_ATTEMPT_RESULT_ANSWERED"), &json!(200)),
+    ];
+    assert_eq!(results, expected, "{sampled}");
+    assert_eq!(
+        (&sampled["model"], &sampled["state"]),
+        (&json!("test-model"), &json!("STEP_STATE_COMPLETED"))
+    );
+    assert!(count(&sampled["usage"]["outputTokens"]) > 0, "{sampled}");
+    assert!(sampled["startTime"].is_string() && sampled["endTime"].is_string());
+    let figures = metrics::figures(&world).await;
+    let model = r#"gen_ai_request_model="test-model""#;
+    for (name, expected) in [
+        (
+            format!(r#"assistd_model_attempts_total{{{model},outcome="answered",error_type=""}}"#),
+            3,
+        ),
+        (
+            format!(
+                r#"assistd_model_attempts_total{{{model},outcome="failed",error_type="MODEL_UNAVAILABLE"}}"#
+            ),
+            1,
+        ),
+        (
+            format!(
+                r#"gen_ai_client_operation_duration_seconds_count{{gen_ai_operation_name="sample",{model},error_type=""}}"#
+            ),
+            1,
+        ),
+        (
+            format!(r#"gen_ai_client_token_usage_sum{{gen_ai_token_type="input",{model}}}"#),
+            count(&answer["usage"]["inputTokens"]),
+        ),
+        (
+            format!(r#"gen_ai_client_token_usage_sum{{gen_ai_token_type="output",{model}}}"#),
+            count(&answer["usage"]["outputTokens"]),
+        ),
+    ] {
+        assert_eq!(
+            figures.get(&name),
+            Some(&(expected as f64)),
+            "{name} in {figures:#?}"
+        );
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn no_answer_is_waited_for_that_would_come_after_the_end_of_the_run() {
+    let busy = Turn::status(503).header("retry-after", "10").times(1);
+    let (world, _server) = world("allow", [busy, Turn::text("over"), Turn::text("not said")]).await;
+    let answer = chat_within(&world, &json!({"maxDuration": "9s"})).await;
+    assert_eq!(
+        (&answer["state"], &answer["response"]),
+        (&json!("RUN_STATE_COMPLETED"), &json!("over"))
+    );
+    let call = call(&world, &answer).await;
+    let sampled = &call["sampledRequests"][0];
+    assert_eq!(sampled["state"], "STEP_STATE_FAILED", "{sampled}");
+    assert_eq!(sampled["attempts"].as_array().unwrap().len(), 1, "{sampled}");
+    assert!(sampled.get("usage").is_none(), "{sampled}");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn the_limits_of_the_run_hold_for_a_server_also_where_nobody_counts() {
+    // A token counts as eight bytes where the provider has not counted.
+    let broken = Turn::text("12345678 12345678 12345678 12345678 ").fault(Fault::Cut(At::Deltas(3)));
+    let (world, _server) = world("allow", [broken, Turn::text("over")]).await;
+    let answer = chat_within(&world, &json!({"maxOutputTokens": "25"})).await;
+    assert_eq!(answer["state"], "RUN_STATE_COMPLETED", "{answer}");
+    let run = answer["run"].as_str().unwrap();
+    let steps = get(&world, &format!("/v1/{run}/steps")).await;
+    let first = count(&steps["steps"][0]["modelTurn"]["usage"]["outputTokens"]);
+    let requests = world.simulator.requests();
+    let asked = requests[1].body.to_string();
+    let left = format!("_tokens\":{}", 25 - first);
+    assert!(asked.contains(&left), "{left} in {asked}");
+    let call = call(&world, &answer).await;
+    let sampled = &call["sampledRequests"][0];
+    assert_eq!(sampled["state"], "STEP_STATE_FAILED", "{sampled}");
+    assert_eq!(sampled["usage"]["outputTokens"], "3", "{sampled}");
+    assert!(count(&sampled["usage"]["inputTokens"]) > 0, "{sampled}");
+    let turns = steps["steps"].as_array().unwrap().iter();
+    let turns: u64 = turns
+        .map(|step| count(&step["modelTurn"]["usage"]["outputTokens"]))
+        .sum();
+    assert_eq!(count(&answer["usage"]["outputTokens"]), turns + 3);
     world.stopped().await;
 }
 

@@ -1131,6 +1131,7 @@ fn step(place: u32, call: &ToolCall, output: Option<&str>) -> Arc<Step> {
             action: None,
             answer: None,
             questions: Vec::new(),
+            sampled: Vec::new(),
             output,
             duration: Duration::from_millis(7),
         },

@@ -9,7 +9,7 @@ use crate::api::status;
 use crate::run::action::Answer;
 use crate::run::id::{RunId, ThreadId};
 use crate::run::message::Usage;
-use crate::run::step::{Step, StepState, Work};
+use crate::run::step::{SampledRequest, Step, StepState, Work};
 
 /// A step as the contract has it.
 pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
@@ -56,6 +56,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
             call,
             server,
             answer,
+            sampled,
             output,
             duration,
             ..
@@ -72,6 +73,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
                 _ => None,
             },
             server: server.clone(),
+            sampled_requests: sampled.iter().map(sampled_to_pb).collect(),
             output: output
                 .as_ref()
                 .map(|output| output_to_pb(call.id.as_str(), &call.tool, output, *duration)),
@@ -85,6 +87,18 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, step: &Step) -> pb::RunStep {
         create_time: Some(timestamp(step.create_time)),
         start_time: step.start_time.map(timestamp),
         end_time: step.end_time.map(timestamp),
+    }
+}
+
+fn sampled_to_pb(sampled: &SampledRequest) -> pb::SampledRequest {
+    pb::SampledRequest {
+        model: sampled.model.clone(),
+        usage: (sampled.usage != Usage::default()).then(|| usage(sampled.usage)),
+        attempts: sampled.attempts.iter().map(attempt_to_pb).collect(),
+        state: state(&sampled.state).into(),
+        error: sampled.state.error().as_ref().and_then(status::to_pb),
+        start_time: Some(timestamp(sampled.start_time)),
+        end_time: Some(timestamp(sampled.end_time)),
     }
 }
 

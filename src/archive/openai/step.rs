@@ -134,6 +134,7 @@ fn work(call: Call, step: &str, notes: &mut Notes) -> Result<Work, Fault> {
         action: None,
         answer: None,
         questions: Vec::new(),
+        sampled: Vec::new(),
         output,
         duration: Duration::ZERO,
     })

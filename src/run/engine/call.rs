@@ -16,7 +16,7 @@ use crate::run::credentials::Credentials;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
 use crate::run::id::{CallId, RunId};
-use crate::run::message::{ToolOutput, Usage};
+use crate::run::message::ToolOutput;
 use crate::run::ports::{Caller, Toolbox};
 use crate::run::sampling::{Sampled, Sampling};
 use crate::run::state::Input;
@@ -54,9 +54,8 @@ pub(super) struct PendingCall {
 pub(super) struct OfRun {
     pub(super) progress: mpsc::Sender<Report>,
     pub(super) questions: mpsc::Sender<Asked>,
-    /// Answers servers that ask a model, and where it goes what that used.
+    /// Answers servers that ask a model.
     pub(super) sampler: Sampler,
-    pub(super) used: mpsc::Sender<Usage>,
 }
 
 /// The caller of one call of a run.
@@ -103,10 +102,7 @@ impl Caller for OfCall {
             let text = format!("MCP server '{}' may not ask a model", sampling.server);
             return Err(Error::new(Reason::PermissionDenied, text).with("server", sampling.server));
         }
-        let (sampled, usage) = self.to.sampler.sample(&self.run, sampling).await;
-        // The run's task may have gone.
-        let _ = self.to.used.send(usage).await;
-        sampled
+        self.to.sampler.sample(&self.run, &self.call, sampling).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ use super::call::{self, Asked, OfRun, PendingCall, Report};
 use super::elsewhere::elsewhere;
 use super::ownership::Inheritance;
 use super::queue::{self, Queued};
-use super::sampling::Sampler;
+use super::sampling::{Sampler, Told, Verdict};
 use super::{Finished, LiveRun, OnBusy, Shared, Standing};
 use crate::run::action::Reply;
 use crate::run::clock;
@@ -26,7 +27,6 @@ use crate::run::context;
 use crate::run::error::{Error, Reason};
 use crate::run::event::{Body, Event};
 use crate::run::id::{CallId, Mint, RunId};
-use crate::run::message::Usage;
 use crate::run::page::{Order, Page};
 use crate::run::ports::{Append, Happening, ModelEvent, ModelRequest, ModelStream, Opened, Opening, Save};
 use crate::run::record::{Outcome, RunRecord, State};
@@ -36,8 +36,8 @@ use crate::run::state::{Alarm, Beginning, Effect, Input, RESERVE, Run, opening_e
 const PROGRESS_QUEUE: usize = 64;
 /// Questions of servers that may wait for a run to look at them.
 const QUESTIONS_QUEUE: usize = 16;
-/// Answers of models to servers that may wait to be counted.
-const USED_QUEUE: usize = 16;
+/// What models say to servers, and what those want to ask, that may wait for a run to look at it.
+const SAMPLING_QUEUE: usize = 64;
 
 /// How often a write is tried again before the run gives up on the store, and how long after the first try.
 const SAVE_RETRIES: u32 = 5;
@@ -392,6 +392,10 @@ async fn carry_out(
                 work.reply(&call, reply);
                 continue;
             }
+            Effect::Sample { request, verdict } => {
+                work.judge(request, verdict);
+                continue;
+            }
             Effect::Abort => {
                 work.abort();
                 continue;
@@ -577,8 +581,14 @@ struct Work {
     calls: FuturesUnordered<BoxFuture<'static, Input>>,
     progress: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     questions: (mpsc::Sender<Asked>, mpsc::Receiver<Asked>),
-    /// What servers have used of models.
-    used: (mpsc::Sender<Usage>, mpsc::Receiver<Usage>),
+    /// What servers ask models, and what is answered.
+    sampling: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
+    /// The number of the next request of a server to a model.
+    next_request: Arc<AtomicU64>,
+    /// The end of a call that is told behind what servers and models have said to each other.
+    held: Option<Input>,
+    /// Where it goes whether such a request may go on.
+    verdicts: HashMap<u64, mpsc::Sender<Verdict>>,
     /// Where the replies to open questions go.
     replies: HashMap<CallId, oneshot::Sender<Reply>>,
 }
@@ -590,7 +600,10 @@ impl Work {
             calls: FuturesUnordered::new(),
             progress: mpsc::channel(PROGRESS_QUEUE),
             questions: mpsc::channel(QUESTIONS_QUEUE),
-            used: mpsc::channel(USED_QUEUE),
+            sampling: mpsc::channel(SAMPLING_QUEUE),
+            next_request: Arc::default(),
+            held: None,
+            verdicts: HashMap::new(),
             replies: HashMap::new(),
         }
     }
@@ -610,8 +623,9 @@ impl Work {
                 model: Arc::clone(&shared.ports.model),
                 default_model: shared.settings.model.clone(),
                 caller: pending.caller.clone(),
+                next: Arc::clone(&self.next_request),
+                run: self.sampling.0.clone(),
             },
-            used: self.used.0.clone(),
         };
         let call = call::perform(toolbox, pending, shared.settings.call_timeout, to);
         self.calls.push(call.boxed());
@@ -622,6 +636,31 @@ impl Work {
             // Who asked may have given up.
             let _ = asked.send(reply);
         }
+    }
+
+    /// Tells a request of a server whether it may go on. One that may not is told once.
+    fn judge(&mut self, request: u64, verdict: Verdict) {
+        let to = match &verdict {
+            Ok(_) => self.verdicts.get(&request).cloned(),
+            Err(_) => self.verdicts.remove(&request),
+        };
+        if let Some(to) = to {
+            // Who asked may have given up.
+            let _ = to.try_send(verdict);
+        }
+    }
+
+    /// Takes what is told of a request of a server.
+    fn hear(&mut self, (input, verdict): Told) -> Input {
+        match (&input, verdict) {
+            (Input::CallSamples { request, .. }, Some(verdict)) => {
+                self.verdicts.retain(|_, verdict| !verdict.is_closed());
+                self.verdicts.insert(*request, verdict);
+            }
+            (Input::CallSampled { request, .. }, _) => drop(self.verdicts.remove(request)),
+            _ => {}
+        }
+        input
     }
 
     /// Waits for this. The work of a run that is called off meanwhile, or that is another process's now, ends at
@@ -642,16 +681,32 @@ impl Work {
     fn abort(&mut self) {
         self.model = None;
         self.calls.clear();
+        self.held = None;
         self.replies.clear();
+        self.verdicts.clear();
     }
 
     /// The next thing that happens. Dropping the future loses nothing.
     async fn next(&mut self) -> Input {
+        let input = match self.held.take() {
+            Some(held) => held,
+            None => self.happens().await,
+        };
+        // The end of a call may be known in the same moment as what its server heard, which comes before it.
+        if matches!(input, Input::CallDone { .. } | Input::CallLost { .. })
+            && let Ok(told) = self.sampling.1.try_recv()
+        {
+            self.held = Some(input);
+            return self.hear(told);
+        }
+        input
+    }
+
+    async fn happens(&mut self) -> Input {
         tokio::select! {
             biased;
             Some((call, progress)) = self.progress.1.recv() => Input::CallProgress { call, progress },
-            // Before the end of the call that it was for.
-            Some(usage) = self.used.1.recv() => Input::CallSampled { usage },
+            Some(told) = self.sampling.1.recv() => self.hear(told),
             // Before the next question of the same call.
             call = withdrawn(&mut self.replies) => {
                 self.replies.remove(&call);

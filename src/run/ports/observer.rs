@@ -30,8 +30,8 @@ pub enum Happening<'a> {
 /// A turn of a model that is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Turn<'a> {
-    /// Whether it summed up a conversation, and was no answer.
-    pub is_summary: bool,
+    /// What it was for.
+    pub purpose: Purpose,
     /// The model that was asked for, as the request or the assistant names it.
     pub model: &'a str,
     /// The requests that it took, in order.
@@ -44,6 +44,17 @@ pub struct Turn<'a> {
     pub failure: Option<&'a str>,
     /// From its first request to its end.
     pub duration: Duration,
+}
+
+/// What a turn of a model is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It answers in a run.
+    Answer,
+    /// It sums up a conversation.
+    Summary,
+    /// It answers an MCP server during a call.
+    Sampling,
 }
 
 /// A call of a tool that is over.
@@ -80,17 +91,41 @@ impl<'a> Happening<'a> {
     pub fn all_of(save: &'a Save) -> impl Iterator<Item = Happening<'a>> {
         let record = &*save.record;
         let steps = save.steps.iter();
-        let steps = steps.filter_map(|step| Self::of_step(step, &record.snapshot.model));
+        let steps = steps.flat_map(|step| {
+            let sampled = Self::sampled_by(step);
+            sampled.chain(Self::of_step(step, &record.snapshot.model))
+        });
         let end = record.state.outcome().map(|_| Happening::Run(record));
         steps.chain(end)
     }
 
-    fn of_step(step: &'a Step, model: &'a str) -> Option<Self> {
-        let failure = match &step.state {
-            StepState::Waiting | StepState::Running => return None,
-            StepState::Failed { reason, .. } => Some(reason.as_str()),
-            StepState::Completed | StepState::Cancelled => None,
+    /// What models have answered to the server of a call that is over.
+    fn sampled_by(step: &'a Step) -> impl Iterator<Item = Self> {
+        let sampled = match (&step.work, &step.state) {
+            (_, StepState::Waiting | StepState::Running) => &[],
+            (Work::ToolCall { sampled, .. }, _) => sampled.as_slice(),
+            _ => &[],
         };
+        sampled.iter().map(|request| {
+            Happening::Turn(Turn {
+                purpose: Purpose::Sampling,
+                model: request
+                    .attempts
+                    .first()
+                    .map_or(&request.model, |first| &first.model),
+                attempts: &request.attempts,
+                usage: &request.usage,
+                unknown_events: 0,
+                failure: failure(&request.state),
+                duration: between(Some(request.start_time), Some(request.end_time)),
+            })
+        })
+    }
+
+    fn of_step(step: &'a Step, model: &'a str) -> Option<Self> {
+        if matches!(step.state, StepState::Waiting | StepState::Running) {
+            return None;
+        }
         Some(match &step.work {
             Work::ModelTurn { usage, attempts, .. } | Work::Summary { usage, attempts, .. } => {
                 Happening::Turn(Turn {
@@ -98,7 +133,10 @@ impl<'a> Happening<'a> {
                         Work::ModelTurn { unknown_events, .. } => unknown_events,
                         _ => 0,
                     },
-                    is_summary: matches!(step.work, Work::Summary { .. }),
+                    purpose: match step.work {
+                        Work::Summary { .. } => Purpose::Summary,
+                        _ => Purpose::Answer,
+                    },
                     // A summary may be another model's, which its requests name.
                     model: match attempts.first() {
                         Some(first) if matches!(step.work, Work::Summary { .. }) => &first.model,
@@ -106,7 +144,7 @@ impl<'a> Happening<'a> {
                     },
                     attempts,
                     usage,
-                    failure,
+                    failure: failure(&step.state),
                     duration: between(step.start_time, step.end_time),
                 })
             }
@@ -149,6 +187,14 @@ impl CallOutcome {
     /// That of a call that ended so.
     pub fn of_result(result: &Result<ToolOutput, Error>) -> Self {
         result.as_ref().map_or(Self::Failed, Self::of)
+    }
+}
+
+/// Why there is no result, where that is a failure.
+fn failure(state: &StepState) -> Option<&str> {
+    match state {
+        StepState::Failed { reason, .. } => Some(reason),
+        _ => None,
     }
 }
 

@@ -33,13 +33,18 @@ pub(super) struct Bill {
 impl Bill {
     /// Of a request to the run's model.
     pub(super) fn new(snapshot: &Snapshot) -> Self {
+        Self::at(snapshot.prices, &snapshot.other_prices)
+    }
+
+    /// Of a request to a model with these prices, for which those may answer that have the others.
+    pub(super) fn at(prices: Option<Prices>, other_prices: &Arc<BTreeMap<String, Prices>>) -> Self {
         Self {
             usage: Usage::default(),
             is_reported: false,
             unreported: 0,
             expected_input: 0,
-            prices: snapshot.prices,
-            other_prices: Arc::clone(&snapshot.other_prices),
+            prices,
+            other_prices: Arc::clone(other_prices),
             attempts: Vec::new(),
         }
     }

@@ -6,13 +6,15 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use super::journal::Journal;
+use super::sampling::{Asked, not_called};
 use super::{Effect, Terms};
 use crate::run::action::{Action, Answer, Asking, Request, Resolution, Submission};
 use crate::run::catalogue::{Catalogue, Policy, Tool};
 use crate::run::error::{Error, Reason};
 use crate::run::event::Body;
 use crate::run::id::{ActionId, CallId, MessageId, Mint, RunId, StepId};
-use crate::run::message::{CallOutput, Message, Part, Role, ToolCall, ToolOutput};
+use crate::run::message::{CallOutput, Message, Part, Role, ToolCall, ToolOutput, Usage};
+use crate::run::ports::ModelEvent;
 use crate::run::step::{Inquiry, Step, StepState, Work};
 
 /// What a call beyond the limit is answered with. The ledger's word for it, too: a run that goes on after a crash
@@ -21,17 +23,21 @@ const USED_UP: &str = "not called: the run's tool calls are used up";
 
 #[derive(Debug)]
 pub(super) struct Calls {
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
 }
 
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     call: ToolCall,
     step: Step,
     /// What to call and with what, until it is called.
     ready: Option<(Arc<Tool>, Map<String, Value>)>,
     is_called: bool,
     output: Option<Arc<ToolOutput>>,
+    /// What its server asks models.
+    pub(super) asked: Vec<Asked>,
+    /// What its server has used of models, as long as the run has not counted it.
+    used: Usage,
 }
 
 /// An answer that fits.
@@ -272,6 +278,58 @@ impl Calls {
         Some(self.changed(place, vec![withdrawn], terms, now))
     }
 
+    /// The server of a call that goes on asks a model.
+    ///
+    /// # Errors
+    /// `PERMISSION_DENIED` when the call does not go on.
+    pub(super) fn samples(&mut self, call: &CallId, asked: Asked) -> Result<(), Error> {
+        let place = self.at_work(call).ok_or_else(not_called)?;
+        let slot = &mut self.slots[place];
+        if !slot.is_called() {
+            return Err(not_called());
+        }
+        slot.asked.push(asked);
+        Ok(())
+    }
+
+    /// Takes what a model says to the server of a call: gives back what all such requests have used so far.
+    pub(super) fn hear(&mut self, call: &CallId, request: u64, event: ModelEvent) -> Option<Usage> {
+        let mut slots = self.slots.iter_mut();
+        let slot = slots.find(|slot| slot.call.id == *call)?;
+        let mut asked = slot.asked.iter_mut();
+        asked.find(|asked| asked.request == request)?.hear(event);
+        Some(self.open_tokens())
+    }
+
+    /// A request of the server of a call is over.
+    pub(super) fn sampled(
+        &mut self,
+        call: &CallId,
+        request: u64,
+        failure: Option<&Error>,
+        now: SystemTime,
+    ) -> Option<Change> {
+        let mut slots = self.slots.iter_mut();
+        let slot = slots.find(|slot| slot.call.id == *call)?;
+        let place = slot.asked.iter().position(|asked| asked.request == request)?;
+        let asked = slot.asked.remove(place);
+        slot.keep(
+            asked,
+            failure.map_or(StepState::Completed, StepState::failed),
+            now,
+        );
+        Some(Change {
+            steps: vec![slot.step.clone()],
+            ..Change::default()
+        })
+    }
+
+    /// What servers have used of models since this was last asked.
+    pub(super) fn take_used(&mut self) -> Usage {
+        let used = self.slots.iter_mut().map(|slot| std::mem::take(&mut slot.used));
+        used.fold(Usage::default(), Usage::plus)
+    }
+
     /// A call has broken off, and nobody knows whether it had its effect: somebody is to decide.
     pub(super) fn lost(
         &mut self,
@@ -287,6 +345,7 @@ impl Calls {
         }
         slot.is_called = false;
         let mut bodies: Vec<Body> = slot.withdraw().into_iter().collect();
+        slot.give_up_asking(now);
         slot.ask_what_to_do(terms, mint, now, &mut bodies);
         Some(self.changed(place, bodies, terms, now))
     }
@@ -411,6 +470,7 @@ impl Slot {
                     action: None,
                     answer: None,
                     questions: Vec::new(),
+                    sampled: Vec::new(),
                     output: None,
                     duration: Duration::ZERO,
                 },
@@ -422,6 +482,8 @@ impl Slot {
             ready: None,
             is_called: false,
             output: None,
+            asked: Vec::new(),
+            used: Usage::default(),
         }
     }
 
@@ -437,6 +499,8 @@ impl Slot {
             ready: None,
             is_called: false,
             output,
+            asked: Vec::new(),
+            used: Usage::default(),
         }
     }
 
@@ -695,7 +759,24 @@ impl Slot {
         None
     }
 
+    /// Keeps what became of a request of its server.
+    fn keep(&mut self, asked: Asked, state: StepState, now: SystemTime) {
+        let closed = asked.closed(state, now);
+        self.used = self.used.plus(closed.usage);
+        if let Work::ToolCall { sampled, .. } = &mut self.step.work {
+            sampled.push(closed);
+        }
+    }
+
+    /// Nobody waits any more for what its server asks models.
+    fn give_up_asking(&mut self, now: SystemTime) {
+        for asked in std::mem::take(&mut self.asked) {
+            self.keep(asked, StepState::Cancelled, now);
+        }
+    }
+
     fn fill(&mut self, output: ToolOutput, took: Duration, state: StepState, now: SystemTime) -> Body {
+        self.give_up_asking(now);
         let output = Arc::new(output);
         self.output = Some(Arc::clone(&output));
         self.ready = None;

@@ -18,7 +18,7 @@ use crate::run::money::Prices;
 use crate::run::options::{ModelOptions, OutputFormat, OutputSchema, ToolChoice};
 use crate::run::record::{Limits, Snapshot};
 use crate::run::rules;
-use crate::run::step::Work;
+use crate::run::step::{SampledRequest, Work};
 use crate::run::truncation::Truncation;
 
 const NOW: SystemTime = UNIX_EPOCH;
@@ -45,6 +45,8 @@ struct Stage {
     shortened: usize,
     /// What servers were told that had asked.
     replies: Vec<(CallId, Reply)>,
+    /// What servers that want to ask a model are told.
+    verdicts: Vec<(u64, Result<Allowance, Error>)>,
 }
 
 impl Stage {
@@ -125,6 +127,7 @@ impl Stage {
             crashes: 0,
             shortened: 0,
             replies: Vec::new(),
+            verdicts: Vec::new(),
         };
         stage.perform(false);
         stage
@@ -190,6 +193,7 @@ impl Stage {
                     self.open.push_back(call);
                 }
                 Effect::Reply { call, reply } => self.replies.push((call, reply)),
+                Effect::Sample { request, verdict } => self.verdicts.push((request, verdict)),
                 Effect::Abort => self.open.clear(),
             }
         }
@@ -230,6 +234,41 @@ impl Stage {
         let submitted = self.run.submit(submissions, NOW, &mut self.effects);
         self.perform(false);
         submitted
+    }
+
+    /// The server of the first open call wants to ask a model.
+    fn samples(&mut self, request: u64, wanted: Wanted) {
+        let call = self.open[0].clone();
+        self.feed(Input::CallSamples {
+            call,
+            request,
+            wanted,
+        });
+    }
+
+    /// A model says this to the server of the first open call.
+    fn tell(&mut self, request: u64, event: ModelEvent) {
+        let call = self.open[0].clone();
+        self.feed(Input::CallSampling { call, request, event });
+    }
+
+    /// What the server of the first open call has asked is over.
+    fn sampled(&mut self, request: u64, failure: Option<Error>) {
+        let call = self.open[0].clone();
+        self.feed(Input::CallSampled {
+            call,
+            request,
+            failure,
+        });
+    }
+
+    /// What servers have asked models, as the steps have it.
+    fn sampled_requests(&self) -> Vec<SampledRequest> {
+        let of = |step: &Arc<Step>| match &step.work {
+            Work::ToolCall { sampled, .. } => sampled.clone(),
+            _ => Vec::new(),
+        };
+        self.steps.values().flat_map(of).collect()
     }
 
     /// Answers the first thing that the run waits for.
@@ -1473,7 +1512,9 @@ fn what_a_server_uses_of_the_model_counts_for_the_run() {
     stage.say(call(0, "echo", r#"{"text":"x"}"#));
     stage.say([STOP]);
     let before = stage.run.record().usage;
-    stage.feed(Input::CallSampled { usage: usage(31) });
+    stage.samples(0, Wanted::default());
+    stage.tell(0, ModelEvent::Usage(usage(31)));
+    stage.sampled(0, None);
     let used = stage.run.record().usage;
     assert_eq!(used.total_tokens(), before.total_tokens() + 31);
     assert_eq!(used.turns, before.turns, "it is no turn of the run's own");
@@ -1484,6 +1525,97 @@ fn what_a_server_uses_of_the_model_counts_for_the_run() {
     assert_eq!(stage.requests.len(), asked, "there is nothing left to ask for");
     let last = stage.saved.last().unwrap();
     assert_eq!(last.role, Role::Tool, "what the call brought is kept");
+}
+
+#[test]
+fn what_a_server_asks_a_model_is_not_sent_when_it_cannot_be_paid_for_and_stopped_when_it_is_too_much() {
+    let mut stage = Stage::new(Limits {
+        max_total_tokens: Some(30),
+        max_output_tokens: Some(20),
+        ..Limits::default()
+    });
+    stage.say(call(0, "echo", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    let used = stage.run.record().usage;
+    let much = Wanted {
+        bytes: 8 * 31,
+        ..Wanted::default()
+    };
+    stage.samples(0, much);
+    stage.samples(1, Wanted::default());
+    let verdicts = std::mem::take(&mut stage.verdicts);
+    let [(0, Err(refused)), (1, Ok(allowance))] = verdicts.as_slice() else {
+        panic!("{verdicts:?}")
+    };
+    assert_eq!(refused.reason(), Reason::PermissionDenied);
+    assert_eq!(allowance.output_tokens, Some(20 - used.output_tokens));
+    // Nobody has counted, so bytes are.
+    stage.tell(1, text(&"x".repeat(8 * 21)));
+    assert!(
+        matches!(stage.verdicts.as_slice(), [(1, Err(_))]),
+        "{:?}",
+        stage.verdicts
+    );
+    stage.sampled(1, Some(Error::new(Reason::PermissionDenied, "too much")));
+    let kept = stage.sampled_requests();
+    assert_eq!(kept.len(), 1, "what was not sent is not kept: {kept:?}");
+    assert_eq!(kept[0].usage.output_tokens, 21);
+    assert!(matches!(kept[0].state, StepState::Failed { .. }));
+    stage.answer("x");
+    let outcome = Outcome::Incomplete(IncompleteReason::MaxTokens);
+    assert_eq!(stage.run.record().state, State::Ended(outcome));
+    assert_eq!(stage.run.record().usage.output_tokens, used.output_tokens + 21);
+}
+
+#[test]
+fn what_a_server_asks_a_model_ends_with_its_call_and_is_paid_for_once() {
+    for (ends, crashes) in [
+        ("answers", false),
+        ("answers", true),
+        ("lost", false),
+        ("cancel", false),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, "echo", r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        let used = stage.run.record().usage;
+        stage.samples(0, Wanted::default());
+        stage.samples(1, Wanted::default());
+        stage.tell(
+            0,
+            ModelEvent::Attempt(attempt(AttemptResult::Failed("RATE_LIMITED".into()))),
+        );
+        stage.tell(0, ModelEvent::Attempt(attempt(AttemptResult::Answered)));
+        stage.tell(0, ModelEvent::Usage(usage(5)));
+        stage.sampled(0, None);
+        stage.tell(1, text(&"x".repeat(8 * 3)));
+        if crashes {
+            let running = stage.record.usage;
+            assert_eq!(running.total_tokens(), used.total_tokens() + 5, "it is written");
+            stage.crash();
+            stage.decide(Answer::Approve(None)).unwrap();
+        }
+        match ends {
+            "answers" => stage.answer("x"),
+            "lost" => stage.lose(),
+            _ => stage.feed(Input::Cancel),
+        }
+        let kept = stage.sampled_requests();
+        let states: Vec<_> = kept.iter().map(|kept| kept.state.clone()).collect();
+        let expected = match crashes {
+            true => vec![StepState::Completed],
+            false => vec![StepState::Completed, StepState::Cancelled],
+        };
+        assert_eq!(states, expected, "{ends}");
+        assert_eq!(kept[0].attempts.len(), 2, "{ends}");
+        let sum = kept.iter().map(|kept| kept.usage.total_tokens()).sum::<u64>();
+        assert_eq!(sum, if crashes { 5 } else { 8 }, "{ends}");
+        assert_eq!(
+            stage.run.record().usage.total_tokens(),
+            used.total_tokens() + sum,
+            "{ends}"
+        );
+    }
 }
 
 #[test]
@@ -1764,7 +1896,9 @@ enum Move {
     Progress,
     Asks { which: usize, asking: Asking },
     AsksNoMore { which: usize },
-    Sampled { tokens: u64 },
+    Samples { request: u64 },
+    Sampling { request: u64, tokens: u64 },
+    Sampled { request: u64 },
     Lost { which: usize },
     StrayAnswer,
     ModelFails,
@@ -1834,7 +1968,9 @@ fn a_move() -> impl Strategy<Value = Move> {
         2 => Just(Move::Progress),
         3 => (any::<usize>(), an_asking()).prop_map(|(which, asking)| Move::Asks { which, asking }),
         1 => any::<usize>().prop_map(|which| Move::AsksNoMore { which }),
-        1 => (0..9u64).prop_map(|tokens| Move::Sampled { tokens }),
+        1 => (0..3u64).prop_map(|request| Move::Samples { request }),
+        1 => (0..3u64, 0..9u64).prop_map(|(request, tokens)| Move::Sampling { request, tokens }),
+        1 => (0..3u64).prop_map(|request| Move::Sampled { request }),
         2 => any::<usize>().prop_map(|which| Move::Lost { which }),
         1 => Just(Move::StrayAnswer),
         1 => Just(Move::ModelFails),
@@ -1888,7 +2024,11 @@ fn play(stage: &mut Stage, step: Move) {
             let call = stage.open[which % stage.open.len()].clone();
             stage.feed(Input::CallAsksNoMore { call });
         }
-        Move::Sampled { tokens } => stage.feed(Input::CallSampled { usage: usage(tokens) }),
+        Move::Samples { request } if !stage.open.is_empty() => stage.samples(request, Wanted::default()),
+        Move::Sampling { request, tokens } if !stage.open.is_empty() => {
+            stage.tell(request, ModelEvent::Usage(usage(tokens)));
+        }
+        Move::Sampled { request } if !stage.open.is_empty() => stage.sampled(request, None),
         Move::Lost { which } if !stage.open.is_empty() => {
             let which = which % stage.open.len();
             stage.open.rotate_left(which);
@@ -1929,6 +2069,9 @@ fn play(stage: &mut Stage, step: Move) {
         | Move::Progress
         | Move::Asks { .. }
         | Move::AsksNoMore { .. }
+        | Move::Samples { .. }
+        | Move::Sampling { .. }
+        | Move::Sampled { .. }
         | Move::Lost { .. } => {}
     }
 }

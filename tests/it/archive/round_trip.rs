@@ -15,7 +15,7 @@ use assistd::run::message::{
 };
 use assistd::run::ports::{Restore, Restored, WholeRun, WholeThread};
 use assistd::run::record::{IncompleteReason, Limits, Outcome, RunRecord, Snapshot, State, ThreadRecord};
-use assistd::run::step::{Inquiry, Step, StepState, Work};
+use assistd::run::step::{Inquiry, SampledRequest, Step, StepState, Work};
 use assistd::run::truncation::ContextUse;
 use assistd::store::{Config, Location, open};
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
@@ -137,6 +137,17 @@ fn work(number: u32) -> impl Strategy<Value = Work> {
             .map(|action| Inquiry {
                 action: action.clone(),
                 reply: Some(Answer::Reply(Reply::Decline)),
+            })
+            .collect(),
+        sampled: action
+            .iter()
+            .map(|action| SampledRequest {
+                model: "m".to_owned(),
+                usage: Usage::default(),
+                attempts: Vec::new(),
+                state: StepState::Cancelled,
+                start_time: action.create_time,
+                end_time: action.expire_time,
             })
             .collect(),
         action,

@@ -50,6 +50,8 @@ names!(INPUTS, input_name, Input, {
     Input::CallAsks { .. } => "asks",
     Input::CallAsksNoMore { .. } => "asks no more",
     Input::CallLost { .. } => "lost",
+    Input::CallSamples { .. } => "samples",
+    Input::CallSampling { .. } => "sampling",
     Input::CallSampled { .. } => "sampled",
     Input::Cancel => "cancel",
     Input::Deadline => "deadline",
@@ -259,7 +261,21 @@ fn input(name: &str, of: Option<CallId>) -> Input {
         },
         "asks no more" => Input::CallAsksNoMore { call },
         "lost" => Input::CallLost { call },
-        "sampled" => Input::CallSampled { usage: usage(5) },
+        "samples" => Input::CallSamples {
+            call,
+            request: 0,
+            wanted: Wanted::default(),
+        },
+        "sampling" => Input::CallSampling {
+            call,
+            request: 0,
+            event: ModelEvent::Usage(usage(5)),
+        },
+        "sampled" => Input::CallSampled {
+            call,
+            request: 0,
+            failure: None,
+        },
         "cancel" => Input::Cancel,
         "deadline" => Input::Deadline,
         "expire" => Input::Expire,
@@ -300,6 +316,8 @@ fn effect(effect: &Effect) -> String {
         Effect::CallModel(_) => "ask without tools".to_owned(),
         Effect::CallTool { tool, .. } => format!("call:{}", tool.name()),
         Effect::Reply { reply, .. } => format!("tell:{reply:?}").to_lowercase(),
+        Effect::Sample { verdict: Ok(_), .. } => "let".to_owned(),
+        Effect::Sample { .. } => "refuse".to_owned(),
         Effect::Abort => "abort".to_owned(),
     }
 }

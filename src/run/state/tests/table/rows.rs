@@ -19,6 +19,8 @@ pub(super) const NOT_CALLING: &[Row] = &[
     ("asks", "", ""),
     ("asks no more", "", ""),
     ("lost", "", ""),
+    ("samples", "refuse", ""),
+    ("sampling", "", ""),
     ("sampled", "", ""),
 ];
 
@@ -431,7 +433,9 @@ pub(super) const CALLING: &[Row] = &[
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("asks no more", "", ""),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
-    ("sampled", "save(26tok)", ""),
+    ("samples", "let", ""),
+    ("sampling", "", ""),
+    ("sampled", "", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] +tool =failed)",
@@ -479,7 +483,9 @@ pub(super) const CALLING_AND_ASKED: &[Row] = &[
     ("asks", "save(ask:echo requires_action)", "requires_action"),
     ("asks no more", "", ""),
     ("lost", "save(ask:echo requires_action)", "requires_action"),
-    ("sampled", "save(28tok)", ""),
+    ("samples", "let", ""),
+    ("sampling", "", ""),
+    ("sampled", "", ""),
     (
         "model failed",
         "abort save([not finished: the run failed] cancelled [not called: the run failed] +tool =failed)",
@@ -537,7 +543,9 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
     ("asks", "", ""),
     ("asks no more", "save(cancelled running)", "running"),
     ("lost", "save(cancelled ask:echo)", ""),
-    ("sampled", "save(26tok)", ""),
+    ("samples", "let", ""),
+    ("sampling", "", ""),
+    ("sampled", "", ""),
     (
         "model failed",
         "abort save(cancelled [not finished: the run failed] +tool =failed)",
@@ -582,7 +590,9 @@ pub(super) const ASKED_BY_SERVER: &[Row] = &[
 
 /// Somebody is asked, and nothing else goes on.
 pub(super) const WAITING: &[Row] = &[
-    ("sampled", "save(26tok)", ""),
+    ("samples", "refuse", ""),
+    ("sampling", "", ""),
+    ("sampled", "", ""),
     (
         "model failed",
         "abort save(cancelled [not called: the run failed] +tool =failed)",
@@ -631,6 +641,7 @@ pub(super) const WAITING: &[Row] = &[
 
 /// It is over.
 pub(super) const OVER: &[Row] = &[
+    ("samples", "", ""),
     ("model failed", "", ""),
     ("cancel", "", ""),
     ("deadline", "", ""),
