@@ -595,6 +595,7 @@ async fn build_model(
         resilience: resilience(&config.resilience),
         context_tokens: config.context_tokens,
         max_output_tokens: config.max_output_tokens,
+        idempotency_keys: config.idempotency_keys,
         ..model_config(
             &config.endpoint,
             config.dialect,

@@ -177,6 +177,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         listed,
         only_listed: settings.require(&table::MODEL_ONLY_LISTED)?,
         prices,
+        idempotency_keys: settings.get(&table::MODEL_IDEMPOTENCY_KEYS),
         no_simulator: settings.require(&table::NO_SIMULATOR)?,
     })
 }

@@ -80,6 +80,8 @@ pub struct ModelSection {
     pub max_output_tokens: Option<u64>,
     /// What the model costs that answers when nobody names one, unless its own table says.
     pub prices: Option<ModelPrices>,
+    /// Whether requests have idempotency keys; `None` lets the base URL decide.
+    pub idempotency_keys: Option<bool>,
     /// The models with names of their own.
     pub listed: Vec<NamedModel>,
     /// Whether a name that no model has is refused, instead of being the provider's to know.

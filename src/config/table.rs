@@ -58,6 +58,7 @@ pub const KEYS: &[&dyn Entry] = &[
     &MODEL_BREAKER_FAILURE_PERCENT,
     &MODEL_BREAKER_WINDOW,
     &MODEL_BREAKER_COOLDOWN,
+    &MODEL_IDEMPOTENCY_KEYS,
     &ASSISTANT_INSTRUCTIONS,
     &ASSISTANT_OPTIONS,
     &RUN_MAX_TURNS,
@@ -658,6 +659,18 @@ pub static MODEL_BREAKER_COOLDOWN: Key<Duration> = Key {
         help: "How long a model is left alone before one request tries it again",
     },
     form: form::DURATION,
+};
+
+/// Whether requests to the model have idempotency keys.
+pub static MODEL_IDEMPOTENCY_KEYS: Key<bool> = Key {
+    about: About {
+        name: "model.idempotency_keys",
+        env: "ASSISTD_MODEL_IDEMPOTENCY_KEYS",
+        flag: None,
+        default: Fallback::Unset("`true` for api.openai.com, `false` for others"),
+        help: "Whether each request of the model that has no table has an `Idempotency-Key`, the same when it is sent again",
+    },
+    form: form::SWITCH,
 };
 
 /// The default assistant's instructions.

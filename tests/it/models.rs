@@ -682,6 +682,26 @@ async fn another_request_has_another_idempotency_key() {
 }
 
 #[tokio::test]
+async fn the_model_without_a_table_has_idempotency_keys_where_its_operator_says_so() {
+    for (keys, has_keys) in [(None, false), (Some(true), true)] {
+        let provider = upstream([]).await;
+        let base_url = provider.base_url();
+        let world = World::with(Script::default(), |config| {
+            config.model.endpoint.base_url = Some(base_url);
+            config.model.idempotency_keys = keys;
+        })
+        .await;
+        let (status, _) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+        assert_eq!(status, 200);
+        let sent = idempotency_keys(&provider);
+        assert!(
+            !sent.is_empty() && sent.iter().all(|key| key.is_empty() != has_keys),
+            "{sent:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_the_assistants_dialect_sends_again_keeps_its_idempotency_key() {
     let first = upstream([refusing(503), Turn::text("hi"), Turn::text("again")]).await;
     let listed = vec![Config {

@@ -145,6 +145,7 @@ fn config(base_url: &str) -> Config {
             context_tokens: None,
             max_output_tokens: None,
             prices: None,
+            idempotency_keys: None,
             listed: Vec::new(),
             only_listed: false,
             no_simulator: false,
