@@ -166,18 +166,23 @@ impl Deployment {
             max_concurrency,
             prices: config.prices,
         };
+        let server = if is_openai {
+            Server::OpenAi
+        } else {
+            Server::Compatible
+        };
+        let ways = match dialect {
+            Dialect::ChatCompletions => Ways::limited(server.limit_name()),
+            Dialect::Responses | Dialect::Assistants => Ways::new(config.state),
+        };
         Ok(Self {
             card: Arc::new(card),
             assistants: Arc::new(Assistants::new(Arc::clone(&upstream))),
             upstream,
             dialect,
-            server: if is_openai {
-                Server::OpenAi
-            } else {
-                Server::Compatible
-            },
+            server,
             reasoning_back: config.reasoning_back,
-            ways: Ways::new(config.state),
+            ways,
             offers: Offers::default(),
         })
     }
@@ -264,7 +269,7 @@ impl Deployment {
                     mode: self.reasoning_back,
                     identity: &identity,
                 };
-                chat_completions::body(request, max_output_tokens, offered, self.server, &back)
+                chat_completions::body(request, max_output_tokens, offered, self.server, &back, way)
             }
             Dialect::Assistants => {
                 let request = ModelRequest {
@@ -310,7 +315,7 @@ impl Deployment {
 
     /// The way to ask again after this failure; none when it was not for the way.
     fn other_way(&self, prepared: &Prepared, failure: &Failure) -> Option<Way> {
-        let is_of_ways = self.dialect == Dialect::Responses;
+        let is_of_ways = self.dialect != Dialect::Assistants;
         let other = is_of_ways.then(|| self.ways.after(prepared.way, &prepared.model, failure));
         other.flatten()
     }

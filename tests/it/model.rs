@@ -317,6 +317,39 @@ async fn every_request_is_what_openais_description_says() {
 }
 
 #[tokio::test]
+async fn a_token_limit_is_asked_under_the_name_that_the_model_does_not_refuse() {
+    let older = r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}"#;
+    let newer = r#"{"error":{"message":"Unrecognized request argument supplied: max_completion_tokens","type":"invalid_request_error","param":null,"code":null}}"#;
+    let (older, newer) = (
+        refusal("400 Bad Request", older),
+        refusal("400 Bad Request", newer),
+    );
+    let (base, mut seen) = serve(vec![older.clone(), ok(CHAT_OK), ok(CHAT_OK), newer, older]).await;
+    let model = OpenAi::new(config(&base), false).unwrap();
+    let limited = || ModelRequest {
+        max_output_tokens: Some(100),
+        ..hello()
+    };
+    assert_eq!(ask(&model, limited()).await.unwrap(), hi());
+    assert_eq!(ask(&model, limited()).await.unwrap(), hi());
+    // Whoever refuses both is asked under each once.
+    let error = ask(&model, limited()).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelRequestRejected);
+    let mut names = Vec::new();
+    for _ in 0..5 {
+        let (_, body) = request_seen(&mut seen).await;
+        let limits = ["max_tokens", "max_completion_tokens"].map(|name| (name, body.get(name)));
+        let told = limits.into_iter().filter(|(_, limit)| limit.is_some());
+        names.push(
+            told.map(|(name, limit)| format!("{name}={}", limit.unwrap()))
+                .collect::<String>(),
+        );
+    }
+    let (older, newer) = ("max_tokens=100", "max_completion_tokens=100");
+    assert_eq!(names, [older, newer, newer, newer, older]);
+}
+
+#[tokio::test]
 async fn tools_are_offered_under_names_that_providers_take_and_come_back_under_their_own() {
     let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
     let model = OpenAi::new(config(&base), false).unwrap();

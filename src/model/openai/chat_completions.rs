@@ -19,6 +19,7 @@ use crate::run::ports::ModelRequest;
 
 use self::reasoned::Back;
 use super::tools::{Offer, alias};
+use super::way::{LimitName, Way};
 use super::{media, options};
 
 pub(super) mod chunks;
@@ -30,7 +31,7 @@ struct Body<'a> {
     request: CreateChatCompletionRequest,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
-    /// The older name, which is the only one that many compatible servers know.
+    /// See [`LimitName`]. The crate has only the newer name.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
     #[serde(flatten)]
@@ -41,7 +42,7 @@ struct Body<'a> {
 ///
 /// | | OpenAI | others |
 /// |---|---|---|
-/// | the token limit | `max_completion_tokens`, without which its reasoning models refuse | `max_tokens` |
+/// | the token limit, where the model does not refuse its name | `max_completion_tokens` | `max_tokens` |
 /// | instructions | `developer` | `system` |
 /// | a system message within the conversation | `developer` | `user`: many chat templates take `system` only in front |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub(super) fn body(
     offer: Option<&Offer>,
     server: Server,
     back: &Back<'_>,
+    way: Way,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let mut messages = Vec::with_capacity(request.messages.len() + 1);
     if !request.instructions.is_empty() {
@@ -76,11 +78,12 @@ pub(super) fn body(
         }
     }
     let limit = max_output_tokens.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+    let limit_as = |name| limit.filter(|_| way.limit_name() == Some(name));
     let body = Body {
         request: CreateChatCompletionRequest {
             messages,
             model: request.model.clone(),
-            max_completion_tokens: limit.filter(|_| server == Server::OpenAi),
+            max_completion_tokens: limit_as(LimitName::MaxCompletionTokens),
             stream: Some(true),
             stream_options: Some(ChatCompletionStreamOptions {
                 include_usage: Some(true),
@@ -90,7 +93,7 @@ pub(super) fn body(
         },
         tools: offer.map(|offer| &*offer.json),
         options: options::for_chat_completions(request, offer.is_some()),
-        max_tokens: limit.filter(|_| server == Server::Compatible),
+        max_tokens: limit_as(LimitName::MaxTokens),
     };
     if reasoned.is_empty() {
         return serde_json::to_vec(&body);
@@ -126,6 +129,14 @@ fn is_said(message: &ChatCompletionRequestMessage) -> bool {
 }
 
 impl Server {
+    /// What the token limit is called first.
+    pub(super) fn limit_name(self) -> LimitName {
+        match self {
+            Server::OpenAi => LimitName::MaxCompletionTokens,
+            Server::Compatible => LimitName::MaxTokens,
+        }
+    }
+
     /// What the service tells the model; in front of the conversation, or within it.
     fn rules(self, text: String, is_in_front: bool) -> ChatCompletionRequestMessage {
         match self {

@@ -8,6 +8,7 @@ use crate::model::retry;
 use crate::run::error::{Error, Reason};
 
 use super::sse::TooLong;
+use super::way::LimitName;
 
 /// How much of a provider's text is kept for the log, in bytes.
 const TEXT_LIMIT_BYTES: usize = 500;
@@ -241,6 +242,28 @@ impl Failure {
     pub(super) fn is_about_encryption(&self) -> bool {
         let text = self.text.to_ascii_lowercase();
         matches!(self.status, Some(400 | 422)) && (text.contains("encrypted") || text.contains("'include'"))
+    }
+
+    /// Whether the provider does not know the token limit under this name. Of the older one it has to say the newer one
+    /// too: the newer one is nothing to try at servers that never heard of it.
+    pub(super) fn is_about_limit(&self, name: LimitName) -> bool {
+        const SIGNS: [&str; 6] = [
+            "unsupported",
+            "not supported",
+            "unrecognized",
+            "unknown",
+            // Pydantic's (Mistral, vLLM where it is strict).
+            "extra_forbidden",
+            "extra inputs are not permitted",
+        ];
+        let text = self.text.to_ascii_lowercase();
+        let is_named =
+            |name: LimitName| self.field.as_deref() == Some(name.as_str()) || text.contains(name.as_str());
+        matches!(self.status, Some(400 | 422))
+            && self.reason() == Reason::ModelRequestRejected
+            && is_named(name)
+            && is_named(LimitName::MaxCompletionTokens)
+            && SIGNS.iter().any(|sign| text.contains(sign))
     }
 
     /// Whether the provider does not have the response that the request builds on, or not any more.

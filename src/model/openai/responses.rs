@@ -48,7 +48,7 @@ pub(super) fn body(
 ) -> Result<Vec<u8>, serde_json::Error> {
     let kept = match way {
         Way::Kept => Kept::newest(&request.messages, identity),
-        Way::Keep | Way::Encrypted | Way::Plain => None,
+        Way::Keep | Way::Encrypted | Way::Plain | Way::Limited(_) | Way::Renamed(_) => None,
     };
     let messages = match &kept {
         Some(kept) => kept.rest,

@@ -1,4 +1,4 @@
-//! What one request asks of its provider beside the answer, and what is left out when it cannot.
+//! What one request asks of its provider beside the answer, and what is left out, or said otherwise, when it cannot.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,31 +19,65 @@ pub(super) enum Way {
     Kept,
     /// The whole history is sent, and the response is kept.
     Keep,
+    /// The whole history is sent in Chat Completions, which keeps nothing, with the token limit under this name.
+    Limited(LimitName),
+    /// The same under the other name, because the model has just refused the usual one.
+    Renamed(LimitName),
+}
+
+/// What Chat Completions calls the limit of an answer's tokens. No server is told both: some refuse a field that they do
+/// not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LimitName {
+    /// The older name, which is the only one that many compatible servers know.
+    MaxTokens,
+    /// The newer one, without which OpenAI's reasoning models refuse, wherever they are served.
+    MaxCompletionTokens,
 }
 
 /// The ways of one provider.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ways {
-    state: State,
-    /// Models that do not encrypt reasoning. They say so with an error, and only when they are asked.
-    plain: Mutex<HashSet<String>>,
+    usual: Usual,
+    /// Models that are asked otherwise: they do not encrypt reasoning, or know the token limit under the other name. They
+    /// say so with an error, and only when they are asked.
+    others: Mutex<HashSet<String>>,
+}
+
+/// What a model is asked first.
+#[derive(Clone, Copy, Debug)]
+enum Usual {
+    State(State),
+    Limit(LimitName),
 }
 
 impl Ways {
     /// Ways that keep the state of a conversation there.
     pub(super) fn new(state: State) -> Self {
+        Self::usually(Usual::State(state))
+    }
+
+    /// Ways of Chat Completions, where the token limit has this name first.
+    pub(super) fn limited(name: LimitName) -> Self {
+        Self::usually(Usual::Limit(name))
+    }
+
+    fn usually(usual: Usual) -> Self {
         Self {
-            state,
-            plain: Mutex::default(),
+            usual,
+            others: Mutex::default(),
         }
     }
 
     /// The way to ask this model.
     pub(super) fn of(&self, model: &str) -> Way {
-        match self.state {
-            State::PreviousResponse => Way::Kept,
-            State::Stateless if self.plain().contains(model) => Way::Plain,
-            State::Stateless => Way::Encrypted,
+        let is_other = || self.others().contains(model);
+        match self.usual {
+            Usual::State(State::PreviousResponse) => Way::Kept,
+            Usual::State(State::Stateless) if is_other() => Way::Plain,
+            Usual::State(State::Stateless) => Way::Encrypted,
+            Usual::Limit(name) if is_other() => Way::Limited(name.other()),
+            Usual::Limit(name) => Way::Limited(name),
         }
     }
 
@@ -51,8 +85,16 @@ impl Ways {
     pub(super) fn after(&self, way: Way, model: &str, failure: &Failure) -> Option<Way> {
         match way {
             Way::Encrypted if failure.is_about_encryption() => {
-                self.plain().insert(model.to_owned());
+                self.others().insert(model.to_owned());
                 Some(Way::Plain)
+            }
+            Way::Limited(name) if failure.is_about_limit(name) => {
+                // Back to the usual one is possible too: a deployment may get another model.
+                match matches!(self.usual, Usual::Limit(usual) if usual == name) {
+                    true => self.others().insert(model.to_owned()),
+                    false => self.others().remove(model),
+                };
+                Some(Way::Renamed(name.other()))
             }
             Way::Kept if failure.is_about_a_lost_response() => Some(Way::Keep),
             // What the provider has kept is longer than what is given here, where something of that is left out.
@@ -61,8 +103,8 @@ impl Ways {
         }
     }
 
-    fn plain(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
-        self.plain.lock().unwrap_or_else(PoisonError::into_inner)
+    fn others(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,6 +112,31 @@ impl Way {
     /// Whether the provider keeps the response.
     pub(super) fn keeps(self) -> bool {
         matches!(self, Way::Kept | Way::Keep)
+    }
+
+    /// What the token limit is called, in Chat Completions.
+    pub(super) fn limit_name(self) -> Option<LimitName> {
+        match self {
+            Way::Limited(name) | Way::Renamed(name) => Some(name),
+            Way::Encrypted | Way::Plain | Way::Kept | Way::Keep => None,
+        }
+    }
+}
+
+impl LimitName {
+    /// The field.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            LimitName::MaxTokens => "max_tokens",
+            LimitName::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            LimitName::MaxTokens => LimitName::MaxCompletionTokens,
+            LimitName::MaxCompletionTokens => LimitName::MaxTokens,
+        }
     }
 }
 
@@ -83,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_model_that_does_not_encrypt_is_asked_once() {
-        let ways = Ways::default();
+        let ways = Ways::new(State::Stateless);
         let other = refused(
             400,
             r#"{"error":{"message":"bad temperature","param":"temperature"}}"#,
@@ -98,6 +165,58 @@ mod tests {
         assert_eq!(ways.after(Way::Plain, "m", &not_supported), None);
         assert_eq!(ways.of("m"), Way::Plain);
         assert_eq!(ways.of("n"), Way::Encrypted);
+    }
+
+    #[test]
+    fn a_token_limit_is_renamed_for_a_model_that_refuses_its_name_once_a_turn() {
+        use LimitName::{MaxCompletionTokens, MaxTokens};
+        // OpenAI's and Azure's; Mistral's.
+        let older = r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}"#;
+        let newer = r#"{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","max_completion_tokens"],"msg":"Extra inputs are not permitted","input":9}]},"type":"invalid_request_error"}"#;
+        let (older, newer) = (refused(400, older), refused(422, newer));
+        let ways = Ways::limited(MaxTokens);
+        assert_eq!(ways.of("m"), Way::Limited(MaxTokens));
+        assert_eq!(ways.after(Way::Limited(MaxTokens), "m", &newer), None);
+        assert_eq!(
+            ways.after(Way::Limited(MaxTokens), "m", &older),
+            Some(Way::Renamed(MaxCompletionTokens))
+        );
+        // Another turn may be refused at the same time.
+        assert!(ways.after(Way::Limited(MaxTokens), "m", &older).is_some());
+        assert_eq!(ways.after(Way::Renamed(MaxCompletionTokens), "m", &newer), None);
+        assert_eq!(ways.of("m"), Way::Limited(MaxCompletionTokens));
+        assert_eq!(ways.of("n"), Way::Limited(MaxTokens));
+        assert_eq!(
+            ways.after(Way::Limited(MaxCompletionTokens), "m", &newer),
+            Some(Way::Renamed(MaxTokens))
+        );
+        assert_eq!(ways.of("m"), Way::Limited(MaxTokens));
+    }
+
+    /// Refusals that another name would not help against.
+    #[test]
+    fn a_token_limit_that_does_not_fit_keeps_its_name() {
+        let table = [
+            (
+                400,
+                r#"{"error":{"message":"max_tokens is too large: 5000. This model supports at most 4096 completion tokens.","param":"max_tokens"}}"#,
+            ),
+            // vLLM.
+            (
+                400,
+                r#"{"error":{"message":"'max_tokens' or 'max_completion_tokens' is too large: 9000. This model's maximum context length is 8192 tokens and your request has 10 input tokens.","code":400}}"#,
+            ),
+            (
+                500,
+                r#"{"error":{"message":"Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}}"#,
+            ),
+        ];
+        for (status, body) in table {
+            assert!(
+                !refused(status, body).is_about_limit(LimitName::MaxTokens),
+                "{body}"
+            );
+        }
     }
 
     #[test]
