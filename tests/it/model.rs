@@ -358,10 +358,10 @@ async fn tools_are_offered_under_names_that_providers_take_and_come_back_under_t
     assert_eq!(body["tools"][0]["function"]["name"], "s__find");
     let alias = body["tools"][1]["function"]["name"].as_str().unwrap();
     assert!(alias.starts_with("odd_name_"), "{alias}");
-    assert_eq!(body["messages"][3]["tool_calls"][0]["function"]["name"], alias);
+    assert_eq!(body["messages"][2]["tool_calls"][0]["function"]["name"], alias);
     assert_eq!(
-        body["messages"][3]["tool_calls"][0]["id"],
-        body["messages"][4]["tool_call_id"]
+        body["messages"][2]["tool_calls"][0]["id"],
+        body["messages"][3]["tool_call_id"]
     );
 
     let chunk = json!({"choices": [{"delta": {"tool_calls": [{"function": {"name": alias}}]}}]});

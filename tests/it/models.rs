@@ -915,6 +915,49 @@ async fn a_step_that_failed_says_what_the_caller_was_told() {
     world.stopped().await;
 }
 
+/// Chat templates refuse two messages of a user in a row, and one behind the output of a tool: a thread would never get
+/// over a run that failed.
+#[tokio::test]
+async fn after_a_run_that_failed_roles_alternate_still() {
+    let script = Script::turns([
+        refusing(400),
+        Turn::text("hi"),
+        Turn::call("echo", &json!({"text": "out"})),
+        refusing(400),
+        Turn::text("again"),
+    ]);
+    let world = World::new(script).await;
+    let (_, thread) = world.post("/v1/threads", &json!({})).await;
+    let said = async |message: &str| {
+        let chat = json!({"message": message, "thread": thread["name"]});
+        world.post("/v1/chat", &chat).await.0
+    };
+    let last = || {
+        let requests = world.simulator.requests();
+        let told = requests.last().unwrap().body["messages"]
+            .as_array()
+            .unwrap()
+            .iter();
+        told.map(|message| format!("{}: {}", message["role"], message["content"]))
+            .collect::<Vec<_>>()
+    };
+    let front = ["\"system\": \"Be brief.\"", "\"user\": \"one\\n\\ntwo\""];
+    assert_ne!(said("one").await, 200);
+    assert_eq!(said("two").await, 200);
+    assert_eq!(last(), front);
+    assert_ne!(said("three").await, 200);
+    assert_eq!(said("four").await, 200);
+    let since = [
+        "\"assistant\": \"hi\"",
+        "\"user\": \"three\"",
+        "\"assistant\": null",
+        "\"tool\": \"Echo: out\"",
+        "\"assistant\": \"[The answer was broken off.]\"",
+        "\"user\": \"four\"",
+    ];
+    assert_eq!(last()[2..], since);
+}
+
 #[tokio::test]
 async fn events_that_nobody_knows_are_counted_in_the_step() {
     use assistd::config::Dialect;

@@ -17,12 +17,14 @@ use serde_json::value::RawValue;
 use crate::run::message::{Media, MediaSource, Message, Part, Role};
 use crate::run::ports::ModelRequest;
 
+use self::conversation::Conversation;
 use self::reasoned::Back;
 use super::tools::{Offer, alias};
 use super::way::{LimitName, Way};
 use super::{media, options};
 
 pub(super) mod chunks;
+mod conversation;
 pub(super) mod reasoned;
 
 #[derive(Serialize)]
@@ -45,6 +47,7 @@ struct Body<'a> {
 /// | the token limit, where the model does not refuse its name | `max_completion_tokens` | `max_tokens` |
 /// | instructions | `developer` | `system` |
 /// | a system message within the conversation | `developer` | `user`: many chat templates take `system` only in front |
+/// | neighbouring messages of a user | as they are | one: see [`Conversation`] |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Server {
     /// OpenAI itself.
@@ -65,15 +68,15 @@ pub(super) fn body(
     back: &Back<'_>,
     way: Way,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let mut messages = Vec::with_capacity(request.messages.len() + 1);
+    let mut conversation = Conversation::with(server);
     if !request.instructions.is_empty() {
-        messages.push(server.rules(request.instructions.clone(), true));
+        conversation.rules(request.instructions.clone());
     }
     let mut reasoned = Vec::new();
     for message in &request.messages {
-        let place = messages.len();
-        add(message, server, &mut messages);
-        if message.role == Role::Assistant && messages.len() > place {
+        let place = conversation.len();
+        add(message, &mut conversation);
+        if message.role == Role::Assistant && conversation.len() > place {
             reasoned.extend(back.fields(message).map(|fields| (place, fields)));
         }
     }
@@ -81,7 +84,7 @@ pub(super) fn body(
     let limit_as = |name| limit.filter(|_| way.limit_name() == Some(name));
     let body = Body {
         request: CreateChatCompletionRequest {
-            messages,
+            messages: conversation.into_messages(),
             model: request.model.clone(),
             max_completion_tokens: limit_as(LimitName::MaxCompletionTokens),
             stream: Some(true),
@@ -108,24 +111,21 @@ pub(super) fn body(
     serde_json::to_vec(&body)
 }
 
-fn add(message: &Message, server: Server, messages: &mut Vec<ChatCompletionRequestMessage>) {
+fn add(message: &Message, conversation: &mut Conversation) {
     match message.role {
-        Role::System => {
-            let is_in_front = !messages.iter().any(is_said);
-            messages.push(server.rules(message.text(), is_in_front));
+        Role::System => conversation.rules(message.text()),
+        Role::User => conversation.push(of_user(message)),
+        Role::Assistant => {
+            if let Some(answer) = answer(message) {
+                conversation.push(answer);
+            }
         }
-        Role::User => messages.push(of_user(message)),
-        Role::Assistant => messages.extend(answer(message)),
-        Role::Tool => messages.extend(message.content.iter().filter_map(output)),
+        Role::Tool => {
+            for output in message.content.iter().filter_map(output) {
+                conversation.push(output);
+            }
+        }
     }
-}
-
-/// Whether a message belongs to the conversation, rather than to what it is held by.
-fn is_said(message: &ChatCompletionRequestMessage) -> bool {
-    !matches!(
-        message,
-        ChatCompletionRequestMessage::System(_) | ChatCompletionRequestMessage::Developer(_)
-    )
 }
 
 impl Server {

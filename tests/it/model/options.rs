@@ -159,9 +159,11 @@ async fn images_say_how_closely_to_look_and_rules_stand_in_front() {
         .iter()
         .map(|message| message["role"].as_str().unwrap())
         .collect();
-    // Many chat templates take a system message only in front.
-    assert_eq!(roles, ["system", "system", "user", "user"]);
-    assert_eq!(chat["messages"][2]["content"][0]["image_url"]["detail"], "low");
+    // Many chat templates take one system message, in front, and never two users in a row.
+    assert_eq!(roles, ["system", "user"]);
+    assert_eq!(chat["messages"][0]["content"], "be brief\n\nin front");
+    assert_eq!(chat["messages"][1]["content"][0]["image_url"]["detail"], "low");
+    assert_eq!(chat["messages"][1]["content"][1]["text"], "within");
     let responses = body(Dialect::Responses, request()).await;
     assert_eq!(responses["instructions"], "be brief");
     assert_eq!(responses["input"][1]["content"][0]["detail"], "low");
