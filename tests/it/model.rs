@@ -363,6 +363,12 @@ async fn tools_are_offered_under_names_that_providers_take_and_come_back_under_t
         body["messages"][2]["tool_calls"][0]["id"],
         body["messages"][3]["tool_call_id"]
     );
+    // Mistral takes no other ids.
+    let id = body["messages"][2]["tool_calls"][0]["id"].as_str().unwrap();
+    assert!(
+        id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+        "{id}"
+    );
 
     let chunk = json!({"choices": [{"delta": {"tool_calls": [{"function": {"name": alias}}]}}]});
     let (base, _seen) = serve(vec![ok(&format!("data: {chunk}\n\ndata: [DONE]\n\n"))]).await;

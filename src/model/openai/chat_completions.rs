@@ -23,6 +23,7 @@ use super::tools::{Offer, alias};
 use super::way::{LimitName, Way};
 use super::{media, options};
 
+mod call_names;
 pub(super) mod chunks;
 mod conversation;
 pub(super) mod reasoned;
@@ -47,6 +48,7 @@ struct Body<'a> {
 /// | the token limit, where the model does not refuse its name | `max_completion_tokens` | `max_tokens` |
 /// | instructions | `developer` | `system` |
 /// | a system message within the conversation | `developer` | `user`: many chat templates take `system` only in front |
+/// | the id of a call | ours | nine letters and digits: see [`CallNames`](call_names::CallNames) |
 /// | neighbouring messages of a user | as they are | one: see [`Conversation`] |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Server {
@@ -116,13 +118,15 @@ fn add(message: &Message, conversation: &mut Conversation) {
         Role::System => conversation.rules(message.text()),
         Role::User => conversation.push(of_user(message)),
         Role::Assistant => {
-            if let Some(answer) = answer(message) {
+            if let Some(answer) = answer(message, conversation) {
                 conversation.push(answer);
             }
         }
         Role::Tool => {
-            for output in message.content.iter().filter_map(output) {
-                conversation.push(output);
+            for part in &message.content {
+                if let Some(output) = output(part, conversation) {
+                    conversation.push(output);
+                }
             }
         }
     }
@@ -215,7 +219,7 @@ fn attached(file: &Media) -> ChatCompletionRequestUserMessageContentPart {
 }
 
 /// What the model said and which calls it made; nothing for a message that was broken off before its first word.
-fn answer(message: &Message) -> Option<ChatCompletionRequestMessage> {
+fn answer(message: &Message, conversation: &mut Conversation) -> Option<ChatCompletionRequestMessage> {
     let mut said = String::new();
     for part in &message.content {
         if let Part::Text(piece) | Part::Refusal(piece) = part {
@@ -226,7 +230,7 @@ fn answer(message: &Message) -> Option<ChatCompletionRequestMessage> {
         .tool_calls()
         .map(|call| {
             ChatCompletionMessageToolCalls::Function(ChatCompletionMessageToolCall {
-                id: call.id.as_str().to_owned(),
+                id: conversation.call_name(&call.id),
                 function: FunctionCall {
                     name: alias(&call.tool).into_owned(),
                     arguments: call.arguments.clone(),
@@ -246,14 +250,14 @@ fn answer(message: &Message) -> Option<ChatCompletionRequestMessage> {
     ))
 }
 
-fn output(part: &Part) -> Option<ChatCompletionRequestMessage> {
+fn output(part: &Part, conversation: &mut Conversation) -> Option<ChatCompletionRequestMessage> {
     let Part::ToolOutput(output) = part else {
         return None;
     };
     Some(ChatCompletionRequestMessage::Tool(
         ChatCompletionRequestToolMessage {
             content: ChatCompletionRequestToolMessageContent::Text(output.output.text()),
-            tool_call_id: output.call.as_str().to_owned(),
+            tool_call_id: conversation.call_name(&output.call),
         },
     ))
 }

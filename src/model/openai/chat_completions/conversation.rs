@@ -7,7 +7,9 @@ use async_openai::types::chat::{
     ChatCompletionRequestUserMessageContentPart as Part,
 };
 
+use super::call_names::CallNames;
 use super::{Server, text};
+use crate::run::id::CallId;
 
 /// What a model is told to have said where it did not come to an answer to the outputs of its calls.
 const BROKEN_OFF: &str = "[The answer was broken off.]";
@@ -22,6 +24,7 @@ const BROKEN_OFF: &str = "[The answer was broken off.]";
 pub(super) struct Conversation {
     server: Server,
     messages: Vec<Message>,
+    calls: CallNames,
 }
 
 impl Conversation {
@@ -29,12 +32,21 @@ impl Conversation {
         Self {
             server,
             messages: Vec::new(),
+            calls: CallNames::default(),
         }
     }
 
     /// How many messages there are, which is the place of the next one that is the model's.
     pub(super) fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// What the server is told that a call is named, where it is made and where it is answered.
+    pub(super) fn call_name(&mut self, call: &CallId) -> String {
+        match self.server {
+            Server::OpenAi => call.as_str().to_owned(),
+            Server::Compatible => self.calls.of(call),
+        }
     }
 
     /// Adds what the service tells the model.
