@@ -15,13 +15,13 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use assistd::config::{Dialect, ModelTimeouts, NamedModel};
-use assistd::simulator::Script;
+use assistd::simulator::{Script, Turn};
 use futures::future::{join, join_all};
 use futures::{FutureExt, StreamExt};
 
 use crate::world::World;
 use places::{Place, Tools};
-use play::Case;
+use play::{Case, NEXT, NEXT_QUESTION};
 use rows::ROWS;
 use seen::Door;
 
@@ -59,6 +59,13 @@ fn combinations(dialect: Dialect, streams: bool) -> Vec<Result<Case, &'static st
         }
     }
     combinations
+}
+
+/// A model that answers like this, and the next chat's question before anything: that comes in one message with a question
+/// that was not answered, which the case's own turns would fit too.
+fn script(turns: impl IntoIterator<Item = Turn>) -> Script {
+    let next = Turn::text(NEXT).when_user(NEXT_QUESTION);
+    Script::turns(std::iter::once(next).chain(turns))
 }
 
 /// A service whose model follows the script, in this dialect, with another one beside it that is not waited for long.
@@ -101,7 +108,7 @@ async fn matrix(dialect: Dialect, streams: bool) {
             Err(reason) => *impossible.entry(reason).or_default() += 1,
         }
     }
-    let script = Script::turns(cases.iter().flat_map(Case::turns));
+    let script = script(cases.iter().flat_map(Case::turns));
     let script = if streams { script } else { script.never_streaming() };
     let world = world(dialect, script).await;
     let played = cases.len();

@@ -436,9 +436,9 @@ async fn history(world: &World, thread: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_run_on_a_busy_thread_waits_or_takes_over() {
     let world = World::new(Script::turns([
-        Turn::hang().when_user("first"),
-        Turn::text("the second").when_user("second"),
         Turn::text("the third").when_user("third"),
+        Turn::text("the second").when_user("second"),
+        Turn::hang().when_user("first"),
     ]))
     .await;
     let mut client = world.grpc().await;
@@ -494,9 +494,9 @@ async fn a_run_on_a_busy_thread_waits_or_takes_over() {
 #[tokio::test]
 async fn queued_runs_go_on_in_their_order_when_the_thread_is_free() {
     let world = World::new(Script::turns([
-        Turn::hang().when_user("first"),
-        Turn::text("the second").when_user("second"),
         Turn::text("the third").when_user("third"),
+        Turn::text("the second").when_user("second"),
+        Turn::hang().when_user("first"),
     ]))
     .await;
     let thread = new_thread(&world).await;

@@ -1,13 +1,14 @@
 //! A connection that breaks at any byte of an answer.
 
 use assistd::config::Dialect;
-use assistd::simulator::{At, Fault, Script, Turn};
+use assistd::simulator::{At, Fault, Turn};
 use futures::StreamExt;
 
 use super::places::TEXT;
+use super::play::NEXT_QUESTION;
 use super::rows::State;
 use super::seen::{Door, ask, history};
-use super::{AT_ONCE, world};
+use super::{AT_ONCE, script, world};
 
 /// How many places of an answer are tried.
 const PLACES: usize = 30;
@@ -27,7 +28,7 @@ async fn a_cut_at_any_byte_keeps_what_came_before_it() {
                 .fault(cut(index))
                 .when_user(&format!("cut [{index}]"))
         };
-        let script = Script::turns((0..PLACES).map(|index| turn(index).times(1)));
+        let script = script((0..PLACES).map(|index| turn(index).times(1)));
         let world = world(dialect, script).await;
         let door = Door::new(&world).await;
         let played = futures::stream::iter(0..PLACES).map(|index| {
@@ -42,7 +43,7 @@ async fn a_cut_at_any_byte_keeps_what_came_before_it() {
                     .flat_map(|one| one.1)
                     .collect();
                 assert_eq!(kept.concat(), text, "{dialect:?}, {index}");
-                let next = ask(door, "and now?", &seen.thread, "").await;
+                let next = ask(door, NEXT_QUESTION, &seen.thread, "").await;
                 assert_eq!(next.end().0, State::Completed, "{dialect:?}, {index}");
                 (text, seen.end().0)
             }

@@ -25,7 +25,9 @@ pub struct Case {
 /// What a tool was called with, in a turn before the one that goes wrong.
 const CALL: &str = r#"{"text":"before"}"#;
 /// What the next question is answered.
-const NEXT: &str = "Mock reply to: and now?";
+/// What the next chat asks, and how it is answered.
+pub const NEXT_QUESTION: &str = "and now?";
+pub const NEXT: &str = "as ever";
 /// What the model says of what the tool said.
 const QUOTED: &str = "The tool answered: Echo: before";
 
@@ -180,12 +182,12 @@ impl Case {
         let mut expected = self.history();
         assert_eq!(history(door, &seen.thread).await, expected, "{self}");
 
-        let next = ask(door, "and now?", &seen.thread, "").await;
+        let next = ask(door, NEXT_QUESTION, &seen.thread, "").await;
         assert_eq!(next.end().0, State::Completed, "{self}");
         let texts: Vec<String> = next.told().into_iter().map(|told| told.text).collect();
         assert_eq!(texts, [NEXT], "{self}");
         let whole = pb::MessageStatus::Complete;
-        expected.push((pb::Role::User, vec!["and now?".to_owned()], whole));
+        expected.push((pb::Role::User, vec![NEXT_QUESTION.to_owned()], whole));
         expected.push((pb::Role::Assistant, vec![NEXT.to_owned()], whole));
         assert_eq!(history(door, &seen.thread).await, expected, "{self}");
     }
