@@ -45,7 +45,7 @@ pub fn description() -> Option<Arc<Description>> {
     };
     let description = READ.get_or_init(read).clone();
     if description.is_none() {
-        crate::skip::skipped(
+        crate::skip::not_compared(
             "OpenAI's description is not beside the project: nothing is validated against it",
         );
     }

@@ -11,3 +11,9 @@ pub fn skipped(reason: &str) {
     );
     eprintln!("SKIPPED: {reason}");
 }
+
+/// Says loudly that nothing was compared with data that is not the project's own and does not lie beside it. No machine can
+/// be made to have it, so that this is not a skip.
+pub fn not_compared(reason: &str) {
+    eprintln!("NOT COMPARED: {reason}");
+}

@@ -30,7 +30,7 @@ fn folder() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    crate::skip::skipped(&format!(
+    crate::skip::not_compared(&format!(
         "no vectors: {} is not a folder (set ASSISTD_VECTORS)",
         folder.display()
     ));
