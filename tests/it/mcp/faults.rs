@@ -76,7 +76,7 @@ fn answer(fault: &str, request: &Value) {
     };
     let result = match method {
         "initialize" => json!({
-            "protocolVersion": "2025-11-25",
+            "protocolVersion": fault.strip_prefix("speaks ").unwrap_or("2025-11-25"),
             "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "serverInfo": {"name": "fault", "version": "1"},
         }),
@@ -200,6 +200,9 @@ async fn whatever_a_server_does_the_pool_says_so_and_the_others_work() {
     use Brings::{Down, Failure, Text};
     let cases = [
         ("nothing", "work", Text("done")),
+        ("speaks 2024-11-05", "work", Text("done")),
+        ("speaks 2025-03-26", "work", Text("done")),
+        ("speaks 2025-06-18", "work", Text("done")),
         (
             "hangs at initialize",
             "work",

@@ -8,7 +8,7 @@ use assistd::run::ports::{Connection, Toolbox};
 use serde_json::json;
 
 use super::faults::faulty;
-use super::{PACING, call, no_pins, paced, until};
+use super::{PACING, call, no_pins, paced, pool, until};
 
 /// Impatient: whoever does not answer for so long is taken to hang.
 const IMPATIENT: Pacing = Pacing {
@@ -63,4 +63,27 @@ async fn a_child_that_knows_of_no_pings_and_answers_is_kept() {
     );
     assert!(call(&pool, "bad__work", json!({})).await.is_ok());
     pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_limits_of_an_entry_and_of_its_tools_hold() {
+    let place = tempfile::tempdir().expect("a directory");
+    for (key, limit, text) in [
+        ("timeout_ms", json!(300), "was silent for 300 ms"),
+        ("tool_timeouts_ms", json!({"wo*": 300}), "was silent for 300 ms"),
+        (
+            "call_limit_ms",
+            json!(300),
+            "did not come to an end within 300 ms",
+        ),
+    ] {
+        let mut server = faulty("hangs at tools/call", &place.path().join("mark"));
+        server["timeout_ms"] = json!(50_000);
+        server[key] = limit;
+        let pool = pool(json!({"bad": server})).await;
+        let error = call(&pool, "bad__work", json!({})).await.expect_err(key);
+        assert_eq!(error.reason(), Reason::DeadlineExceeded, "{key}: {error}");
+        assert!(error.message().contains(text), "{key}: {error}");
+        pool.shutdown().await;
+    }
 }
