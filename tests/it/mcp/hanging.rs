@@ -22,7 +22,7 @@ async fn a_child_that_stops_is_ended_and_started_again() {
     let place = tempfile::tempdir().expect("a directory");
     let mark = place.path().join("mark");
     let mut server = faulty("stops once", &mark);
-    server["timeout_ms"] = json!(500);
+    server["timeout_ms"] = json!(2_000);
     let pool = paced(json!({"bad": server}), IMPATIENT, no_pins().await).await;
     let error = call(&pool, "bad__work", json!({})).await.expect_err("silence");
     assert_eq!(error.reason(), Reason::DeadlineExceeded);
