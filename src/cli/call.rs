@@ -48,7 +48,11 @@ pub async fn run(settings: &Settings, arguments: CallArguments) -> Result<(), Er
     let text = if arguments.json {
         ProtoJson::of("CallToolResponse")?.line(&response)? + "\n"
     } else {
-        output(&response.content, response.structured_content.as_ref())
+        let data = data(
+            response.structured_content.as_ref(),
+            &response.structured_content_json,
+        );
+        output(&response.content, data)
     };
     io::stdout().write_all(text.as_bytes())?;
     if response.is_error {
@@ -90,17 +94,25 @@ fn inexact(value: &Value) -> Option<String> {
 
 /// What a tool said, for people: each part on lines of its own; the structured content when there is no
 /// other.
-pub fn output(content: &[pb::ToolContent], structured: Option<&prost_types::Struct>) -> String {
-    let mut text: String = content
+pub fn output(content: &[pb::ToolContent], structured: Option<String>) -> String {
+    let text: String = content
         .iter()
         .filter_map(|part| part.content.as_ref())
         .map(|part| format!("{}\n", describe(part)))
         .collect();
-    if let (true, Some(structured)) = (text.is_empty(), structured) {
-        let value = Value::Object(structure::to_json(structured.clone()));
-        text = format!("{value}\n");
+    match structured {
+        Some(data) if text.is_empty() => format!("{}\n", plain(&data)),
+        _ => text,
     }
-    text
+}
+
+/// Data of the contract as JSON: the text if there is one, which says what the object cannot.
+pub fn data(object: Option<&prost_types::Struct>, text: &str) -> Option<String> {
+    if text.is_empty() {
+        object.map(|object| Value::Object(structure::to_json(object.clone())).to_string())
+    } else {
+        Some(text.to_owned())
+    }
 }
 
 fn describe(content: &Content) -> String {
@@ -154,6 +166,7 @@ mod tests {
         ];
         assert_eq!(output(&parts, None), "Result: 4\n[image, image/png, 3 bytes]\n");
         let structured = structure::from_json(&object("this", r#"{"n":4}"#).unwrap());
-        assert_eq!(output(&[], Some(&structured)), "{\"n\":4}\n");
+        assert_eq!(output(&[], data(Some(&structured), "")), "{\"n\":4}\n");
+        assert_eq!(output(&[], data(None, "[1]")), "[1]\n");
     }
 }

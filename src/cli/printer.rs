@@ -188,7 +188,11 @@ impl<O: Write, N: Write> Printer<O, N> {
     }
 
     fn tool_output(&mut self, output: &pb::ToolOutput) -> Result<(), Error> {
-        let text = call::output(&output.content, output.structured_content.as_ref());
+        let data = call::data(
+            output.structured_content.as_ref(),
+            &output.structured_content_json,
+        );
+        let text = call::output(&output.content, data);
         let mark = if output.is_error { "✗" } else { "←" };
         self.note(&format!("{mark} {} {}", output.tool, brief(&text, NOTE_CHARS)))
     }
@@ -196,10 +200,8 @@ impl<O: Write, N: Write> Printer<O, N> {
 
 /// The arguments of a call, as JSON.
 pub fn arguments(call: &pb::ToolCall) -> String {
-    match (&call.arguments, call.arguments_json.as_str()) {
-        (Some(arguments), "") => call::output(&[], Some(arguments)),
-        (_, json) => json.to_owned(),
-    }
+    let text = call::data(call.arguments.as_ref(), &call.arguments_json).unwrap_or_default();
+    plain(&text).into_owned()
 }
 
 fn ending(payload: &Payload) -> Option<Ending> {

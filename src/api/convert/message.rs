@@ -74,11 +74,13 @@ pub fn output_to_pb(
     output: &ToolOutput,
     took: std::time::Duration,
 ) -> pb::ToolOutput {
+    let (structured_content, structured_content_json) = structured_to_pb(output);
     pb::ToolOutput {
         tool_call_id: call.to_owned(),
         tool: tool.to_owned(),
         content: output.content.iter().map(content_to_pb).collect(),
-        structured_content: structured_to_pb(output),
+        structured_content,
+        structured_content_json,
         is_error: output.is_error,
         duration: (!took.is_zero()).then(|| duration(took)),
         truncated: false,
@@ -88,17 +90,26 @@ pub fn output_to_pb(
 /// A call's output that a caller gives.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` naming the field for content that is not set, or media without data or type.
+/// `VALIDATION_FAILED` naming the field for content that is not set, media without data or type, or data that is no JSON.
 pub fn output_from_pb(field: &str, output: pb::ToolOutput) -> Result<ToolOutput, Error> {
     let content = output.content.into_iter().enumerate().map(|(index, content)| {
         let field = format!("{field}.content[{index}]");
         content_from_pb(&field, content)
     });
-    Ok(ToolOutput {
-        content: content.collect::<Result<_, _>>()?,
-        structured: output
+    let structured = match output.structured_content_json.as_str() {
+        "" => output
             .structured_content
             .map(|structured| Value::Object(structure::to_json(structured))),
+        text => Some(serde_json::from_str(text).map_err(|error| {
+            Error::invalid(
+                format!("{field}.structured_content_json"),
+                format!("is not JSON: {error}"),
+            )
+        })?),
+    };
+    Ok(ToolOutput {
+        content: content.collect::<Result<_, _>>()?,
+        structured,
         is_error: output.is_error,
     })
 }
@@ -135,13 +146,19 @@ fn content_from_pb(field: &str, content: pb::ToolContent) -> Result<Content, Err
     })
 }
 
-/// The structured content of an output, which is an object by MCP's rules.
-pub fn structured_to_pb(output: &ToolOutput) -> Option<prost_types::Struct> {
-    output
-        .structured
-        .as_ref()
-        .and_then(Value::as_object)
-        .map(structure::from_json)
+/// The structured content of an output as the contract has it: as an object, and as text where an object would not
+/// say the same. Any JSON value may be one since MCP's revision of 2026-07-28, before that only objects.
+pub fn structured_to_pb(output: &ToolOutput) -> (Option<prost_types::Struct>, String) {
+    let Some(value) = &output.structured else {
+        return (None, String::new());
+    };
+    let object = value.as_object().map(structure::from_json);
+    let text = if object.is_some() && structure::is_exact(value) {
+        String::new()
+    } else {
+        value.to_string()
+    };
+    (object, text)
 }
 
 /// A piece of a tool's answer as the contract has it.

@@ -6,7 +6,7 @@ use prost_types::{ListValue, Struct, Value as PbValue};
 use serde_json::{Map, Number, Value};
 
 /// The largest integer up to which every integer is a double: 2^53.
-const EXACT_INTEGERS: f64 = 9_007_199_254_740_992.0;
+const EXACT_INTEGER: u64 = 1 << 53;
 
 /// A JSON object as a Struct.
 pub fn from_json(object: &Map<String, Value>) -> Struct {
@@ -31,10 +31,8 @@ pub fn to_json(structure: Struct) -> Map<String, Value> {
 pub fn is_exact(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
-            number.is_f64()
-                || number
-                    .as_f64()
-                    .is_some_and(|number| number.abs() <= EXACT_INTEGERS)
+            let magnitude = number.as_u64().or(number.as_i64().map(i64::unsigned_abs));
+            magnitude.is_none_or(|magnitude| magnitude <= EXACT_INTEGER)
         }
         Value::Array(values) => values.iter().all(is_exact),
         Value::Object(object) => object.values().all(is_exact),
@@ -69,7 +67,7 @@ fn value_to_json(value: PbValue) -> Value {
 }
 
 fn number_to_json(number: f64) -> Value {
-    if number.fract() == 0.0 && number.abs() <= EXACT_INTEGERS {
+    if number.fract() == 0.0 && number.abs() <= EXACT_INTEGER as f64 {
         return Value::from(number as i64);
     }
     Number::from_f64(number).map_or(Value::Null, Value::Number)
@@ -91,5 +89,19 @@ mod tests {
             unreachable!()
         };
         assert_eq!(to_json(from_json(&object)), object);
+    }
+
+    #[test]
+    fn an_integer_is_exact_up_to_the_last_one_before_doubles_skip_some() {
+        for (value, is_kept) in [
+            (json!(9_007_199_254_740_992_u64), true),
+            (json!(9_007_199_254_740_993_u64), false),
+            (json!([-9_007_199_254_740_992_i64]), true),
+            (json!({"a": [-9_007_199_254_740_993_i64]}), false),
+            (json!(u64::MAX), false),
+            (json!(1e300), true),
+        ] {
+            assert_eq!(is_exact(&value), is_kept, "{value}");
+        }
     }
 }

@@ -113,8 +113,10 @@ impl Handlers {
             .engine
             .call_tool(tool, arguments, timeout, requester.name, requester.credentials)
             .await?;
+        let (structured_content, structured_content_json) = convert::message::structured_to_pb(&output);
         Ok(pb::CallToolResponse {
-            structured_content: convert::message::structured_to_pb(&output),
+            structured_content,
+            structured_content_json,
             content: output
                 .content
                 .iter()

@@ -62,7 +62,9 @@ fn answer(fault: &str, request: &Value) {
     if fault == format!("dies at {method}") {
         std::process::exit(3);
     }
-    if fault.starts_with("refuses") || (fault == "knows no sessions" && !is_asked_in_the_new_way(method)) {
+    if fault.starts_with("refuses")
+        || (fault.starts_with("knows no sessions") && !is_asked_in_the_new_way(method))
+    {
         let error = json!({"code": -32603, "message": "LICENSE EXPIRED"});
         say(&json!({"jsonrpc": "2.0", "id": request["id"], "error": error}));
         if fault == "refuses and ends" {
@@ -100,6 +102,12 @@ fn answer(fault: &str, request: &Value) {
                 "type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"],
             }},
         ]}),
+        "tools/call" if fault == "knows no sessions, gives a list" => {
+            json!({"resultType": "complete", "content": [], "structuredContent": [1, "two"]})
+        }
+        "tools/call" if fault == "gives a large number" => {
+            json!({"content": [], "structuredContent": {"id": 9_007_199_254_740_993_u64}})
+        }
         "tools/call" => json!({
             "content": [{"type": "text", "text": "done"}],
             "structuredContent": {"sum": "three"},

@@ -104,6 +104,51 @@ async fn a_call_that_only_the_service_bounds_is_told_of_as_any() {
     world.stopped().await;
 }
 
+/// Since 2026-07-28 data may be any JSON value, and an object's integers have always been larger than a double's.
+#[tokio::test]
+async fn data_that_no_struct_can_hold_comes_as_its_text() {
+    let cases = [
+        ("nothing", json!({"sum": "three"}), ""),
+        ("knows no sessions, gives a list", Value::Null, r#"[1,"two"]"#),
+        (
+            "gives a large number",
+            json!({"id": 9_007_199_254_740_992_u64}),
+            r#"{"id":9007199254740993}"#,
+        ),
+    ];
+    for (fault, object, text) in cases {
+        let place = tempfile::tempdir().unwrap();
+        let servers = json!({"mcpServers": {"data": faulty(fault, place.path())}});
+        let world = World::with(Script::stand_in(), |config| config.mcp = world::mcp(&servers)).await;
+        let path = "/v1/tools/data__work:call";
+        let (status, direct) = world.post(path, &json!({"arguments": {}})).await;
+        assert_eq!(status, 200, "{fault}: {direct}");
+        let asked = json!({"message": "call data__work {}"});
+        let (_, answer) = world.post("/v1/chat", &asked).await;
+        let name = answer["run"].as_str().unwrap();
+        let steps = get(&world, &format!("/v1/{name}/steps")).await;
+        let steps = steps["steps"].as_array().unwrap();
+        let call = steps.iter().find_map(|step| step.get("toolCall")).unwrap();
+        for output in [&direct, &call["output"]] {
+            // What is rounded reads differently from parser to parser: it is compared as a double.
+            let shown = &output["structuredContent"];
+            assert!(
+                *shown == object
+                    || shown["id"]
+                        .as_f64()
+                        .is_some_and(|id| Some(id) == object["id"].as_f64()),
+                "{fault}: {output}"
+            );
+            assert_eq!(
+                output["structuredContentJson"].as_str().unwrap_or_default(),
+                text,
+                "{fault}: {output}"
+            );
+        }
+        world.stopped().await;
+    }
+}
+
 async fn tell((fault, tool, comes, direct): Case) {
     let what = format!("{fault}, {tool}");
     let place = tempfile::tempdir().unwrap();
