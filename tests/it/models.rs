@@ -796,7 +796,7 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
         let named = |name: &str, fallbacks: Vec<String>, base_url: String| NamedModel {
             name: name.to_owned(),
             provider_model: format!("{name}-1"),
-            aliases: vec![format!("{name}-alias")],
+            aliases: vec![format!("{name}/alias")],
             fallbacks,
             endpoint: assistd::config::ModelEndpoint {
                 base_url: Some(base_url),
@@ -854,7 +854,7 @@ async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
     assert_eq!(models[0]["state"], "MODEL_STATE_TROUBLED");
     assert_eq!(models[0]["fallbacks"], json!(["models/second"]));
     assert_eq!(models[1]["state"], "MODEL_STATE_AVAILABLE");
-    let (_, one) = get("/v1/models/second-alias").await;
+    let (_, one) = get("/v1/models/second/alias").await;
     assert_eq!(
         (&one["name"], &one["contextTokens"]),
         (&json!("models/second"), &json!("8000"))

@@ -183,7 +183,7 @@ fn part(part: &Part) -> Option<ChatCompletionRequestUserMessageContentPart> {
             ChatCompletionRequestMessageContentPartImage {
                 image_url: ImageUrl {
                     url: media::address(image, "image/png"),
-                    detail: image.detail.map(media::detail),
+                    detail: image.detail.map(media::closeness),
                 },
                 prompt_cache_breakpoint: None,
             },

@@ -52,7 +52,15 @@ pub(super) fn name(media: &Media) -> String {
     }
 }
 
-/// How closely an image is to be looked at.
+/// How closely an image is to be looked at, where it cannot be had as it is: that is as closely as possible.
+pub(super) fn closeness(detail: Detail) -> ImageDetail {
+    match detail {
+        Detail::Low => ImageDetail::Low,
+        Detail::High | Detail::Original => ImageDetail::High,
+    }
+}
+
+/// How closely an image is to be looked at. Only the Responses API knows the original.
 pub(super) fn detail(detail: Detail) -> ImageDetail {
     match detail {
         Detail::Low => ImageDetail::Low,

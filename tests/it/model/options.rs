@@ -138,17 +138,20 @@ async fn without_tools_nothing_is_said_of_tools() {
 
 #[tokio::test]
 async fn images_say_how_closely_to_look_and_rules_stand_in_front() {
-    let image = Part::Image(Media {
-        source: MediaSource::Url("https://a.example/b.png".into()),
-        mime_type: String::new(),
-        name: String::new(),
-        detail: Some(Detail::Low),
-    });
+    let image = |detail| {
+        Part::Image(Media {
+            source: MediaSource::Url("https://a.example/b.png".into()),
+            mime_type: String::new(),
+            name: String::new(),
+            detail: Some(detail),
+        })
+    };
+    let images: Vec<Part> = [Detail::Low, Detail::High, Detail::Original].map(image).into();
     let request = || ModelRequest {
         instructions: "be brief".into(),
         ..request(vec![
             message(Role::System, vec![Part::Text("in front".into())]),
-            message(Role::User, vec![image.clone()]),
+            message(Role::User, images.clone()),
             message(Role::System, vec![Part::Text("within".into())]),
         ])
     };
@@ -162,11 +165,16 @@ async fn images_say_how_closely_to_look_and_rules_stand_in_front() {
     // Many chat templates take one system message, in front, and never two users in a row.
     assert_eq!(roles, ["system", "user"]);
     assert_eq!(chat["messages"][0]["content"], "be brief\n\nin front");
-    assert_eq!(chat["messages"][1]["content"][0]["image_url"]["detail"], "low");
-    assert_eq!(chat["messages"][1]["content"][1]["text"], "within");
+    let content = &chat["messages"][1]["content"];
+    let details = [0, 1, 2].map(|index| content[index]["image_url"]["detail"].clone());
+    // There is no "original" in this API.
+    assert_eq!(details, ["low", "high", "high"]);
+    assert_eq!(content[3]["text"], "within");
     let responses = body(Dialect::Responses, request()).await;
     assert_eq!(responses["instructions"], "be brief");
-    assert_eq!(responses["input"][1]["content"][0]["detail"], "low");
+    let content = &responses["input"][1]["content"];
+    let details = [0, 1, 2].map(|index| content[index]["detail"].clone());
+    assert_eq!(details, ["low", "high", "original"]);
     assert_eq!(responses["input"][2]["role"], "system");
 }
 

@@ -8,7 +8,7 @@ use super::super::media;
 use super::super::tools::{Offer, alias};
 use super::events::Place;
 use crate::run::error::{Error, Reason};
-use crate::run::message::{Detail, Media, MediaSource, Message, Part, Role};
+use crate::run::message::{Media, MediaSource, Message, Part, Role};
 use crate::run::ports::ModelRequest;
 
 /// What is kept behind a message that a run there wrote.
@@ -243,7 +243,7 @@ fn part(part: &Part) -> Option<Value> {
             MediaSource::Url(url) => {
                 let mut address = json!({"url": url});
                 if let Some(detail) = image.detail {
-                    address["detail"] = json!(closeness(detail));
+                    address["detail"] = json!(media::closeness(detail));
                 }
                 json!({"type": "image_url", "image_url": address})
             }
@@ -256,14 +256,6 @@ fn part(part: &Part) -> Option<Value> {
             MediaSource::Base64(_) => note("file", file),
         }),
         _ => None,
-    }
-}
-
-/// How closely an image is to be looked at: as it is is as closely as this API has it.
-fn closeness(detail: Detail) -> &'static str {
-    match detail {
-        Detail::Low => "low",
-        Detail::High | Detail::Original => "high",
     }
 }
 
