@@ -446,8 +446,8 @@ impl Run {
             .max()
             .unwrap_or(0);
         Run {
+            history: answer::without_corrections(beginning.history, &beginning.record.id),
             journal: Journal::new(beginning.record, sequence, next_place),
-            history: beginning.history,
             unread: beginning.unread,
             context: Context::default(),
             terms: beginning.terms,

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::{Effect, Phase, Run};
 use crate::run::error::{Error, Reason};
 use crate::run::event::Body;
-use crate::run::id::MessageId;
+use crate::run::id::{MessageId, RunId};
 use crate::run::message::{Message, Part, Role};
 use crate::run::record::{Outcome, RunRecord, Snapshot};
 use crate::run::step::StepState;
@@ -59,18 +59,35 @@ impl Run {
     /// Whether the model may be asked once more: its notes are counted, which outlive a process.
     fn may_correct(&self) -> bool {
         let RunRecord {
-            id,
             snapshot: Snapshot { limits, .. },
             usage,
             ..
         } = self.journal.record();
-        let is_note = |message: &&Arc<Message>| {
-            message.role == Role::System && message.run.as_ref() == Some(id) && message.summarized().is_none()
-        };
-        let notes = self.history.iter().filter(is_note).count();
+        // Those of other runs are not in the history.
+        let notes = self.history.iter().filter(|message| is_note(message)).count();
         let allowed = self.terms.answer.as_ref().map_or(0, |check| check.corrections());
         notes < usize::try_from(allowed).unwrap_or(usize::MAX)
             && usage.turns < limits.max_turns
             && self.journal.limit_met().is_none()
     }
+}
+
+/// A history as a run is given it: without the answers of other runs that did not fit, and without what was said about
+/// them. Both were meant for the turns that followed; later ones may want text.
+pub(super) fn without_corrections(history: Vec<Arc<Message>>, run: &RunId) -> Vec<Arc<Message>> {
+    let mut given: Vec<Arc<Message>> = Vec::with_capacity(history.len());
+    for message in history {
+        if !is_note(&message) || message.run.as_ref() == Some(run) {
+            given.push(message);
+            continue;
+        }
+        let is_answer = |said: &mut Arc<Message>| said.role == Role::Assistant && said.run == message.run;
+        given.pop_if(is_answer);
+    }
+    given
+}
+
+/// Whether a message says what is wrong with the one before it. Nothing else is a rule that comes from a run.
+fn is_note(message: &Message) -> bool {
+    message.role == Role::System && message.run.is_some() && message.summarized().is_none()
 }

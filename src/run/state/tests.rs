@@ -324,6 +324,58 @@ fn expected_input() -> u64 {
     context::bytes_of(&Stage::new(Limits::default()).requests[0]) / 8
 }
 
+#[test]
+fn what_another_run_was_told_of_its_answers_is_not_given_again() {
+    let mut mint = Mint::Sequential(1 << 96);
+    let runs = [RunId::new(&mut mint), RunId::new(&mut mint)];
+    let mut earlier = Vec::new();
+    for (role, run, text) in [
+        (Role::System, None, "a rule of the thread"),
+        (Role::User, Some(&runs[0]), "in JSON, please"),
+        (Role::Assistant, Some(&runs[0]), "{\"wrong\": 1}"),
+        (Role::System, Some(&runs[0]), "this does not fit"),
+        (Role::Assistant, Some(&runs[0]), "{}"),
+        (Role::User, Some(&runs[1]), "once more"),
+        (Role::Assistant, Some(&runs[1]), "no JSON"),
+        (Role::System, Some(&runs[1]), "nor does this"),
+        (
+            Role::Assistant,
+            Some(&runs[1]),
+            "no JSON either, and the end of the run",
+        ),
+    ] {
+        earlier.push(Arc::new(Message {
+            id: MessageId::new(&mut mint),
+            role,
+            content: vec![Part::Text(text.into())],
+            run: run.cloned(),
+            incomplete: false,
+            create_time: NOW,
+            metadata: BTreeMap::new(),
+        }));
+    }
+    let stage = Stage::behind(
+        earlier,
+        Truncation::default(),
+        Limits::default(),
+        ModelOptions::default(),
+    );
+    let given: Vec<String> = stage.requests[0]
+        .messages
+        .iter()
+        .map(|message| message.text())
+        .collect();
+    let expected = [
+        "a rule of the thread",
+        "in JSON, please",
+        "{}",
+        "once more",
+        "no JSON either, and the end of the run",
+        "hi",
+    ];
+    assert_eq!(given, expected);
+}
+
 /// Ten questions with their answers, the last with a call.
 fn conversation() -> Vec<Arc<Message>> {
     let mut mint = Mint::Sequential(1 << 96);
