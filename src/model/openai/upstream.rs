@@ -91,6 +91,9 @@ pub(super) fn base_url(config: &Config) -> Result<Url, Error> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse("must not hold credentials: set a key or headers instead"));
     }
+    if url.fragment().is_some() {
+        return Err(refuse("must not have a fragment, which is never sent"));
+    }
     Ok(url)
 }
 
