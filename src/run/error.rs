@@ -74,7 +74,8 @@ pub struct Facts {
 }
 
 /// The names of the facts that errors of model turns have.
-const STORED_FACTS: [&str; 5] = [
+const STORED_FACTS: [&str; 6] = [
+    "model",
     "provider_status",
     "provider_field",
     "field",
