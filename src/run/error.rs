@@ -156,6 +156,8 @@ reasons! {
     Overloaded = "OVERLOADED" => ResourceExhausted,
     /// A watcher did not take its events for too long; metadata `last_sequence` says which it was given last.
     SlowConsumer = "SLOW_CONSUMER" => ResourceExhausted,
+    /// A limit of the run leaves nothing for what a server asks a model during one of its calls.
+    RunLimitReached = "RUN_LIMIT_REACHED" => ResourceExhausted,
     /// The model cannot be reached, or broke off.
     ModelUnavailable = "MODEL_UNAVAILABLE" => Unavailable,
     /// The MCP server of the tool cannot be reached.

@@ -407,6 +407,7 @@ fn a_number(max_corrections: u32) -> ModelOptions {
 
 fn terms() -> Terms {
     Terms {
+        provider_model: "big-1".into(),
         catalogue: catalogue(),
         answer: None,
         parallel_calls: PARALLEL_CALLS,
@@ -584,6 +585,25 @@ fn a_step_keeps_the_requests_that_its_turn_took_and_names_the_model_that_answere
     assert_eq!(model, "small-1");
     assert_eq!(attempts, &[limited, answered]);
     assert_eq!(*unknown_events, 3);
+}
+
+#[test]
+fn a_step_whose_turn_nobody_answered_names_the_model_that_was_asked_as_its_provider_does() {
+    let failed = attempt(AttemptResult::Failed("RATE_LIMITED".into()));
+    let elsewhere = Attempt {
+        provider_model: "small-1".into(),
+        ..failed.clone()
+    };
+    // A fallback that was tried changes nothing, and neither does it that nothing was told at all.
+    for attempts in [vec![failed, elsewhere], Vec::new()] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(attempts.into_iter().map(ModelEvent::Attempt));
+        stage.feed(Input::ModelFailed(Error::new(Reason::RateLimited, "too much")));
+        let Work::ModelTurn { model, .. } = &stage.steps[&0].work else {
+            panic!("the first step is a turn");
+        };
+        assert_eq!(model, "big-1");
+    }
 }
 
 #[test]
@@ -1547,7 +1567,7 @@ fn what_a_server_asks_a_model_is_not_sent_when_it_cannot_be_paid_for_and_stopped
     let [(0, Err(refused)), (1, Ok(allowance))] = verdicts.as_slice() else {
         panic!("{verdicts:?}")
     };
-    assert_eq!(refused.reason(), Reason::PermissionDenied);
+    assert_eq!(refused.reason(), Reason::RunLimitReached);
     assert_eq!(allowance.output_tokens, Some(20 - used.output_tokens));
     // Nobody has counted, so bytes are.
     stage.tell(1, text(&"x".repeat(8 * 21)));
@@ -1556,7 +1576,7 @@ fn what_a_server_asks_a_model_is_not_sent_when_it_cannot_be_paid_for_and_stopped
         "{:?}",
         stage.verdicts
     );
-    stage.sampled(1, Some(Error::new(Reason::PermissionDenied, "too much")));
+    stage.sampled(1, Some(Error::new(Reason::RunLimitReached, "too much")));
     let kept = stage.sampled_requests();
     assert_eq!(kept.len(), 1, "what was not sent is not kept: {kept:?}");
     assert_eq!(kept[0].usage.output_tokens, 21);
