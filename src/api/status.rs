@@ -119,6 +119,7 @@ fn resource(error: &Error) -> Option<(&'static str, &str)> {
         Reason::MessageNotFound => ("assistd/Message", "message"),
         Reason::RunNotFound => ("assistd/Run", "run"),
         Reason::ToolNotFound => ("assistd/Tool", "tool"),
+        Reason::McpServerNotFound => ("assistd/McpServer", "server"),
         Reason::ResourceNotFound => ("assistd/McpResource", "resource"),
         Reason::ModelNotFound => ("assistd/Model", "model"),
         Reason::PromptNotFound => ("assistd/Prompt", "prompt"),

@@ -134,6 +134,8 @@ reasons! {
     ModelNotFound = "MODEL_NOT_FOUND" => NotFound,
     /// No such tool, or its server is not connected.
     ToolNotFound = "TOOL_NOT_FOUND" => NotFound,
+    /// No such MCP server is configured.
+    McpServerNotFound = "MCP_SERVER_NOT_FOUND" => NotFound,
     /// No such MCP server, or it has no such resource.
     ResourceNotFound = "RESOURCE_NOT_FOUND" => NotFound,
     /// No connected MCP server has such a prompt.
@@ -154,10 +156,10 @@ reasons! {
     QuotaExceeded = "QUOTA_EXCEEDED" => ResourceExhausted,
     /// The service has as much to do as it can.
     Overloaded = "OVERLOADED" => ResourceExhausted,
-    /// A watcher did not take its events for too long; metadata `last_sequence` says which it was given last.
-    SlowConsumer = "SLOW_CONSUMER" => ResourceExhausted,
     /// A limit of the run leaves nothing for what a server asks a model during one of its calls.
     RunLimitReached = "RUN_LIMIT_REACHED" => ResourceExhausted,
+    /// A watcher did not take its events for too long; metadata `last_sequence` says which it was given last.
+    SlowConsumer = "SLOW_CONSUMER" => ResourceExhausted,
     /// The model cannot be reached, or broke off.
     ModelUnavailable = "MODEL_UNAVAILABLE" => Unavailable,
     /// The MCP server of the tool cannot be reached.
