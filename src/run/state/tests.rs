@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::run::action::{Action, Answer, Question, Reply, SamplingPrompt};
-use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
+use crate::run::catalogue::{Annotations, ClientTool, Policy, Rule, Selection, Target, ToolDescription};
 use crate::run::context;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Annotation, CallOutput, Cited, Continuation, Part, Reasoning, ToolCall, Usage};
@@ -1332,6 +1332,38 @@ fn a_call_cut_off_whose_tool_is_gone_is_for_a_person_to_decide() {
         assert_eq!(stage.pending(), [unknown], "it is asked still");
         stage.decide(answer).unwrap();
         assert_eq!(output_text(&stage.saved[2].content[0]), expected);
+    }
+}
+
+#[test]
+fn an_approval_of_a_call_whose_tool_is_denied_by_now_says_so() {
+    let denying = Selection {
+        rules: vec![Rule {
+            target: Target::Tool("risky".into()),
+            policy: Policy::Deny,
+        }],
+        ..Selection::default()
+    };
+    let gone = Arc::new(Catalogue::new(2, []));
+    for (catalogue, expected) in [
+        (
+            catalogue().selected(&denying),
+            "the tool risky is denied by its policy now",
+        ),
+        (gone, "there is no tool named risky now"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, "risky", r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        stage.crash_onto(Terms { catalogue, ..terms() });
+        let refused = stage.decide(Answer::Approve(None)).unwrap_err();
+        let [violation] = refused.violations() else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(
+            (violation.field.as_str(), violation.description.as_str()),
+            ("answers[0].approve", expected)
+        );
     }
 }
 
