@@ -252,7 +252,8 @@ impl App {
             reload,
             ..
         } = self;
-        let reloading = tokio::spawn(follow_mcp(mcp, Arc::clone(&core.pool), reload));
+        let model = Arc::clone(&core.engine.ports().model);
+        let reloading = tokio::spawn(follow_mcp(mcp, Arc::clone(&core.pool), model, reload));
         let (engine, ending) = (core.engine.clone(), drain.begun.clone());
         let sweeping = tokio::spawn(async move { engine.sweep(event_retention, ending).await });
         let (engine, leaving) = (core.engine.clone(), CancellationToken::new());
@@ -310,16 +311,13 @@ impl App {
 impl Core {
     async fn build(config: &Config) -> Result<Core, StartError> {
         // Before anything is touched: what is wrong here is for the operator to mend.
+        let (model, simulator) = build_model(&config.model).await?;
         let servers = mcp_config(&config.mcp)?;
+        check_names(config, &servers, model.as_ref())?;
         let opened = store::open(&store_config(&config.store))
             .await
             .map_err(StartError::Store)?;
         let settings = engine_settings(config)?;
-        let (model, simulator) = build_model(&config.model).await?;
-        let summary_model = config.run.summary_model.as_ref();
-        if let Some(refusal) = summary_model.and_then(|name| model.refusal(name)) {
-            return Err(StartError::Configuration(format!("run.summary_model: {refusal}")));
-        }
         let pacing = mcp::Pacing::default();
         let vault = Arc::new(mcp_vault(&config.mcp));
         // Without it a child may be left behind if the service is killed; it is no reason not to serve.
@@ -571,23 +569,32 @@ fn routes(
 async fn build_model(
     config: &config::ModelSection,
 ) -> Result<(Arc<dyn Model>, Option<Simulator>), StartError> {
-    let has_upstream = config.endpoint.is_given();
-    let is_configured = has_upstream || !config.listed.is_empty();
-    if !is_configured && config.no_simulator {
-        return Ok((Arc::new(model::NotConfigured), None));
-    }
-    let simulator = if is_configured {
-        None
-    } else {
-        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        Some(
-            Simulator::bind(anywhere, Script::stand_in())
-                .await
-                .map_err(StartError::Simulator)?,
-        )
+    let simulator = match is_simulated(config) {
+        true => {
+            let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+            let simulator = Simulator::bind(anywhere, Script::stand_in()).await;
+            Some(simulator.map_err(StartError::Simulator)?)
+        }
+        false => None,
     };
+    let model = router(config, simulator.as_ref().map(Simulator::base_url))?;
+    Ok((model, simulator))
+}
+
+/// Whether the simulator stands in for a model that nobody has configured.
+fn is_simulated(config: &config::ModelSection) -> bool {
+    !config.endpoint.is_given() && config.listed.is_empty() && !config.no_simulator
+}
+
+/// The models, with the simulator at this address if there is one.
+fn router(config: &config::ModelSection, simulator: Option<String>) -> Result<Arc<dyn Model>, StartError> {
+    let has_upstream = config.endpoint.is_given() || simulator.is_some();
+    if !has_upstream && config.listed.is_empty() {
+        return Ok(Arc::new(model::NotConfigured));
+    }
+    let simulated = simulator.is_some();
     let own_prices = prices(config.prices.as_ref())?;
-    let upstream = |simulator: Option<&Simulator>| model::Config {
+    let upstream = || model::Config {
         model: config.name.clone(),
         prices: own_prices,
         fallbacks: config.fallbacks.clone(),
@@ -601,7 +608,7 @@ async fn build_model(
             config.dialect,
             config.state,
             config.timeouts,
-            simulator.map(Simulator::base_url),
+            simulator,
         )
     };
     let listing = model::Listing {
@@ -610,14 +617,15 @@ async fn build_model(
             .iter()
             .map(named_model_config)
             .collect::<Result<_, _>>()?,
-        unlisted: (has_upstream || simulator.is_some()).then(|| upstream(simulator.as_ref())),
+        unlisted: has_upstream.then(upstream),
         default: config.name.clone(),
         only_listed: config.only_listed,
-        simulated: simulator.is_some(),
+        simulated,
     };
-    let model =
-        model::Router::new(listing).map_err(|error| StartError::Configuration(error.message().to_owned()))?;
-    Ok((Arc::new(model), simulator))
+    let model = model::Router::new(listing);
+    Ok(Arc::new(model.map_err(|error| {
+        StartError::Configuration(error.message().to_owned())
+    })?))
 }
 
 fn named_model_config(config: &config::NamedModel) -> Result<model::Config, StartError> {
@@ -758,6 +766,39 @@ pub fn mcp_vault(config: &config::McpSection) -> mcp::auth::Vault {
     }
 }
 
+/// Whether the service would start with this, as far as that is known before anything is opened, connected or asked.
+///
+/// # Errors
+/// [`StartError::Configuration`].
+pub fn check(config: &Config) -> Result<(), StartError> {
+    engine_settings(config)?;
+    let nowhere = || "http://127.0.0.1/v1".to_owned();
+    let model = match is_simulated(&config.model) {
+        true => router(&config.model, Some(nowhere()))?,
+        false => router(&config.model, None)?,
+    };
+    check_names(config, &mcp_config(&config.mcp)?, model.as_ref())
+}
+
+/// Refuses models that are named elsewhere and that no request could name.
+fn check_names(config: &Config, servers: &mcp::Config, model: &dyn Model) -> Result<(), StartError> {
+    let summary_model = config.run.summary_model.as_ref();
+    if let Some(refusal) = summary_model.and_then(|name| model.refusal(name)) {
+        return Err(StartError::Configuration(format!("run.summary_model: {refusal}")));
+    }
+    servers
+        .check_models(|name| model.refusal(name))
+        .map_err(|error| of_mcp_list(&config.mcp, &error))
+}
+
+/// The error of the list of MCP servers, with the file.
+fn of_mcp_list(config: &config::McpSection, error: &mcp::ConfigError) -> StartError {
+    StartError::Configuration(match &config.source {
+        config::McpSource::Builtin => error.to_string(),
+        config::McpSource::File { path, .. } => format!("{}: {error}", path.display()),
+    })
+}
+
 /// The MCP servers that the service connects to.
 ///
 /// # Errors
@@ -770,8 +811,9 @@ pub fn mcp_config(config: &config::McpSection) -> Result<mcp::Config, StartError
             })?;
             Ok(mcp::Config::builtin(exe))
         }
-        config::McpSource::File { path, text } => mcp_list(config, text)
-            .map_err(|error| StartError::Configuration(format!("{}: {error}", path.display()))),
+        config::McpSource::File { text, .. } => {
+            mcp_list(config, text).map_err(|error| of_mcp_list(config, &error))
+        }
     }
 }
 
@@ -821,7 +863,12 @@ fn prices(config: Option<&config::ModelPrices>) -> Result<Option<Prices>, StartE
 
 /// Keeps the pool true to the list of MCP servers, for as long as it is polled. A list that cannot be used leaves
 /// everything as it was.
-async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Arc<Notify>) {
+async fn follow_mcp(
+    config: config::McpSection,
+    pool: Arc<mcp::Pool>,
+    model: Arc<dyn Model>,
+    reload: Arc<Notify>,
+) {
     let config::McpSource::File { path, text } = &config.source else {
         loop {
             reload.notified().await;
@@ -840,7 +887,11 @@ async fn follow_mcp(config: config::McpSection, pool: Arc<mcp::Pool>, reload: Ar
         let Some(text) = file.look(now).await else {
             continue;
         };
-        let servers = text.and_then(|text| mcp_list(&config, &text).map_err(|error| error.to_string()));
+        let servers = text.and_then(|text| {
+            let servers = mcp_list(&config, &text).map_err(|error| error.to_string())?;
+            let checked = servers.check_models(|name| model.refusal(name));
+            checked.map(|()| servers).map_err(|error| error.to_string())
+        });
         match servers {
             Ok(servers) => pool.reconfigure(servers),
             Err(reason) => pool.keep_configuration(format!("{}: {reason}", file.path().display())),

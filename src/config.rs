@@ -143,6 +143,7 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         .map(|table| table.section(settings))
         .collect::<Result<_, _>>()?;
     let name = default_model(settings, endpoint.is_given(), &listed)?;
+    Error::of(misfits(settings, endpoint.is_given(), &listed, &name))?;
     let prices = prices(settings)?;
     let default = listed.iter_mut().find(|model| model.is_called(&name));
     if let Some(default) = default.filter(|model| model.prices.is_none()) {
@@ -180,6 +181,34 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
         idempotency_keys: settings.get(&table::MODEL_IDEMPOTENCY_KEYS),
         no_simulator: settings.require(&table::NO_SIMULATOR)?,
     })
+}
+
+/// What of `[model]` does not go together, with itself or with the models that are listed.
+fn misfits(settings: &Settings, has_upstream: bool, listed: &[NamedModel], name: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let long_answer = models::long_answer(
+        settings.get(&table::MODEL_MAX_OUTPUT_TOKENS),
+        settings.get(&table::MODEL_CONTEXT_TOKENS),
+        table::MODEL_CONTEXT_TOKENS.about.name,
+    );
+    problems.extend(long_answer.map(|reason| settings.unfit(&table::MODEL_MAX_OUTPUT_TOKENS, reason)));
+    let names = |model: &NamedModel| [vec![model.name.clone()], model.aliases.clone()].concat();
+    let mut known: Vec<String> = listed.iter().flat_map(names).collect();
+    let unlisted = settings.get(&table::MODEL_NAME).unwrap_or_default();
+    if !has_upstream && !known.contains(&unlisted) {
+        problems.extend(models::without_provider(settings.models(), &unlisted));
+    }
+    let mut fallbacks = settings.get(&table::MODEL_FALLBACKS).unwrap_or_default();
+    if has_upstream {
+        known.push(name.to_owned());
+    }
+    fallbacks.retain(|fallback| !known.contains(fallback));
+    let unfit = fallbacks.iter().map(|fallback| {
+        let reason = models::no_such_model(fallback, known.iter().map(String::as_str));
+        settings.unfit(&table::MODEL_FALLBACKS, reason)
+    });
+    problems.extend(unfit);
+    problems
 }
 
 /// A model has a price for reading and one for writing, or none at all.

@@ -252,8 +252,9 @@ pub struct NotConfigured;
 
 #[async_trait]
 impl Model for NotConfigured {
-    async fn stream(&self, _request: ModelRequest) -> Result<ModelStream, Error> {
-        Err(Error::new(Reason::ModelNotConfigured, "no model is configured"))
+    async fn stream(&self, request: ModelRequest) -> Result<ModelStream, Error> {
+        let error = Error::new(Reason::ModelNotConfigured, "no model is configured");
+        Err(error.with("model", request.model))
     }
 
     fn status(&self) -> ModelStatus {

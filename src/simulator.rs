@@ -21,6 +21,7 @@ mod assistants;
 mod chat_completions;
 mod description;
 mod fault;
+mod objection;
 mod pace;
 mod playback;
 mod record;
@@ -45,6 +46,7 @@ use tokio::task::JoinSet;
 
 pub use description::{Description, DescriptionError};
 pub use fault::{At, Fault};
+pub use objection::Objection;
 pub use pace::{Delay, Pace};
 pub use record::Recorded;
 pub use script::{Said, Script};

@@ -79,9 +79,8 @@ pub fn of(error: &Error, request_id: &str) -> Status {
     if let Some((kind, name)) = resource(error) {
         details.set_resource_info(kind, name, "", error.message());
     }
-    if let Some(kind) = precondition(error.reason()) {
-        let subject = error.metadata().first().map_or("", |(_, value)| value.as_str());
-        details.add_precondition_failure_violation(kind, subject, error.message());
+    if let Some((kind, fact)) = precondition(error.reason()) {
+        details.add_precondition_failure_violation(kind, named(error, fact), error.message());
     }
     if error.reason() == Reason::QuotaExceeded {
         details.add_quota_failure_violation("model provider", error.message());
@@ -114,36 +113,44 @@ fn retry_hint(reason: Reason) -> Option<Duration> {
 
 /// What was not found, for `ResourceInfo`: its type and its name.
 fn resource(error: &Error) -> Option<(&'static str, &str)> {
-    let kind = match error.reason() {
-        Reason::AssistantNotFound => "assistd/Assistant",
-        Reason::ThreadNotFound => "assistd/Thread",
-        Reason::MessageNotFound => "assistd/Message",
-        Reason::RunNotFound => "assistd/Run",
-        Reason::ToolNotFound => "assistd/Tool",
-        Reason::ResourceNotFound => "assistd/McpResource",
-        Reason::ModelNotFound => "assistd/Model",
-        Reason::PromptNotFound => "assistd/Prompt",
+    let (kind, fact) = match error.reason() {
+        Reason::AssistantNotFound => ("assistd/Assistant", "assistant"),
+        Reason::ThreadNotFound => ("assistd/Thread", "thread"),
+        Reason::MessageNotFound => ("assistd/Message", "message"),
+        Reason::RunNotFound => ("assistd/Run", "run"),
+        Reason::ToolNotFound => ("assistd/Tool", "tool"),
+        Reason::McpServerNotFound => ("assistd/McpServer", "server"),
+        Reason::ResourceNotFound => ("assistd/McpResource", "resource"),
+        Reason::ModelNotFound => ("assistd/Model", "model"),
+        Reason::PromptNotFound => ("assistd/Prompt", "prompt"),
         _ => return None,
     };
-    let name = error.metadata().first().map_or("", |(_, value)| value.as_str());
-    Some((kind, name))
+    Some((kind, named(error, fact)))
 }
 
-/// The type of the precondition that does not hold, for `PreconditionFailure`.
-fn precondition(reason: Reason) -> Option<&'static str> {
+/// The type of the precondition that does not hold, for `PreconditionFailure`, and the fact that names what it is to hold
+/// of.
+fn precondition(reason: Reason) -> Option<(&'static str, &'static str)> {
     match reason {
-        Reason::ThreadBusy => Some("ACTIVE_RUN"),
-        Reason::RunNotCancellable => Some("RUN_STATE"),
-        Reason::ActionNotPending => Some("ACTION_STATE"),
-        Reason::ModelNotConfigured | Reason::ModelCredentialsRejected => Some("CONFIGURATION"),
-        Reason::ContextLengthExceeded => Some("CONTEXT_LENGTH"),
-        Reason::ModelRequestRejected => Some("PROVIDER"),
+        Reason::ThreadBusy => Some(("ACTIVE_RUN", "run")),
+        Reason::RunNotCancellable => Some(("RUN_STATE", "run")),
+        Reason::ActionNotPending => Some(("ACTION_STATE", "action")),
+        Reason::ModelNotConfigured | Reason::ModelCredentialsRejected => Some(("CONFIGURATION", "model")),
+        Reason::ContextLengthExceeded => Some(("CONTEXT_LENGTH", "model")),
+        Reason::ModelRequestRejected => Some(("PROVIDER", "model")),
+        Reason::OutputSchemaViolated => Some(("OUTPUT_SCHEMA", "run")),
         Reason::McpRequestRejected | Reason::McpAuthorizationRequired | Reason::ContentTooLarge => {
-            Some("MCP_SERVER")
+            Some(("MCP_SERVER", "server"))
         }
-        Reason::ToolQuarantined => Some("TOOL_APPROVAL"),
+        Reason::ToolQuarantined => Some(("TOOL_APPROVAL", "tool")),
         _ => None,
     }
+}
+
+/// The fact of this name; empty where nobody has said it.
+fn named<'a>(error: &'a Error, fact: &str) -> &'a str {
+    let found = error.metadata().iter().find(|(name, _)| *name == fact);
+    found.map_or("", |(_, value)| value.as_str())
 }
 
 #[cfg(test)]
@@ -161,6 +168,47 @@ mod tests {
             );
             assert_eq!(info.metadata["run"], "run_1");
             assert_eq!(status.code(), code(reason.kind()));
+        }
+    }
+
+    #[test]
+    fn every_failed_precondition_names_what_it_is_of() {
+        let facts = [
+            ("provider_status", "400"),
+            ("run", "run_1"),
+            ("action", "call_1"),
+            ("tool", "wiki__edit"),
+            ("server", "wiki"),
+            ("model", "big"),
+        ];
+        for reason in Reason::ALL {
+            if reason.kind() != Kind::FailedPrecondition {
+                continue;
+            }
+            let error = Error::new(*reason, "text");
+            let error = facts
+                .iter()
+                .fold(error, |error, (name, value)| error.with(name, *value));
+            let details = of(&error, "req").get_error_details();
+            let failure = details
+                .precondition_failure()
+                .unwrap_or_else(|| panic!("{reason:?} names nothing"));
+            let [violation] = failure.violations.as_slice() else {
+                panic!("{failure:?}");
+            };
+            let of = facts
+                .iter()
+                .find(|(_, value)| *value == violation.subject)
+                .unwrap()
+                .0;
+            let expected = match violation.r#type.as_str() {
+                "ACTIVE_RUN" | "RUN_STATE" | "OUTPUT_SCHEMA" => "run",
+                "ACTION_STATE" => "action",
+                "TOOL_APPROVAL" => "tool",
+                "MCP_SERVER" => "server",
+                _ => "model",
+            };
+            assert_eq!(of, expected, "{reason:?}");
         }
     }
 

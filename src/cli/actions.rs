@@ -12,7 +12,7 @@ use super::client::{self, Runs};
 use super::decision::{self, Decision};
 use super::error::Error;
 use super::proto_json::ProtoJson;
-use super::terminal::brief;
+use super::terminal::{brief, plain};
 use super::tools::table;
 use super::{printer, runs};
 
@@ -123,7 +123,7 @@ pub async fn run(settings: &Settings, arguments: ActionsArguments) -> Result<(),
     } else {
         let rows: Vec<[String; 7]> = list.pending_actions.iter().map(cells).collect();
         let head = ["RUN", "ACTION", "KIND", "TOOL", "SINCE", "EXPIRES", "ARGUMENTS"];
-        table(head, &rows)
+        table(head, &rows) + &details(&list.pending_actions)
     };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -171,6 +171,15 @@ async fn answered(mut runs: Runs, arguments: AnswerArguments, json: bool) -> Res
         None if arguments.watch => runs::follow(runs, after, seen, json).await,
         _ => runs::print(&after, json),
     }
+}
+
+/// What servers ask, in full: one cell is too narrow for what has to be known before it is answered.
+fn details(actions: &[pb::PendingAction]) -> String {
+    let asked = actions.iter().filter_map(|action| {
+        let whole = Decision::of(action)?.whole()?;
+        Some(format!("\n{}\n{}\n", action.id, plain(whole.trim_end())))
+    });
+    asked.collect()
 }
 
 fn cells(action: &pb::PendingAction) -> [String; 7] {
@@ -243,6 +252,10 @@ mod tests {
         }));
         assert_eq!(cells(&action)[2..4], ["question", "shop"]);
         assert_eq!(cells(&action)[6], "Which size? …");
+        assert_eq!(
+            details(&[action]),
+            "\nact_1\n? shop asks: Which size?\nReally?\n  go to\n"
+        );
     }
 
     #[test]

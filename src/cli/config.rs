@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::app;
 use crate::config::{Config, Row, Settings};
 
 use super::error::Error;
@@ -26,8 +27,8 @@ pub fn run(settings: &Settings, arguments: &ConfigArguments) -> Result<(), Error
         as_table(&rows)
     };
     io::stdout().write_all(text.as_bytes())?;
-    Config::from_settings(settings)?;
-    Ok(())
+    let config = Config::from_settings(settings)?;
+    app::check(&config).map_err(|error| Error::Usage(error.to_string()))
 }
 
 fn as_json(rows: &[Row]) -> String {

@@ -159,6 +159,27 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// All that is to be known of what a server asks: the fields of a form too, and what a model may write. None where
+    /// nothing is asked but about a call.
+    pub fn whole(self) -> Option<String> {
+        let more = match self {
+            Decision::Question(asked) => {
+                let form = form(asked).map(|form| form.fields).unwrap_or_default();
+                let field = |field: &form::Field| format!("\n{}", field.whole());
+                form.iter().map(field).collect()
+            }
+            Decision::Sampling(asked) => {
+                let model = match asked.model.as_str() {
+                    "" => "the default model",
+                    model => model,
+                };
+                format!("\n  of {model}, for at most {} tokens", asked.max_tokens)
+            }
+            Decision::Approval(_) | Decision::Outcome(..) | Decision::Function(_) => return None,
+        };
+        Some(self.question() + &more)
+    }
+
     /// What can be answered.
     pub fn words(self) -> &'static str {
         match self {

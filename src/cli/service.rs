@@ -231,6 +231,60 @@ mod tests {
         );
         std::fs::write(&path, r#"{"turns": []}"#).unwrap();
         assert!(read_script(&path).is_ok());
+        let impossible = [
+            (
+                r#"{"pace": {"token_ms": -1}}"#,
+                "pace.token_ms: a number below zero",
+            ),
+            (
+                r#"{"pace": {"first_ms": {"uniform": {"least": 2, "most": 1}}}}"#,
+                "pace.first_ms: `least` is more than `most`",
+            ),
+            (
+                r#"{"turns": [{"pace": {"token_ms": {"lognormal": {"median": 1, "sigma": -1}}}, "answer": "hang"}]}"#,
+                "turns[0].pace.token_ms: a number below zero",
+            ),
+            (
+                r#"{"turns": [{"answer": "hang"}, {"times": 0, "answer": "hang"}]}"#,
+                "turns[1].times: a turn answers at least one request",
+            ),
+            (
+                r#"{"storms": [{"for": {"requests": 1}, "status": 200}]}"#,
+                "storms[0].status: 200 is no refusal",
+            ),
+            (
+                r#"{"storms": [{"for": {"ms": 0}}]}"#,
+                "storms[0].for: nothing is refused",
+            ),
+            (
+                r#"{"turns": [{"answer": {"raw": {"status": 99}}}]}"#,
+                "turns[0].answer.raw.status: 99 is not from 200 to 599",
+            ),
+            (
+                r#"{"turns": [{"answer": {"raw": {"status": 204, "body": "x"}}}]}"#,
+                "turns[0].answer.raw.body: status 204 has none",
+            ),
+            (
+                r#"{"turns": [{"answer": {"raw": {"status": 400, "headers": [["a b", "c"]]}}}]}"#,
+                "turns[0].answer.raw.headers[0]: \"a b\" cannot be sent",
+            ),
+            (
+                r#"{"turns": [{"answer": {"say": {"faults": [{"cut": {"deltas": 1}}, {"hang": {"bytes": 9}}]}}}]}"#,
+                "turns[0].answer.say.faults[1]: the answer ends twice",
+            ),
+            (
+                r#"{"turns": [{"answer": {"say": {"faults": [{"stop": {"within": 0}}]}}}]}"#,
+                "turns[0].answer.say.faults[0]: `within` counts from 1",
+            ),
+            (
+                r#"{"turns": [{"answer": {"say": {"faults": [{"without": ["id"]}]}}}]}"#,
+                "turns[0].answer.say.faults[0]: a path begins with `/`",
+            ),
+        ];
+        for (script, what) in impossible {
+            std::fs::write(&path, script).unwrap();
+            assert!(said(&path).contains(what), "{script}: {}", said(&path));
+        }
     }
 
     #[tokio::test]

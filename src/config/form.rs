@@ -106,7 +106,7 @@ pub const STORE: Form<StoreSection> = Form {
 pub const URL: Form<String> = Form {
     shape: Shape {
         placeholder: "URL",
-        expects: "a URL such as https://host/v1",
+        expects: "a URL such as https://host/v1, without a fragment",
         shows: Shows::NoCredentials,
     },
     parse: |raw| http_url(raw.text()?),
@@ -320,6 +320,10 @@ fn store(text: &str) -> Option<StoreSection> {
 }
 
 fn http_url(text: &str) -> Option<String> {
+    // A fragment is never sent: what stands there was meant to be something else.
+    if text.contains('#') {
+        return None;
+    }
     let uri: Uri = text.parse().ok()?;
     let schemed = matches!(uri.scheme_str(), Some("http" | "https"));
     let hosted = uri.host().is_some_and(|host| !host.is_empty());
@@ -483,6 +487,8 @@ mod tests {
             ("ftp://api.example.com", None),
             ("https://", None),
             ("https://a b", None),
+            ("https://host/v1#part", None),
+            ("https://host/v1#", None),
             (
                 "https://host/v1?api-version=1",
                 Some("https://host/v1?api-version=1"),

@@ -239,6 +239,16 @@ impl NamedTable {
         Some(self.unfit(given, format!("`{}` is to be given too", missing.about.name)))
     }
 
+    /// An answer that has more room than the conversation and it together.
+    fn long_answer(&self) -> Option<Problem> {
+        let reason = long_answer(
+            self.get(&MAX_OUTPUT_TOKENS),
+            self.get(&CONTEXT_TOKENS),
+            CONTEXT_TOKENS.about.name,
+        )?;
+        Some(self.unfit(&MAX_OUTPUT_TOKENS, reason))
+    }
+
     /// The model that the table describes; what it leaves out is as in `[model]`.
     pub(super) fn section(&self, settings: &Settings) -> Result<NamedModel, Error> {
         let environment = settings.environment();
@@ -292,6 +302,41 @@ impl NamedTable {
     }
 }
 
+/// Why an answer cannot have so many tokens, if that is more than it and the conversation may have together: so many
+/// as `key` says.
+pub(super) fn long_answer(max_output: Option<u64>, context: Option<u64>, key: &str) -> Option<String> {
+    let (max_output, context) = max_output
+        .zip(context)
+        .filter(|(max_output, context)| max_output > context)?;
+    Some(format!(
+        "{max_output} is more than the {context} of `{key}`, which are for the conversation and its answer together"
+    ))
+}
+
+/// What is wrong with a fallback that no model is called, if that is so.
+pub(super) fn no_such_model<'a>(fallback: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let alike = |known: &&str| normalized_damerau_levenshtein(known, fallback);
+    let nearest = nearest(known, alike);
+    format!("no model is called `{fallback}`{}", Nearest(nearest))
+}
+
+/// The fallbacks of these tables that are called like `unlisted`, the name in `[model]`, where that has no provider.
+pub(super) fn without_provider(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
+    let is_its = |table: &&NamedTable| {
+        table
+            .get(&FALLBACKS)
+            .unwrap_or_default()
+            .iter()
+            .any(|name| name == unlisted)
+    };
+    let lonely = tables.iter().filter(is_its).map(|table| {
+        let reason =
+            format!("`{unlisted}` is the model of `[model]`, which has neither a key nor a base URL");
+        table.unfit(&FALLBACKS, reason)
+    });
+    lonely.collect()
+}
+
 /// What is wrong with these tables, each by itself and all together; `unlisted` is what `[model]` is called.
 pub(super) fn problems(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -324,6 +369,7 @@ pub(super) fn problems(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
             problems.push(table.unfit(&API_KEY_FILE, reason));
         }
         problems.extend(table.lonely_price());
+        problems.extend(table.long_answer());
         for alias in aliases {
             if !taken.insert(alias) {
                 problems.push(table.unfit(&ALIASES, format!("`{alias}` is the name of another model too")));
@@ -336,9 +382,7 @@ pub(super) fn problems(tables: &[NamedTable], unlisted: &str) -> Vec<Problem> {
             if fallback == table.name {
                 problems.push(table.unfit(&FALLBACKS, "a model cannot stand in for itself".to_owned()));
             } else if !names.contains(fallback.as_str()) {
-                let alike = |known: &str| normalized_damerau_levenshtein(known, &fallback);
-                let nearest = nearest(names.iter().copied(), |known| alike(known));
-                let reason = format!("no model is called `{fallback}`{}", Nearest(nearest));
+                let reason = no_such_model(&fallback, names.iter().copied());
                 problems.push(table.unfit(&FALLBACKS, reason));
             }
         }

@@ -180,6 +180,15 @@ impl Settings {
             .map(|setting| setting.source.clone())
     }
 
+    /// That what was set here does not go with something else.
+    pub(super) fn unfit<T>(&self, key: &Key<T>, reason: String) -> Problem {
+        Problem::Unfit {
+            key: key.about.name.to_owned(),
+            source: self.source(key).unwrap_or(Source::Default),
+            reason,
+        }
+    }
+
     /// The environment that the settings were read from.
     pub fn environment(&self) -> &Environment {
         &self.environment

@@ -412,6 +412,55 @@ fn everything_that_is_wrong_with_tables_of_models_is_said_at_once_with_its_line(
     assert_eq!(problems.len(), expected.len(), "{problems:#?}");
 }
 
+#[test]
+fn what_of_models_contradicts_itself_is_refused_with_its_line() {
+    let unlisted = "[model]\nbase_url = 'http://127.0.0.1:9/v1'\nname = 'house'\n";
+    let table = [
+        (
+            "[models.big]\ncontext_tokens = 100\nmax_output_tokens = 101\n".to_owned(),
+            "`models.big.max_output_tokens`",
+            ":3): 101 is more than the 100 of `context_tokens`",
+        ),
+        (
+            format!("{unlisted}max_output_tokens = 101\ncontext_tokens = 100\n"),
+            "`model.max_output_tokens`",
+            ":4): 101 is more than the 100 of `model.context_tokens`",
+        ),
+        (
+            "[models.big]\nbase_url = 'http://127.0.0.1:9/v1#part'\n".to_owned(),
+            "invalid value `http://127.0.0.1:9/v1#part` for `models.big.base_url`",
+            ":2); expected a URL",
+        ),
+        (
+            format!("{unlisted}fallbacks = ['smal']\n[models.small]\n"),
+            "`model.fallbacks`",
+            ":4): no model is called `smal`; the nearest known one is `small`",
+        ),
+        (
+            // There is no provider for the name that `[model]` has by itself.
+            "[models.big]\nfallbacks = ['gpt-5.4-mini']\n".to_owned(),
+            "`models.big.fallbacks`",
+            ":2): `gpt-5.4-mini` is the model of `[model]`, which has neither a key nor a base URL",
+        ),
+    ];
+    for (text, start, end) in table {
+        let settings = place().file("assistd.toml", &text).settings();
+        let error = settings
+            .and_then(|settings| Config::from_settings(&settings))
+            .unwrap_err();
+        let [problem] = error.problems() else {
+            panic!("{error}");
+        };
+        let problem = problem.to_string();
+        assert!(problem.starts_with(start) && problem.contains(end), "{problem}");
+    }
+    let text = format!(
+        "{unlisted}context_tokens = 9\nmax_output_tokens = 9\nfallbacks = ['s']\n[models.s]\nfallbacks = ['house']\n"
+    );
+    let settings = place().file("assistd.toml", &text).settings().unwrap();
+    Config::from_settings(&settings).unwrap();
+}
+
 /// A client in the service's folder has no use for the provider's key.
 #[test]
 fn variables_that_tables_of_models_refer_to_are_missed_only_by_who_asks_the_models() {

@@ -6,6 +6,7 @@ mod parse;
 mod protocol;
 mod reference;
 mod sampling;
+mod twice;
 
 pub use logging::LogLevel;
 pub use oauth::{Credential, Grant, OAuth};
@@ -235,6 +236,21 @@ impl Config {
     /// When the text is not JSON, a key is unknown, a value does not fit, or a variable is missing.
     pub fn parse(json: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         parse::config(json, &lookup)
+    }
+
+    /// Refuses a server whose questions to models would go to one that no request can name: `refusal` says why, of its
+    /// name.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check_models(&self, refusal: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+        for server in &self.servers {
+            if let Some(problem) = refusal(&server.sampling.model) {
+                let place = format!("mcpServers.{}.sampling.model", server.name);
+                return Err(ConfigError::Invalid { place, problem });
+            }
+        }
+        Ok(())
     }
 
     /// The default: this program's own MCP server as a child process, its tools under their bare names.

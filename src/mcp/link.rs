@@ -1,6 +1,6 @@
 //! What is known of one server.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -16,6 +16,7 @@ use super::library::Shelf;
 use super::session::{Session, unauthorized, unavailable};
 use crate::run::catalogue::Tool;
 use crate::run::error::Error;
+use crate::run::library::Prompt;
 use crate::run::pin::Quarantine;
 use crate::run::places::Place;
 use crate::run::ports::{Connection, ServerStatus};
@@ -51,7 +52,7 @@ pub(super) struct Link {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) tools: HashMap<String, String>,
-    pub(super) prompts: HashSet<String>,
+    pub(super) prompts: HashMap<String, String>,
 }
 
 /// What may not work of a server that is connected.
@@ -71,6 +72,8 @@ pub(super) enum Trouble {
     LeftOut,
     /// Some of its tools have names that others have.
     Names,
+    /// The same of its prompts.
+    PromptNames,
     /// Its resources, their templates or its prompts cannot be listed.
     Resources,
     /// See there.
@@ -309,7 +312,8 @@ impl Link {
 
     pub(super) fn set_shelf(&self, shelf: Option<Shelf>) {
         if let Some(shelf) = &shelf {
-            self.names().prompts = shelf.prompts.iter().map(|prompt| prompt.name.clone()).collect();
+            let names = |prompt: &Arc<Prompt>| (prompt.name.clone(), prompt.about.name.clone());
+            self.names().prompts = shelf.prompts.iter().map(names).collect();
         }
         *self.shelf.write().unwrap_or_else(PoisonError::into_inner) = shelf;
     }

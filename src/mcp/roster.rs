@@ -12,7 +12,7 @@ use super::library::Shelf;
 use super::link::{Held, Link, Phase, Trouble, has, some_of};
 use super::session::Session;
 use crate::run::catalogue::{Catalogue, Tool};
-use crate::run::library::{Holdings, Prompt};
+use crate::run::library::Holdings;
 use crate::run::pin::Quarantine;
 use crate::run::ports::Pinned;
 
@@ -184,47 +184,41 @@ impl Roster {
     /// What the servers have besides tools, all together.
     fn collected(&self) -> Holdings {
         let links = self.links();
-        let mut owners: HashMap<String, &str> = HashMap::new();
+        let mut owners: HashMap<String, String> = HashMap::new();
         let (mut shelves, mut prompts) = (Vec::new(), Vec::new());
         for link in links.iter() {
-            let server = link.config.name.as_str();
-            for name in &link.names().prompts {
-                owners.entry(name.clone()).or_insert(server);
-            }
-            let Some(shelf) = link.shelf() else {
-                continue;
-            };
-            let is_own = |prompt: &&Arc<Prompt>| {
-                let owner = owners.get(&prompt.name).copied().unwrap_or(server);
-                if owner != server {
-                    let prompt = &prompt.name;
-                    tracing::warn!(
-                        prompt,
-                        server,
-                        owner,
-                        "prompt left out: an earlier server has its name"
-                    );
+            let shelf = link.shelf();
+            if shelf.is_none() {
+                // It may come back at any time, and its names must not mean something else meanwhile.
+                for (name, remote_name) in &link.names().prompts {
+                    let origin = || format!("{}/{remote_name}", link.config.name);
+                    owners.entry(name.clone()).or_insert_with(origin);
                 }
-                owner == server
-            };
-            prompts.extend(shelf.prompts.iter().filter(is_own).cloned());
-            shelves.push(shelf);
+            }
+            let mut clashes = Vec::new();
+            for prompt in shelf.iter().flat_map(|shelf| shelf.prompts.iter()) {
+                let origin = format!("{}/{}", prompt.server, prompt.about.name);
+                match owners.get(&prompt.name) {
+                    Some(owner) => clashes.push(format!(
+                        "{origin} is left out: {owner} has the name {}",
+                        prompt.name
+                    )),
+                    None => {
+                        owners.insert(prompt.name.clone(), origin);
+                        prompts.push(prompt.clone());
+                    }
+                }
+            }
+            shelves.extend(shelf);
+            let clashes = (!clashes.is_empty()).then(|| some_of(&clashes));
+            if let Some(clashes) = &clashes {
+                tracing::warn!(server = link.config.name, clashes, "two prompts have one name");
+            }
+            link.note(Trouble::PromptNames, clashes);
         }
         let resources = shelves.iter().flat_map(|shelf| shelf.resources.iter().cloned());
         let templates = shelves.iter().flat_map(|shelf| shelf.templates.iter().cloned());
-        Holdings::new(
-            resources.collect(),
-            templates.collect(),
-            prompts,
-            |kept, other| {
-                tracing::warn!(
-                    prompt = other.name,
-                    server = other.server,
-                    kept = kept.server,
-                    "prompt left out: an earlier one has its name"
-                );
-            },
-        )
+        Holdings::new(resources.collect(), templates.collect(), prompts)
     }
 
     /// The tools of all servers, and those that are held back, by their names here.

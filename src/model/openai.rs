@@ -320,17 +320,24 @@ impl Deployment {
         other.flatten()
     }
 
+    /// Whether its provider is told the name that the operator gave, and not one that a request did.
+    fn is_its_own(&self, provider_model: &str) -> bool {
+        provider_model == self.card.provider_model
+    }
+
+    /// What requests call the model of which the provider is told this name.
+    fn called<'a>(&'a self, provider_model: &'a str) -> &'a str {
+        match self.is_its_own(provider_model) {
+            true => &self.card.name,
+            false => provider_model,
+        }
+    }
+
     /// An attempt at this model under the name that its provider is told, before anything is known of its times.
     fn attempt(&self, provider_model: &str, result: AttemptResult) -> Attempt {
         let card = &self.card;
-        let is_its_own = provider_model == card.provider_model;
-        let name = if is_its_own {
-            card.name.as_str()
-        } else {
-            provider_model
-        };
         Attempt {
-            model: name.to_owned(),
+            model: self.called(provider_model).to_owned(),
             provider_model: provider_model.to_owned(),
             endpoint: card.endpoint.clone(),
             result,

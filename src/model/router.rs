@@ -140,7 +140,7 @@ impl Model for Router {
     async fn stream(&self, mut request: ModelRequest) -> Result<ModelStream, Error> {
         let Some(route) = self.route(&request.model) else {
             let message = self.refusal(&request.model).unwrap_or_default();
-            return Err(Error::new(Reason::ModelNotConfigured, message));
+            return Err(Error::new(Reason::ModelNotConfigured, message).with("model", request.model));
         };
         if self.has(&request.model) {
             request.model.clear();

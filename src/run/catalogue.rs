@@ -26,8 +26,17 @@ pub struct Catalogue {
     stricter: HashMap<String, Policy>,
     /// By name, the tools that are held back.
     held: HashMap<String, Quarantine>,
+    /// The tools that a run may not use although its servers have them, by name, and why not.
+    withheld: HashMap<String, Withheld>,
     /// See [`Catalogue::size_bytes`], once somebody has asked.
     size_bytes: OnceLock<u64>,
+}
+
+/// Why a run is not given a tool that is there.
+#[derive(Clone, Copy, Debug)]
+enum Withheld {
+    Denied,
+    HeldBack,
 }
 
 /// A tool as a server describes it.
@@ -183,6 +192,7 @@ impl Catalogue {
             return Arc::clone(self);
         }
         let mut stricter = HashMap::new();
+        let mut not_given = HashMap::new();
         let mut tools: Vec<Arc<Tool>> = Vec::new();
         for tool in &self.tools {
             let is_listed = selection
@@ -190,7 +200,14 @@ impl Catalogue {
                 .as_ref()
                 .is_none_or(|allowed| allowed.iter().any(|name| glob::fits(name, tool.name())));
             let policy = selection.policy(&tool.description);
-            if !is_listed || policy == Policy::Deny || self.held.contains_key(tool.name()) {
+            let withheld = match policy {
+                Policy::Deny => Some(Withheld::Denied),
+                _ if self.held.contains_key(tool.name()) => Some(Withheld::HeldBack),
+                _ => None,
+            };
+            if !is_listed || withheld.is_some() {
+                let name = || tool.name().to_owned();
+                not_given.extend(withheld.filter(|_| is_listed).map(|why| (name(), why)));
                 continue;
             }
             if policy != tool.description.policy {
@@ -206,6 +223,7 @@ impl Catalogue {
         );
         let mut selected = Self::new(self.version, tools);
         selected.stricter = stricter;
+        selected.withheld = not_given;
         Arc::new(selected)
     }
 
@@ -239,6 +257,17 @@ impl Catalogue {
             };
             self.tools.iter().map(size).sum()
         })
+    }
+
+    /// Why there is no tool of that name, in words that a model or a person can act on.
+    pub fn lack(&self, name: &str) -> String {
+        match self.withheld.get(name) {
+            Some(Withheld::Denied) => format!("the tool {name} is denied by its policy"),
+            Some(Withheld::HeldBack) => {
+                format!("the tool {name} is held back: it has changed since it was approved")
+            }
+            None => format!("there is no tool named {name}"),
+        }
     }
 
     /// The tool of that name.
@@ -279,13 +308,14 @@ fn foreign_reference(schema: &Value) -> Option<&str> {
     }
 }
 
-/// What is wrong with a value by this JSON Schema, if anything is. A schema that does not compile checks nothing.
+/// What is wrong with a value by this JSON Schema, if anything is: the first things, each with its place. A schema that does
+/// not compile checks nothing.
 pub fn violation(schema: &Value, instance: &Value) -> Option<String> {
     if Cost::of(schema).is_too_high(schema, instance) {
         return Some(TOO_MUCH.to_owned());
     }
     let validator = jsonschema::validator_for(schema).ok()?;
-    validator.validate(instance).err().map(|error| describe(&error))
+    violations(&validator, instance)
 }
 
 impl Check {
@@ -303,8 +333,7 @@ impl Check {
         if self.cost.is_too_high(&self.schema, instance) {
             return Some(TOO_MUCH.to_owned());
         }
-        let violation = self.validator.validate(instance).err();
-        violation.map(|error| describe(&error))
+        violations(&self.validator, instance)
     }
 }
 
@@ -470,29 +499,48 @@ impl Tool {
 /// What is said of a value that is not checked.
 const TOO_MUCH: &str = "it would take too long to check this against its schema";
 
-/// The two commonest mishaps in the words that MCP's Python SDK uses, which clients of the service that this
-/// one replaces have seen; all others in the validator's own.
+/// How many things that are wrong with a value are told.
+const TOLD: usize = 5;
+
+/// How much of one of them is told, in bytes: it may quote the whole value.
+const TOLD_BYTES: usize = 300;
+
+/// What is wrong with a value, if anything is: the first things, and that there are more.
+fn violations(validator: &jsonschema::Validator, instance: &Value) -> Option<String> {
+    let mut errors = validator.iter_errors(instance);
+    let told: Vec<String> = errors.by_ref().take(TOLD).map(|error| describe(&error)).collect();
+    let more = errors.next().map_or("", |_| "; and more");
+    (!told.is_empty()).then(|| told.join("; ") + more)
+}
+
+/// What is wrong, and where: a JSON Pointer into the value, unless it is the whole. The two commonest mishaps in the words
+/// that MCP's Python SDK uses, which clients of the service that this one replaces have seen; all others in the validator's
+/// own.
 fn describe(error: &jsonschema::ValidationError<'_>) -> String {
-    let place = error.instance_path().as_str();
-    let at = if place.is_empty() {
-        String::new()
-    } else {
-        format!(" at {place}")
-    };
-    match error.kind() {
+    let what = match error.kind() {
         ValidationErrorKind::Required { property } => {
-            format!(
-                "'{}' is a required property{at}",
-                property.as_str().unwrap_or_default()
-            )
+            let property = property.as_str().unwrap_or_default();
+            format!("'{property}' is a required property")
         }
         ValidationErrorKind::Type {
             kind: TypeKind::Single(kind),
         } => {
             format!("{} is not of type '{kind}'", error.instance())
         }
-        _ => format!("{error}{at}"),
+        _ => error.to_string(),
+    };
+    match error.instance_path().as_str() {
+        "" => cut(what),
+        place => format!("{} at {}", cut(what), cut(place.to_owned())),
     }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > TOLD_BYTES {
+        text.truncate(text.floor_char_boundary(TOLD_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -546,7 +594,10 @@ mod tests {
                 "there is no structured content, which the tool's output schema asks for",
             ),
             (Some(json!({})), "'sum' is a required property"),
-            (Some(json!({"sum": "3"})), "\"3\" is not of type 'integer'"),
+            (
+                Some(json!({"sum": "3"})),
+                "\"3\" is not of type 'integer' at /sum",
+            ),
         ] {
             let checked = tool.checked(output(structured.clone(), false));
             assert!(checked.is_error);
@@ -593,7 +644,7 @@ mod tests {
             ("", Err("Input validation error: 'text' is a required property")),
             (
                 r#"{"text":5}"#,
-                Err("Input validation error: 5 is not of type 'string'"),
+                Err("Input validation error: 5 is not of type 'string' at /text"),
             ),
             ("[1]", Err("arguments are not a JSON object")),
         ];
@@ -612,6 +663,33 @@ mod tests {
                 .read_arguments("{")
                 .unwrap_err()
                 .starts_with("arguments are not valid JSON")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_places_and_within_bounds() {
+        let schema = json!({
+            "properties": {"a": {"items": {"type": "string"}}, "b/c": {"minimum": 3}},
+            "required": ["d"],
+        });
+        let wrong = |value: Value| violation(&schema, &value).unwrap_or_default();
+        assert_eq!(wrong(json!({"d": 1})), "");
+        let all = wrong(json!({"a": ["x", 7], "b/c": 1}));
+        for one in [
+            "7 is not of type 'string' at /a/1",
+            "1 is less than the minimum of 3 at /b~1c",
+            "'d' is a required property",
+        ] {
+            assert!(all.split("; ").any(|told| told == one), "{one}: {all}");
+        }
+        assert_eq!(all.split("; ").count(), 3, "{all}");
+        let many = wrong(json!({"a": [1, 2, 3, 4, 5, 6, 7], "d": 1}));
+        assert_eq!(many.split("; ").count(), TOLD + 1, "{many}");
+        assert!(many.ends_with("; and more"), "{many}");
+        let long = wrong(json!({"a": [{"k": "x".repeat(10_000)}], "d": 1}));
+        assert!(
+            long.len() < 2 * TOLD_BYTES && long.ends_with("… at /a/0"),
+            "{long}"
         );
     }
 

@@ -736,6 +736,7 @@ impl Shared {
         let card = self.ports.model.card(name);
         Some(SummaryModel {
             name: card.as_ref().map_or(name, |card| &card.name).clone(),
+            provider_model: card.as_ref().map_or(name, |card| &card.provider_model).clone(),
             context_tokens: card.and_then(|card| card.context_tokens),
         })
     }
@@ -744,7 +745,10 @@ impl Shared {
     fn terms(&self, snapshot: &Snapshot) -> Terms {
         let settings = &self.settings;
         let card = self.ports.model.card(&snapshot.model);
+        // A name that is not listed is the provider's own.
+        let provider_model = card.as_ref().map_or(&snapshot.model, |card| &card.provider_model);
         Terms {
+            provider_model: provider_model.clone(),
             catalogue: self.ports.toolbox.catalogue().selected(&snapshot.selection),
             answer: snapshot
                 .options

@@ -74,7 +74,8 @@ pub struct Facts {
 }
 
 /// The names of the facts that errors of model turns have.
-const STORED_FACTS: [&str; 5] = [
+const STORED_FACTS: [&str; 6] = [
+    "model",
     "provider_status",
     "provider_field",
     "field",
@@ -133,6 +134,8 @@ reasons! {
     ModelNotFound = "MODEL_NOT_FOUND" => NotFound,
     /// No such tool, or its server is not connected.
     ToolNotFound = "TOOL_NOT_FOUND" => NotFound,
+    /// No such MCP server is configured.
+    McpServerNotFound = "MCP_SERVER_NOT_FOUND" => NotFound,
     /// No such MCP server, or it has no such resource.
     ResourceNotFound = "RESOURCE_NOT_FOUND" => NotFound,
     /// No connected MCP server has such a prompt.
@@ -153,6 +156,8 @@ reasons! {
     QuotaExceeded = "QUOTA_EXCEEDED" => ResourceExhausted,
     /// The service has as much to do as it can.
     Overloaded = "OVERLOADED" => ResourceExhausted,
+    /// A limit of the run leaves nothing for what a server asks a model during one of its calls.
+    RunLimitReached = "RUN_LIMIT_REACHED" => ResourceExhausted,
     /// A watcher did not take its events for too long; metadata `last_sequence` says which it was given last.
     SlowConsumer = "SLOW_CONSUMER" => ResourceExhausted,
     /// The model cannot be reached, or broke off.

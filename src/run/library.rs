@@ -1,6 +1,6 @@
 //! What MCP servers have besides tools: resources to read and prompts to begin with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::Violation;
@@ -96,30 +96,17 @@ pub struct PromptMessage {
 }
 
 impl Holdings {
-    /// Of these resources and templates, in this order, and these prompts. Of two prompts with one name the first
-    /// stays; `left_out` hears of the other, after the one that stays.
+    /// Of these resources and templates, in this order, and these prompts, whose names are unique.
     pub fn new(
         resources: Vec<Arc<Resource>>,
         templates: Vec<Arc<ResourceTemplate>>,
-        prompts: impl IntoIterator<Item = Arc<Prompt>>,
-        mut left_out: impl FnMut(&Prompt, &Prompt),
+        mut prompts: Vec<Arc<Prompt>>,
     ) -> Self {
-        let mut places: HashMap<String, usize> = HashMap::new();
-        let mut kept: Vec<Arc<Prompt>> = Vec::new();
-        for prompt in prompts {
-            match places.get(&prompt.name) {
-                Some(&place) => left_out(&kept[place], &prompt),
-                None => {
-                    places.insert(prompt.name.clone(), kept.len());
-                    kept.push(prompt);
-                }
-            }
-        }
-        kept.sort_by(|one, other| one.name.cmp(&other.name));
+        prompts.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
             resources,
             templates,
-            prompts: kept,
+            prompts,
         }
     }
 
@@ -179,19 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn prompts_are_sorted_and_of_two_with_one_name_the_first_stays() {
-        let all = [
-            prompt("b", "one", &[]),
-            prompt("a", "one", &[]),
-            prompt("b", "two", &[]),
-        ];
-        let mut left_out = Vec::new();
-        let holdings = Holdings::new(Vec::new(), Vec::new(), all, |kept, other| {
-            left_out.push((kept.server.clone(), other.server.clone()));
-        });
+    fn prompts_are_sorted_and_found_by_name() {
+        let all = vec![prompt("b", "one", &[]), prompt("a", "two", &[])];
+        let holdings = Holdings::new(Vec::new(), Vec::new(), all);
         let names: Vec<&str> = holdings.prompts().iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(left_out, [("one".to_owned(), "two".to_owned())]);
         assert_eq!(holdings.prompt("b").map(|one| one.server.as_str()), Some("one"));
         assert!(holdings.prompt("c").is_none());
     }

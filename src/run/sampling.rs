@@ -38,7 +38,7 @@ pub struct Sampling {
 pub struct Sampled {
     /// Its text.
     pub text: String,
-    /// The model that answered, by the provider's name where that is known.
+    /// The model that answered, as its provider names it.
     pub model: String,
     /// Why it stopped.
     pub finish: Finish,
@@ -47,8 +47,8 @@ pub struct Sampled {
 /// What a run has to know of a request to a model that a server wants made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
-    /// The model, as requests name it.
-    pub model: String,
+    /// The model, as its provider names it.
+    pub provider_model: String,
     /// No fewer bytes than what the model is to read has tokens.
     pub bytes: u64,
     /// What the model costs; none when nobody has said.

@@ -84,6 +84,8 @@ pub struct Beginning {
 /// What a run may use, and for how long.
 #[derive(Clone, Debug)]
 pub struct Terms {
+    /// What its provider calls the model.
+    pub provider_model: String,
     /// The tools that it may use.
     pub catalogue: Arc<Catalogue>,
     /// What its answer has to look like; none for any text.
@@ -105,8 +107,10 @@ pub struct Terms {
 /// A model that sums up conversations.
 #[derive(Clone, Debug)]
 pub struct SummaryModel {
-    /// Its name.
+    /// What requests call it.
     pub name: String,
+    /// What its provider calls it.
+    pub provider_model: String,
     /// Tokens that it takes at most; none when that is not known.
     pub context_tokens: Option<u64>,
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::{Recorded, Said};
+use super::{Objection, Recorded, Said};
 
 /// What the description forbids although real servers need it: where, what is put there instead, and why.
 const EXCEPTIONS: [(&str, u64, &str); 3] = [
@@ -90,7 +90,7 @@ impl Description {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn request(&self, request: &Recorded) -> Result<(), String> {
+    pub fn request(&self, request: &Recorded) -> Result<(), Objection> {
         let method = request.method.to_lowercase();
         let (template, operation) = self.operation(&method, &request.path)?;
         let name = format!("request {method} {template}");
@@ -98,7 +98,7 @@ impl Description {
         let Some(schema) = operation.pointer("/requestBody/content/application~1json/schema") else {
             return match request.body.is_null() {
                 true => Ok(()),
-                false => Err(format!("{name}: a body that nobody asked for")),
+                false => Err(format!("{name}: a body that nobody asked for").into()),
             };
         };
         let mut body = request.body.clone();
@@ -122,7 +122,8 @@ impl Description {
                 match operation.pointer("/responses/200/content/application~1json/schema") {
                     Some(schema) => {
                         let name = format!("answer {method} {template}");
-                        self.check(&name, &self.document["components"], schema, body)
+                        let verdict = self.check(&name, &self.document["components"], schema, body);
+                        verdict.map_err(|objection| objection.text)
                     }
                     None => Ok(()),
                 }
@@ -166,7 +167,8 @@ impl Description {
     /// What is wrong with it.
     pub fn fits(&self, name: &str, value: &Value) -> Result<(), String> {
         let schema = json!({"$ref": format!("#/components/schemas/{name}")});
-        self.check(name, &self.document["components"], &schema, value)
+        let verdict = self.check(name, &self.document["components"], &schema, value);
+        verdict.map_err(|objection| objection.text)
     }
 
     /// Takes the parts away that requests may have besides.
@@ -212,7 +214,7 @@ impl Description {
     }
 
     /// Judges the parameters behind the question mark. One that is not text is given as it would be in JSON.
-    fn query(&self, name: &str, operation: &Value, query: &str) -> Result<(), String> {
+    fn query(&self, name: &str, operation: &Value, query: &str) -> Result<(), Objection> {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (field, text) = pair.split_once('=').unwrap_or((pair, ""));
             let (field, text) = (decoded(field)?, decoded(text)?);
@@ -222,20 +224,27 @@ impl Description {
             let mut described = operation["parameters"].as_array().into_iter().flatten();
             let of_this_name = |one: &&Value| one["in"] == "query" && one["name"] == *field;
             let Some(described) = described.find(of_this_name) else {
-                return Err(format!("{name}: nobody knows the parameter {field}"));
+                return Err(Objection {
+                    text: format!("{name}: nobody knows the parameter {field}"),
+                    param: Some(field),
+                });
             };
             let as_text = Value::from(text.as_str());
             let components = &self.document["components"];
             let place = format!("{name}, {field}");
             let check = |value: &Value| self.check(&place, components, &described["schema"], value);
             let as_json = serde_json::from_str(&text).unwrap_or_else(|_| as_text.clone());
-            check(&as_text).or_else(|_| check(&as_json))?;
+            let verdict = check(&as_text).or_else(|_| check(&as_json));
+            verdict.map_err(|Objection { text, .. }| Objection {
+                text,
+                param: Some(field.clone()),
+            })?;
         }
         Ok(())
     }
 
     /// Judges a value by a schema that refers to these components and is always the same for a name.
-    fn check(&self, name: &str, components: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    fn check(&self, name: &str, components: &Value, schema: &Value, value: &Value) -> Result<(), Objection> {
         let validator = {
             let mut validators = self.validators.lock().unwrap_or_else(PoisonError::into_inner);
             match validators.get(name) {
@@ -246,14 +255,15 @@ impl Description {
                 }
             }
         };
-        let errors: Vec<String> = validator
-            .iter_errors(value)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
-        match errors.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{name}: {}\n{value:#}", errors.join("; "))),
+        let errors: Vec<_> = validator.iter_errors(value).collect();
+        if errors.is_empty() {
+            return Ok(());
         }
+        let told = errors
+            .iter()
+            .map(|error| format!("{}: {error}", error.instance_path()));
+        let told = told.collect::<Vec<_>>().join("; ");
+        Err(Objection::of_body(format!("{name}: {told}\n{value:#}"), &errors))
     }
 }
 
@@ -367,7 +377,7 @@ mod tests {
         for (method, path, query, body, expected) in table {
             let case = format!("{method} {path}?{query} {body}");
             let verdict = description.request(&request(method, path, query, body));
-            let problem = verdict.err().unwrap_or_default();
+            let problem = verdict.err().unwrap_or_default().text;
             assert_eq!(problem.is_empty(), expected.is_empty(), "{case}: {problem}");
             assert!(problem.contains(expected), "{case}: {problem}");
         }

@@ -68,6 +68,31 @@ impl At {
     }
 }
 
+/// What cannot go wrong in one answer, behind its place.
+pub(super) fn check(faults: &[Fault]) -> Result<(), String> {
+    let mut has_end = false;
+    for (index, fault) in faults.iter().enumerate() {
+        let refuse = |what: &str| Err(format!("faults[{index}]: {what}"));
+        let place = match fault {
+            Fault::Cut(at) | Fault::Stop(at) | Fault::Hang(at) => {
+                if std::mem::replace(&mut has_end, true) {
+                    return refuse("the answer ends twice: of `cut`, `stop` and `hang` there can be one");
+                }
+                Some(at)
+            }
+            Fault::Insert { at, .. } => Some(at),
+            Fault::Without(paths) if paths.iter().any(|path| !path.starts_with('/')) => {
+                return refuse("a path begins with `/`");
+            }
+            Fault::Without(_) | Fault::With(_) | Fault::Trickle { .. } => None,
+        };
+        if place == Some(&At::Within(0)) {
+            return refuse("`within` counts from 1");
+        }
+    }
+    Ok(())
+}
+
 /// Whether `faults` change the JSON itself.
 fn rewrite_json(faults: &[Fault]) -> bool {
     faults

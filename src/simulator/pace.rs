@@ -76,7 +76,32 @@ fn normal(random: &mut Rng) -> f64 {
     radius * (std::f64::consts::TAU * random.f64()).cos()
 }
 
+impl Delay {
+    /// What no wait can be.
+    fn check(self) -> Result<(), &'static str> {
+        let numbers = match self {
+            Delay::Constant(ms) => [ms, 0.0],
+            Delay::Uniform { least, most } => [least, most],
+            Delay::Exponential { mean } => [mean, 0.0],
+            Delay::Lognormal { median, sigma } => [median, sigma],
+        };
+        match self {
+            _ if numbers.iter().any(|number| *number < 0.0) => Err("a number below zero"),
+            Delay::Uniform { least, most } if least > most => Err("`least` is more than `most`"),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Pace {
+    /// What cannot be, behind its key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (key, delay) in [("first_ms", self.first_ms), ("token_ms", self.token_ms)] {
+            delay.check().map_err(|what| format!("{key}: {what}"))?;
+        }
+        Ok(())
+    }
+
     /// Always the same waits.
     #[must_use]
     pub fn constant(first_ms: u64, token_ms: u64) -> Self {

@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::Deserialize;
+use serde::de::Error as _;
 use serde_json::Value;
 
-use super::Recorded;
 use super::ask::Ask;
 use super::description::Description;
 use super::pace::{Delay, Pace};
 use super::stand_in;
 use super::storm::{Storm, Weather};
 use super::turn::{Answer, RawAnswer, Turn};
+use super::{Objection, Recorded};
 
 /// Looks at a request, and says what is wrong with it.
-type Validator = Arc<dyn Fn(&Recorded) -> Result<(), String> + Send + Sync>;
+type Validator = Arc<dyn Fn(&Recorded) -> Result<(), Objection> + Send + Sync>;
 
 /// Looks at what is answered to a request, by its method and path, and says what is wrong with it.
 type Reviewer = Arc<dyn Fn(&str, &str, &Said<'_>) -> Result<(), String> + Send + Sync>;
@@ -84,9 +85,24 @@ impl Script {
     /// Reads a script from JSON.
     ///
     /// # Errors
-    /// The text is not JSON, or a name or a type in it is unknown; the error says where.
+    /// The text is not JSON, a name or a type in it is unknown, or it wants what cannot be, such as a wait below zero or a
+    /// status that is none; the error says where.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        let script: Self = serde_json::from_str(text)?;
+        script.check().map_err(serde_json::Error::custom)?;
+        Ok(script)
+    }
+
+    /// What cannot be, behind its place.
+    fn check(&self) -> Result<(), String> {
+        self.pace.check().map_err(|what| format!("pace.{what}"))?;
+        for (index, storm) in self.storms.iter().enumerate() {
+            storm.check().map_err(|what| format!("storms[{index}].{what}"))?;
+        }
+        for (index, turn) in self.turns.iter().enumerate() {
+            turn.check().map_err(|what| format!("turns[{index}].{what}"))?;
+        }
+        Ok(())
     }
 
     /// The pace of everything that has none of its own.
@@ -141,11 +157,11 @@ impl Script {
     /// Shows every request to `validator`. One that it refuses is answered 400 and kept for
     /// [`Simulator::violations`](super::Simulator::violations).
     #[must_use]
-    pub fn validating(
+    pub fn validating<E: Into<Objection>>(
         mut self,
-        validator: impl Fn(&Recorded) -> Result<(), String> + Send + Sync + 'static,
+        validator: impl Fn(&Recorded) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        self.validator = Some(Arc::new(validator));
+        self.validator = Some(Arc::new(move |request| validator(request).map_err(Into::into)));
         self
     }
 

@@ -141,7 +141,8 @@ impl Desk {
         let verdict = verdict.map_err(|violation| {
             self.record
                 .note_violation(format!("{}: {violation}", request.path));
-            Refusal::invalid(None, Some("does_not_validate"), violation)
+            let param = violation.param.as_deref();
+            Refusal::invalid(param, Some("does_not_validate"), violation.text.as_str())
         });
         if script.is_recording() {
             self.record.note_request(request);

@@ -57,6 +57,17 @@ impl Storm {
         }
     }
 
+    /// What cannot be, behind its key.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if matches!(self.length, Span::Requests(0) | Span::Ms(0)) {
+            return Err("for: nothing is refused".to_owned());
+        }
+        match self.status {
+            400..=599 => Ok(()),
+            status => Err(format!("status: {status} is no refusal, from 400 to 599")),
+        }
+    }
+
     fn refusal(self) -> RawAnswer {
         let mut headers = Vec::new();
         if let Some(ms) = self.retry_after_ms {

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use http::header::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::ask::Ask;
-use super::{Fault, Pace};
+use super::{Fault, Pace, fault};
 
 /// One answer of a script.
 #[derive(Debug, Clone, Deserialize)]
@@ -308,6 +309,25 @@ impl When {
     }
 }
 
+impl RawAnswer {
+    /// What cannot be sent, behind its key.
+    fn check(&self) -> Result<(), String> {
+        // Below it are no answers, but what is said before one.
+        if !(200..=599).contains(&self.status) {
+            return Err(format!("status: {} is not from 200 to 599", self.status));
+        }
+        if matches!(self.status, 204 | 304) && self.body.as_ref().is_some_and(|body| !body.is_empty()) {
+            return Err(format!("body: status {} has none", self.status));
+        }
+        for (index, (name, value)) in self.headers.iter().enumerate() {
+            if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
+                return Err(format!("headers[{index}]: {name:?} cannot be sent"));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl From<Answer> for Turn {
     fn from(answer: Answer) -> Self {
         Turn {
@@ -320,6 +340,21 @@ impl From<Answer> for Turn {
 }
 
 impl Turn {
+    /// What cannot be, behind its place.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.times == Some(0) {
+            return Err("times: a turn answers at least one request".to_owned());
+        }
+        if let Some(pace) = &self.pace {
+            pace.check().map_err(|what| format!("pace.{what}"))?;
+        }
+        match &self.answer {
+            Answer::Say(speech) => fault::check(&speech.faults).map_err(|what| format!("answer.say.{what}")),
+            Answer::Raw(answer) => answer.check().map_err(|what| format!("answer.raw.{what}")),
+            Answer::Hang | Answer::Disconnect => Ok(()),
+        }
+    }
+
     /// Says `items`, in order.
     pub fn say(items: impl IntoIterator<Item = Item>) -> Self {
         Answer::Say(Speech {

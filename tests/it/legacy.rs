@@ -71,8 +71,8 @@ fn deviations() -> BTreeMap<&'static str, (u16, Option<Value>, &'static str)> {
             "call_echo_wrong_type",
             (
                 200,
-                text("Input validation error: 5 is not of type 'string'", true),
-                "a failed tool says so",
+                text("Input validation error: 5 is not of type 'string' at /text", true),
+                "a failed tool says so, and where",
             ),
         ),
         (

@@ -499,14 +499,35 @@ async fn a_dropped_stream_closes_the_connection() {
 #[tokio::test]
 async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
     let begun = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n";
-    for answer in [
-        Answer::Hang(String::new()),
-        Answer::Hang("HTTP/1.1 200 OK\r\n\r\n".into()),
-        Answer::Hang(begun.into()),
-        ok("data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n"),
-        ok("<html>"),
-        ok(""),
-        Answer::Raw("nonsense\r\n\r\n".into()),
+    let late = "the model provider did not answer in time";
+    let broken = "the model provider failed or broke off its answer";
+    let no_head = format!("{late}: no head of an answer within 200ms (first_byte_timeout)");
+    let no_byte = format!("{late}: nothing came for 200ms (idle_timeout)");
+    let page = format!("{broken}: what came is text/html, and neither JSON nor a stream of events");
+    let of_type = |kind: &str, body: &str| {
+        Answer::Raw(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    for (answer, message) in [
+        (Answer::Hang(String::new()), no_head.as_str()),
+        (Answer::Hang("HTTP/1.1 200 OK\r\n\r\n".into()), &no_byte),
+        (Answer::Hang(begun.into()), &no_byte),
+        (
+            ok("data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}]}\n\n"),
+            broken,
+        ),
+        (ok("<html>"), broken),
+        (
+            of_type("text/html; charset=utf-8", "<html>not for anybody</html>"),
+            &page,
+        ),
+        (of_type("Text/HTML", ""), &page),
+        // What may be the provider's own words is not told.
+        (of_type("the key is 7/x", "<html>"), broken),
+        (ok(""), broken),
+        (Answer::Raw("nonsense\r\n\r\n".into()), broken),
     ] {
         let (base, _seen) = serve(vec![answer]).await;
         let mut config = config(&base);
@@ -515,8 +536,21 @@ async fn a_provider_that_is_silent_breaks_off_or_is_not_there_is_unavailable() {
         let error = ask(&OpenAi::new(config, false).unwrap(), hello())
             .await
             .unwrap_err();
-        assert_eq!(error.reason(), Reason::ModelUnavailable);
+        assert_eq!(
+            (error.reason(), error.message()),
+            (Reason::ModelUnavailable, message)
+        );
     }
+    let (base, _seen) = serve(vec![refusal("307 Temporary Redirect", "")]).await;
+    let error = ask(&OpenAi::new(config(&base), false).unwrap(), hello())
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelRequestRejected);
+    assert!(
+        error.message().contains("elsewhere (status 307)"),
+        "{}",
+        error.message()
+    );
     let closed = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -562,7 +596,7 @@ async fn a_connection_that_does_not_come_about_in_time_is_given_up() {
     assert_eq!(error.reason(), Reason::ModelUnavailable);
     assert_eq!(
         model.status().trouble.as_deref(),
-        Some("the model provider cannot be reached")
+        Some("the model provider cannot be reached: no connection within 200ms (connect_timeout)")
     );
 }
 
@@ -605,6 +639,10 @@ async fn bytes_that_say_nothing_do_not_keep_an_answer_alive() {
         let asked = tokio::time::timeout(PATIENCE, ask(&model, hello()));
         let error = asked.await.unwrap().unwrap_err();
         assert_eq!(error.reason(), Reason::ModelUnavailable, "{head}{again}");
+        let is_late = error
+            .message()
+            .ends_with("no event came for 300ms (event_timeout)");
+        assert_eq!(is_late, head.starts_with("HTTP/1.1 200"), "{}", error.message());
     }
     // What says something keeps it alive, however long it takes altogether.
     let (base, _judge) = murmuring(begun, &begun[silent.len()..]).await;

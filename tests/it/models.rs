@@ -460,6 +460,68 @@ async fn an_answer_that_is_read_to_its_last_event_ends_a_row_of_failures() {
 }
 
 #[tokio::test]
+async fn a_model_is_in_trouble_over_what_others_would_meet_too_and_not_over_what_one_request_asks() {
+    let said = |status, body: Value| Turn::raw(status, "application/json", body.to_string());
+    let code = |status, code: &str| {
+        said(
+            status,
+            json!({"error": {"message": "no", "type": code, "code": code}}),
+        )
+    };
+    let cases = [
+        ("invalid", code(400, "invalid_request_error"), "first", false),
+        ("too long", code(400, "context_length_exceeded"), "first", false),
+        ("filtered", code(400, "content_filter"), "first", false),
+        ("unfit", code(422, "invalid_value"), "first", false),
+        ("too large", Turn::status(413), "first", false),
+        (
+            "a name of the request's",
+            code(404, "model_not_found"),
+            "no-such",
+            false,
+        ),
+        ("the operator's name", code(404, "model_not_found"), "first", true),
+        ("elsewhere", Turn::status(307), "first", true),
+        ("no key", Turn::status(401), "first", true),
+        ("no money", code(402, "insufficient_quota"), "first", true),
+        ("limited", Turn::status(429), "first", true),
+        ("broken", Turn::status(500), "first", true),
+        ("away", Turn::disconnect(), "first", true),
+    ];
+    for (case, turn, asked, is_trouble) in cases {
+        let provider = upstream([turn, code(400, "invalid_request_error"), Turn::text("hi")]).await;
+        let listing = Listing {
+            listed: Vec::new(),
+            unlisted: Some(Config {
+                name: None,
+                model: "first".to_owned(),
+                resilience: Resilience {
+                    max_retries: 0,
+                    ..Resilience::default()
+                },
+                ..named("", &provider)
+            }),
+            default: "first".to_owned(),
+            only_listed: false,
+            simulated: false,
+        };
+        let router = Router::new(listing).unwrap();
+        let trouble = || router.condition("first").trouble.is_some();
+        let told = ask(&router, request(asked)).await;
+        assert_eq!(trouble(), is_trouble, "{case}");
+        if let Err(error) = &told.end {
+            let model = error.metadata().iter().find(|(name, _)| *name == "model");
+            assert_eq!(model.map(|(_, model)| model.as_str()), Some(asked), "{case}");
+        }
+        // What is wrong with a request does not say that the trouble is over either.
+        ask(&router, request("")).await.end.unwrap_err();
+        assert_eq!(trouble(), is_trouble, "{case}");
+        ask(&router, request("")).await.end.unwrap();
+        assert!(!trouble(), "{case}");
+    }
+}
+
+#[tokio::test]
 async fn requests_wait_for_their_turn_and_one_too_many_goes_elsewhere() {
     let first = upstream([Turn::text("one").times(9)]).await;
     let second = upstream([Turn::text("other").times(9)]).await;

@@ -7,7 +7,7 @@ mod tape;
 use std::time::Duration;
 
 use crate::description::{Provider, assert_fits, description};
-use assistd::simulator::{At, Cited, Fault, Finish, Item, Recorded, Script, Simulator, Turn};
+use assistd::simulator::{At, Cited, Fault, Finish, Item, Objection, Recorded, Script, Simulator, Turn};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -651,12 +651,20 @@ async fn events_can_be_malformed_unknown_and_lack_fields() {
 async fn a_request_that_the_validator_refuses_is_a_violation() {
     let validator = |request: &Recorded| match request.body.get("model") {
         Some(model) if model == "m" => Ok(()),
-        _ => Err(format!("not my model on {} {}", request.method, request.query)),
+        _ => Err(Objection {
+            text: format!("not my model on {} {}", request.method, request.query),
+            param: Some("model".to_owned()),
+        }),
     };
     let simulator = simulator(Script::stand_in().validating(validator)).await;
     let good = post(&simulator, "/responses", &json!({"model": "m", "input": "x"})).await;
     let bad = post(&simulator, "/responses?a=b", &json!({"model": "n", "input": "x"})).await;
     assert_eq!((good.status().as_u16(), bad.status().as_u16()), (200, 400));
+    let bad: Value = bad.json().await.unwrap();
+    assert_eq!(
+        (&bad["error"]["code"], &bad["error"]["param"]),
+        (&json!("does_not_validate"), &json!("model"))
+    );
     assert!(simulator.requests().is_empty(), "recording was not asked for");
     assert_eq!(
         simulator.close_with_violations(),

@@ -50,6 +50,34 @@ async fn said(world: &World, arguments: &[&str], lines: &str) -> Said {
     }
 }
 
+#[tokio::test]
+async fn config_refuses_what_the_service_would_not_start_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let servers = json!({"mcpServers": {
+        "a": {"command": "none", "sampling": {"allow": "ask", "model": "smal"}},
+    }});
+    write("mcp.json", &servers.to_string());
+    write(
+        "assistd.toml",
+        "listen = '127.0.0.1:0'\ndata_dir = ':memory:'\nmcp_config = 'mcp.json'\n\
+         [models.small]\nbase_url = 'http://127.0.0.1:9/v1'\n",
+    );
+    for command in ["config", "serve"] {
+        let output = Command::new(world::program())
+            .arg(command)
+            .current_dir(directory.path())
+            .env_clear()
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(PATIENCE, output).await.unwrap().unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success(), "{command}");
+        let problem = "mcp.json: mcpServers.a.sampling.model: no model is called \"smal\"; the nearest known name is \"small\"";
+        assert!(notes.contains(problem), "{command}: {notes}");
+    }
+}
+
 /// A service whose model says these words with `echo`, about which somebody is asked, and then has done so.
 async fn echoing(words: &str) -> World {
     let script = Script::turns([

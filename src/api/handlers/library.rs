@@ -13,11 +13,12 @@ impl Handlers {
     /// The resources of every connected server, a page of them, by server and in its order.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`.
+    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`, `MCP_SERVER_NOT_FOUND`.
     pub fn list_resources(
         &self,
         request: &pb::ListResourcesRequest,
     ) -> Result<pb::ListResourcesResponse, Error> {
+        self.check_server(&request.server)?;
         let holdings = self.library.holdings();
         let (page, next_page_token) = Question::new(&["ListResources", &request.server]).of_memory(
             request.page_size,
@@ -37,11 +38,12 @@ impl Handlers {
     /// The templates of every connected server, a page of them, by server and in its order.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`.
+    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`, `MCP_SERVER_NOT_FOUND`.
     pub fn list_resource_templates(
         &self,
         request: &pb::ListResourceTemplatesRequest,
     ) -> Result<pb::ListResourceTemplatesResponse, Error> {
+        self.check_server(&request.server)?;
         let holdings = self.library.holdings();
         let (page, next_page_token) = Question::new(&["ListResourceTemplates", &request.server]).of_memory(
             request.page_size,
@@ -79,8 +81,9 @@ impl Handlers {
     /// The prompts of every connected server, a page of them, sorted by name.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`.
+    /// `VALIDATION_FAILED`, `PAGE_TOKEN_INVALID`, `MCP_SERVER_NOT_FOUND`.
     pub fn list_prompts(&self, request: &pb::ListPromptsRequest) -> Result<pb::ListPromptsResponse, Error> {
+        self.check_server(&request.server)?;
         let holdings = self.library.holdings();
         let (page, next_page_token) = Question::new(&["ListPrompts", &request.server]).of_memory(
             request.page_size,

@@ -16,6 +16,9 @@ use crate::run::error::{Error, Reason};
 use crate::run::page::Cursor;
 use crate::run::pin::Quarantine;
 
+/// How many servers are named to who asks for one that is not there.
+const SERVERS_TOLD: usize = 20;
+
 /// The catalogue as ListTools answers with it, kept until it changes.
 #[derive(Default)]
 pub(super) struct ListedTools {
@@ -33,8 +36,9 @@ impl Handlers {
     /// Every tool of every connected server, page by page, in the order of the configuration.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` for a negative page size, `PAGE_TOKEN_INVALID`.
+    /// `VALIDATION_FAILED` for a negative page size, `PAGE_TOKEN_INVALID`, `MCP_SERVER_NOT_FOUND`.
     pub fn list_tools(&self, request: &pb::ListToolsRequest) -> Result<pb::ListToolsResponse, Error> {
+        self.check_server(&request.server)?;
         let catalogue = self.engine.ports().toolbox.catalogue();
         let tools = self.listed_tools.of(&catalogue);
         let matching = tools
@@ -50,6 +54,31 @@ impl Handlers {
             next_page_token,
             catalogue_version: catalogue.version().to_string(),
         })
+    }
+
+    /// Refuses the name of a server that is not configured; an empty one stands for all of them.
+    ///
+    /// # Errors
+    /// `MCP_SERVER_NOT_FOUND`, with the names that there are.
+    pub(super) fn check_server(&self, server: &str) -> Result<(), Error> {
+        if server.is_empty() {
+            return Ok(());
+        }
+        let servers = self.engine.ports().toolbox.servers();
+        if servers.iter().any(|known| known.name == server) {
+            return Ok(());
+        }
+        let names: Vec<&str> = servers.iter().map(|known| known.name.as_str()).collect();
+        let there = match names.as_slice() {
+            [] => "there are none".to_owned(),
+            names if names.len() > SERVERS_TOLD => {
+                let (told, others) = names.split_at(SERVERS_TOLD);
+                format!("there are: {} and {} more", told.join(", "), others.len())
+            }
+            names => format!("there are: {}", names.join(", ")),
+        };
+        let text = format!("there is no MCP server named {server:?}; {there}");
+        Err(Error::new(Reason::McpServerNotFound, text).with("server", server))
     }
 
     /// One tool.

@@ -146,6 +146,23 @@ impl Field {
         about
     }
 
+    /// The same, with the key in the answer and what can stand there.
+    pub fn whole(&self) -> String {
+        let key = match self.title.is_empty() {
+            true => String::new(),
+            false => format!("{}: ", self.name),
+        };
+        let kind = self.words();
+        let kind = kind.trim().trim_end_matches(':');
+        let about = self.about();
+        let (first, rest) = about.split_once('\n').unwrap_or((&about, ""));
+        let rest = match rest {
+            "" => String::new(),
+            rest => format!("\n{rest}"),
+        };
+        format!("  {key}{} {kind}{rest}", first.trim_start())
+    }
+
     /// What stands before the cursor.
     pub fn words(&self) -> String {
         let empty = match (&self.default, self.is_required) {

@@ -66,6 +66,50 @@ fn sampling() -> pb::SamplingRequest {
 }
 
 #[test]
+fn what_a_server_asks_is_shown_whole() {
+    let form = to_fill_in(json!({
+        "size": {"type": "integer", "title": "Size", "description": "in cm"},
+        "colour": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+    }));
+    let nested = to_fill_in(json!({"size": {"type": "object"}}));
+    let address = pb::ElicitationRequest {
+        server: "shop".into(),
+        message: "Log in.".into(),
+        url: "https://shop.example/login?a=b".into(),
+        ..Default::default()
+    };
+    let asked = pb::SamplingRequest {
+        max_tokens: 50,
+        ..sampling()
+    };
+    let call = call();
+    for (decision, expected) in [
+        (
+            Decision::Question(&form),
+            "? shop asks: Which size?\n  colour (one of these, empty for red)\n    1 red\n    2 blue\n  \
+             size: Size: in cm (whole number, may be empty)",
+        ),
+        (
+            Decision::Question(&nested),
+            "? shop asks: Which size?\n  \
+             fill in {\"properties\":{\"size\":{\"type\":\"object\"}},\"type\":\"object\"}",
+        ),
+        (
+            Decision::Question(&address),
+            "? shop asks: Log in.\n  go to https://shop.example/login?a=b",
+        ),
+        (
+            Decision::Sampling(&asked),
+            "? shop wants to ask a model:\nsystem: Be brief.\nuser: which size?\n  \
+             of the default model, for at most 50 tokens",
+        ),
+        (Decision::Approval(&call), ""),
+    ] {
+        assert_eq!(decision.whole().unwrap_or_default(), expected);
+    }
+}
+
+#[test]
 fn a_line_answers_declines_or_puts_away_a_question() {
     let [fields, nested, nowhere] = [
         to_fill_in(json!({"size": {"type": "string"}})),

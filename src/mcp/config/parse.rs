@@ -12,7 +12,7 @@ use crate::run::catalogue::Policy;
 
 use super::{
     CallerToken, Config, ConfigError, Endpoint, LogLevel, OAuth, Process, Protocol, Remote, SamplingPolicy,
-    ServerConfig, reference,
+    ServerConfig, reference, twice,
 };
 
 /// The variables that a child process is given if they are set: what programs need to find their files and to
@@ -106,6 +106,7 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 pub(super) fn config(json: &str, lookup: Lookup<'_>) -> Result<Config, ConfigError> {
     let document: Value = serde_json::from_str(json)?;
+    twice::check(json)?;
     let top = object(&document, "the document")?;
     for key in top.keys() {
         if key != "mcpServers" && !IGNORED_AT_TOP.contains(&key.as_str()) {

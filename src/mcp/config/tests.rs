@@ -96,6 +96,31 @@ fn whether_a_server_may_ask_models_is_read() {
 }
 
 #[test]
+fn a_model_that_nobody_has_is_named_with_the_server_that_would_ask_it() {
+    let refusal = |name: &str| (name == "smal").then(|| "no model is called \"smal\"".to_owned());
+    let check = |model: &str| {
+        let json = format!(
+            r#"{{"mcpServers": {{"x": {{"command": "x"}}, "a": {{"command": "x", "sampling": {{"model": "{model}"}}}}}}}}"#
+        );
+        let checked = parse(&json).check_models(refusal);
+        checked.err().map(|error| error.to_string()).unwrap_or_default()
+    };
+    assert_eq!(check("small"), "");
+    assert_eq!(
+        check("smal"),
+        "mcpServers.a.sampling.model: no model is called \"smal\""
+    );
+}
+
+#[test]
+fn a_key_that_stands_twice_is_refused() {
+    assert_eq!(
+        problem("{\"mcpServers\": {\"a\": {\"command\": \"x\"},\n\"a\": {\"command\": \"y\"}}}"),
+        "mcpServers.a: stands there twice, again in line 2"
+    );
+}
+
+#[test]
 fn what_is_said_of_tools_that_are_not_there_is_named_with_its_place() {
     let config = parse(
         r#"{"mcpServers": {"a": {

@@ -16,6 +16,9 @@ const TEXT_LIMIT_BYTES: usize = 500;
 /// The longest path of a field that is told, in bytes.
 const FIELD_LIMIT_BYTES: usize = 100;
 
+/// The longest half of a media type that is told, in bytes.
+const MEDIA_TYPE_LIMIT_BYTES: usize = 40;
+
 /// Codes of content filters: OpenAI's, Azure's, Alibaba Cloud's, and those of gateways.
 const FILTER_CODES: [&str; 6] = [
     "content_filter",
@@ -59,6 +62,8 @@ pub(super) struct Failure {
     is_filtered: bool,
     /// When to try again, if the provider says so.
     pub(super) retry_after: Option<Duration>,
+    /// What more callers are told, in our own words: which time is over, or what came in place of an answer.
+    detail: Option<String>,
     /// Where it went wrong.
     pub(super) stage: Stage,
 }
@@ -164,8 +169,9 @@ impl Failure {
         self
     }
 
-    /// A connection that does not come about, breaks or falls silent.
-    pub(super) fn from_transport(error: reqwest::Error) -> Self {
+    /// A connection that does not come about, for which this long was waited, or one that breaks.
+    pub(super) fn from_transport(error: reqwest::Error, connect: Duration) -> Self {
+        let is_late = error.is_connect() && error.is_timeout();
         let stage = if error.is_connect() {
             Stage::Connecting
         } else if error.is_timeout() {
@@ -184,24 +190,58 @@ impl Failure {
         }
         Self {
             stage,
+            detail: is_late.then(|| format!("no connection within {connect:?} (connect_timeout)")),
             ..Self::broken(text)
         }
     }
 
+    /// No head of an answer has come for this long.
+    pub(super) fn headless(limit: Duration) -> Self {
+        Self::late(format!(
+            "no head of an answer within {limit:?} (first_byte_timeout)"
+        ))
+    }
+
     /// A connection that has been silent for this long.
     pub(super) fn silent(limit: Duration) -> Self {
-        Self {
-            stage: Stage::Waiting,
-            ..Self::broken(format!("nothing came for {limit:?}"))
-        }
+        Self::late(format!("nothing came for {limit:?} (idle_timeout)"))
     }
 
     /// A connection on which bytes came, and for this long nothing that says anything.
     pub(super) fn speechless(limit: Duration) -> Self {
+        Self::late(format!("no event came for {limit:?} (event_timeout)"))
+    }
+
+    /// A run that has not come to its end for this long, however often it was asked after.
+    pub(super) fn unfinished(limit: Duration) -> Self {
+        Self::late(format!("the run did not end within {limit:?} (idle_timeout)"))
+    }
+
+    fn late(detail: String) -> Self {
         Self {
             stage: Stage::Waiting,
-            ..Self::broken(format!("no event came for {limit:?}"))
+            detail: Some(detail.clone()),
+            ..Self::broken(detail)
         }
+    }
+
+    /// The same of an answer that says to be of this media type, before anything of it was understood. Only one that is
+    /// neither JSON nor a stream of events is told: that a web page came, say, of a proxy or a wrong address.
+    pub(super) fn of_type(mut self, content_type: Option<&str>) -> Self {
+        let essence = content_type
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        let essence = essence.trim().to_ascii_lowercase();
+        let is_usual = essence.contains("json") || essence == "text/event-stream";
+        let is_ours = self.stage == Stage::Answering && self.status.is_none() && self.codes.is_empty();
+        if is_ours && !is_usual && is_media_type(&essence) {
+            self.detail = Some(format!(
+                "what came is {essence}, and neither JSON nor a stream of events"
+            ));
+        }
+        self
     }
 
     /// Whether the same request may be sent again: the provider has not begun to work on it. Not after a 500,
@@ -230,6 +270,21 @@ impl Failure {
         Self {
             stage: Stage::Lost,
             ..self
+        }
+    }
+
+    /// Whether what was asked is refused, which says nothing of how the provider is. That the address is wrong does, and so
+    /// does it that it does not know the model, if `is_configured`: if its name is not one that the request gave.
+    pub(super) fn is_of_request(&self, is_configured: bool) -> bool {
+        let is_misplaced = match self.status {
+            Some(300..=399 | 405) => true,
+            Some(404) => is_configured && !self.is_about_a_lost_response(),
+            _ => false,
+        };
+        match self.reason() {
+            Reason::ContextLengthExceeded => true,
+            Reason::ModelRequestRejected => !is_misplaced,
+            _ => false,
         }
     }
 
@@ -388,6 +443,10 @@ impl Failure {
             (Reason::ModelRequestRejected, Some(404)) => {
                 "the model provider does not know the model or the address".to_owned()
             }
+            (Reason::ModelRequestRejected, Some(status @ 300..=399)) => format!(
+                "the model provider sends requests elsewhere (status {status}), where they do not follow: its API is \
+                 not at this base URL"
+            ),
             (Reason::ModelRequestRejected, _) => "the model provider rejected the request".to_owned(),
             (_, Some(status)) if self.stage != Stage::Lost => {
                 format!("the model provider failed with status {status}")
@@ -402,6 +461,11 @@ impl Failure {
                 Stage::Answering => "the model provider failed or broke off its answer",
             }
             .to_owned(),
+        };
+        let detail = self.detail.as_ref().filter(|detail| conceal(detail) == **detail);
+        let message = match detail {
+            Some(detail) if reason == Reason::ModelUnavailable => format!("{message}: {detail}"),
+            _ => message,
         };
         let said = self.said(conceal);
         let error = Error::new(reason, message).caused_by(Said(said));
@@ -459,6 +523,16 @@ fn field(object: &Value) -> Option<String> {
     })?;
     // LiteLLM is written in Python.
     (is_plain_path(&path) && path != "None").then_some(path)
+}
+
+/// `text/html`: two short tokens, and nothing that could be words of the provider.
+fn is_media_type(text: &str) -> bool {
+    let is_token = |token: &str| {
+        let is_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+        (1..=MEDIA_TYPE_LIMIT_BYTES).contains(&token.len()) && token.bytes().all(is_of_one)
+    };
+    text.split_once('/')
+        .is_some_and(|(kind, of_kind)| is_token(kind) && is_token(of_kind))
 }
 
 /// `a`, `a.b`, `a[0].b`.

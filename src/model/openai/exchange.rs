@@ -45,6 +45,8 @@ enum Stage {
     Answering {
         answer: Answer,
         place: Place,
+        /// What requests call the model that answers.
+        model: Box<str>,
         /// Kept for as long as the provider has to be asked after its answer.
         asking: Option<Box<Asking>>,
     },
@@ -74,7 +76,8 @@ impl Exchange {
         if request.model.is_empty() {
             request.model.clone_from(&route.first.card.provider_model);
         }
-        let leg = Leg::new(Arc::clone(&route.first), &request)?;
+        let leg = Leg::new(Arc::clone(&route.first), &request);
+        let leg = leg.map_err(|error| error.with("model", route.first.called(&request.model)))?;
         Ok(Self {
             stage: Stage::Asking(Box::new(Asking {
                 route,
@@ -136,7 +139,8 @@ impl Exchange {
 
     /// The answer is over.
     fn end(&mut self, failure: Option<Failure>) {
-        let Stage::Answering { mut place, .. } = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Answering { mut place, model, .. } = std::mem::replace(&mut self.stage, Stage::Over)
+        else {
             return;
         };
         let Some(failure) = failure else {
@@ -144,16 +148,10 @@ impl Exchange {
             return;
         };
         let is_filtered = failure.is_filtered();
-        let error = place.error(failure);
+        let error = place.failed(failure, true);
         self.told.push_back(match is_filtered {
-            true => {
-                place.filtered(&error);
-                Ok(ModelEvent::Finished(Finish::ContentFilter))
-            }
-            false => {
-                place.failed(&error);
-                Err(error)
-            }
+            true => Ok(ModelEvent::Finished(Finish::ContentFilter)),
+            false => Err(error.with("model", model)),
         });
     }
 
@@ -173,11 +171,13 @@ impl Exchange {
                     place.succeeded();
                 }
                 // Most answers come by themselves: what was asked need not stay in memory beside them.
+                let model = asking.leg.name().into();
                 let asking = (events.is_empty() && answer.is_asked_after()).then_some(asking);
                 self.told.extend(events.into_iter().map(Ok));
                 self.stage = Stage::Answering {
                     answer,
                     place,
+                    model,
                     asking,
                 };
             }
@@ -196,7 +196,8 @@ impl Asking {
     }
 
     /// Sees to what follows an attempt that failed; what is told when nothing does.
-    async fn after(&mut self, failing: Failing, told: &mut Told) -> Option<Result<ModelEvent, Error>> {
+    async fn after(&mut self, mut failing: Failing, told: &mut Told) -> Option<Result<ModelEvent, Error>> {
+        failing.error = failing.error.with("model", self.leg.name());
         if failing.error.reason() == Reason::ModelCredentialsRejected
             && let Some(key) = &failing.key
             && self.leg.takes_another_key(key).await

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use reqwest::Response;
 use tokio::time::Instant;
 
@@ -143,7 +144,7 @@ impl Reader {
     async fn read(&mut self, since: Instant) -> State {
         let taken = match self.source.upstream.chunk_since(&mut self.response, since).await {
             Ok(Some(bytes)) => self.take(&bytes),
-            Ok(None) => return State::Ended(self.end()),
+            Ok(None) => return State::Ended(self.end().map_err(|failure| self.of_type(failure))),
             // A server that cuts the connection behind a complete answer has done its work.
             Err(failure) => {
                 let ended = self.decoder.end(&mut self.events);
@@ -151,12 +152,22 @@ impl Reader {
             }
         };
         match taken {
-            Err(failure) => State::Ended(Err(failure)),
+            Err(failure) => State::Ended(Err(self.of_type(failure))),
             Ok(()) if self.decoder.is_done() => {
                 self.drain().await;
                 State::Ended(Ok(()))
             }
             Ok(()) => State::Reading,
+        }
+    }
+
+    /// What is told of an answer that could not be read from its beginning on.
+    fn of_type(&self, failure: Failure) -> Failure {
+        let headers = self.response.headers();
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        match self.has_begun {
+            true => failure,
+            false => failure.of_type(content_type),
         }
     }
 

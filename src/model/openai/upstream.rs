@@ -91,6 +91,9 @@ pub(super) fn base_url(config: &Config) -> Result<Url, Error> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(refuse("must not hold credentials: set a key or headers instead"));
     }
+    if url.fragment().is_some() {
+        return Err(refuse("must not have a fragment, which is never sent"));
+    }
     Ok(url)
 }
 
@@ -237,8 +240,8 @@ impl Upstream {
         }
         let response = tokio::time::timeout(self.timeouts.first_byte, request.send())
             .await
-            .map_err(|_| Failure::silent(self.timeouts.first_byte))?
-            .map_err(Failure::from_transport)?;
+            .map_err(|_| Failure::headless(self.timeouts.first_byte))?
+            .map_err(|error| Failure::from_transport(error, self.timeouts.connect))?;
         self.accepted(response).await
     }
 
@@ -281,7 +284,7 @@ impl Upstream {
         tokio::time::timeout_at(end, response.chunk())
             .await
             .map_err(|_| failure(self.timeouts))?
-            .map_err(Failure::from_transport)
+            .map_err(|error| Failure::from_transport(error, self.timeouts.connect))
     }
 
     /// Makes an error of a failure.
@@ -336,11 +339,6 @@ impl Place {
         }
     }
 
-    /// Makes an error of a failure.
-    pub(super) fn error(&self, failure: Failure) -> Error {
-        self.upstream.error(failure)
-    }
-
     /// The answer is complete. Said once, however often it is called.
     pub(super) fn succeeded(&mut self) {
         if !self.is_told {
@@ -349,30 +347,31 @@ impl Place {
         }
     }
 
-    /// The provider's content filter refuses what was said: the provider did its part.
-    pub(super) fn filtered(mut self, error: &Error) {
-        tracing::info!(
-            endpoint = self.upstream.endpoint(),
-            said = std::error::Error::source(error).map(tracing::field::display),
-            "a content filter ended a turn"
-        );
-        self.succeeded();
-    }
-
-    /// The request has failed.
-    pub(super) fn failed(mut self, error: &Error) {
-        tracing::warn!(
-            endpoint = self.upstream.endpoint(),
-            reason = error.reason().as_str(),
-            said = std::error::Error::source(error).map(tracing::field::display),
-            "a request to a model failed"
-        );
-        self.upstream.record().trouble = Some(error.message().to_owned());
+    /// The request has failed; gives back what is told of it. A provider whose content filter refuses what was said did
+    /// its part, and what is wrong with a request alone is no trouble of its: only what would meet others too is.
+    /// `is_configured` is whether the model was asked for by the name that the operator gave it.
+    pub(super) fn failed(mut self, failure: Failure, is_configured: bool) -> Error {
+        let is_filtered = failure.is_filtered();
+        let is_trouble = !failure.is_of_request(is_configured);
+        let error = self.upstream.error(failure);
+        let said = std::error::Error::source(&error).map(tracing::field::display);
+        let endpoint = self.upstream.endpoint();
+        if is_filtered {
+            tracing::info!(endpoint, said, "a content filter ended a turn");
+            self.succeeded();
+            return error;
+        }
+        let reason = error.reason().as_str();
+        tracing::warn!(endpoint, reason, said, "a request to a model failed");
+        if is_trouble {
+            self.upstream.record().trouble = Some(error.message().to_owned());
+        }
         // A provider that refuses is there.
         self.tell(match error.reason() {
             Reason::ModelUnavailable => Verdict::Fails,
             _ => Verdict::Works,
         });
+        error
     }
 
     fn tell(&mut self, verdict: Verdict) {

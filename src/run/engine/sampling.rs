@@ -49,7 +49,8 @@ impl Sampler {
     /// Asks the model, within what the run leaves. Dropping the future aborts the request.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` when the call is over, or the tokens or the money of its run are used up; those of [`Model::stream`].
+    /// `PERMISSION_DENIED` when the call is over, `RUN_LIMIT_REACHED` when the tokens or the money of its run are used up;
+    /// those of [`Model::stream`].
     pub(super) async fn sample(
         &self,
         run: &RunId,
@@ -86,10 +87,14 @@ impl Sampler {
     fn wanted(&self, request: &ModelRequest) -> Wanted {
         let prices = |card: Arc<ModelCard>| Some((card.name.clone(), card.prices?));
         let others = self.model.fallbacks(&request.model).into_iter();
+        let card = self.model.card(&request.model);
         Wanted {
-            model: request.model.clone(),
+            provider_model: card
+                .as_ref()
+                .map_or(&request.model, |card| &card.provider_model)
+                .clone(),
             bytes: context::bytes_of(request),
-            prices: self.model.card(&request.model).and_then(|card| card.prices),
+            prices: card.and_then(|card| card.prices),
             other_prices: Arc::new(others.filter_map(prices).collect()),
         }
     }

@@ -54,7 +54,8 @@ pub trait Caller: Send + Sync {
     /// stands still meanwhile. What it uses is the run's.
     ///
     /// # Errors
-    /// `PERMISSION_DENIED` where nobody can be asked, a person has said no, or the run has nothing left for it; those of
+    /// `PERMISSION_DENIED` where nobody can be asked or a person has said no, `RUN_LIMIT_REACHED` where the run has nothing
+    /// left for it; those of
     /// [`Model::stream`](crate::run::ports::Model::stream).
     async fn sample(&self, sampling: Sampling) -> Result<Sampled, Error> {
         let text = format!("MCP server '{}' asks a model outside of any run", sampling.server);

@@ -53,9 +53,19 @@ impl Run {
         let selected = match self.choose(may_sum_up) {
             Ok(Choice::Give(selected)) => selected,
             Ok(Choice::SumUp(gap)) => return self.sum_up(gap, now, out),
-            Err(error) => return self.end(Outcome::Failed(error), Entry::default(), now, out),
+            Err(error) => {
+                let model = self.journal.record().snapshot.model.clone();
+                let error = error.with("model", model);
+                return self.end(Outcome::Failed(error), Entry::default(), now, out);
+            }
         };
-        let mut turn = Turn::new(self.journal.record(), selected.used, &mut self.mint, now);
+        let mut turn = Turn::new(
+            self.journal.record(),
+            &self.terms.provider_model,
+            selected.used,
+            &mut self.mint,
+            now,
+        );
         let turns = self.journal.record().usage.turns;
         let request = self.request(selected, turns + 1);
         turn.bill.expect_to_read(context::bytes_of(&request));

@@ -27,17 +27,23 @@ pub(super) struct Bill {
     /// What the model costs that answers: the one that was asked, as long as none has begun to.
     prices: Option<Prices>,
     other_prices: Arc<BTreeMap<String, Prices>>,
+    /// What its provider calls the model that was asked.
+    asked: String,
     attempts: Vec<Attempt>,
 }
 
 impl Bill {
-    /// Of a request to the run's model.
-    pub(super) fn new(snapshot: &Snapshot) -> Self {
-        Self::at(snapshot.prices, &snapshot.other_prices)
+    /// Of a request to the run's model, by the name that its provider has for it.
+    pub(super) fn new(snapshot: &Snapshot, provider_model: &str) -> Self {
+        Self::at(snapshot.prices, &snapshot.other_prices, provider_model)
     }
 
-    /// Of a request to a model with these prices, for which those may answer that have the others.
-    pub(super) fn at(prices: Option<Prices>, other_prices: &Arc<BTreeMap<String, Prices>>) -> Self {
+    /// Of a request to the model of that name with these prices, for which those may answer that have the others.
+    pub(super) fn at(
+        prices: Option<Prices>,
+        other_prices: &Arc<BTreeMap<String, Prices>>,
+        provider_model: &str,
+    ) -> Self {
         Self {
             usage: Usage::default(),
             is_reported: false,
@@ -45,15 +51,16 @@ impl Bill {
             expected_input: 0,
             prices,
             other_prices: Arc::clone(other_prices),
+            asked: provider_model.to_owned(),
             attempts: Vec::new(),
         }
     }
 
     /// Of a request to another model.
-    pub(super) fn of_other(model: &str, snapshot: &Snapshot) -> Self {
+    pub(super) fn of_other(model: &str, snapshot: &Snapshot, provider_model: &str) -> Self {
         Self {
             prices: snapshot.other_prices.get(model).copied(),
-            ..Self::new(snapshot)
+            ..Self::new(snapshot, provider_model)
         }
     }
 
@@ -71,8 +78,17 @@ impl Bill {
         &self.attempts
     }
 
-    /// What the provider calls the model that answers.
-    pub(super) fn answerer(&self) -> Option<&String> {
+    /// Whether a model has begun to answer.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answerer().is_some()
+    }
+
+    /// What its provider calls the model that answers: the one that was asked, as long as none has begun to.
+    pub(super) fn model(&self) -> String {
+        self.answerer().unwrap_or(&self.asked).clone()
+    }
+
+    fn answerer(&self) -> Option<&String> {
         let mut answered = self.attempts.iter().rev();
         let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
         Some(&answered.provider_model)

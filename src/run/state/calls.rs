@@ -543,7 +543,7 @@ impl Slot {
         let tool = terms
             .catalogue
             .get(&self.call.tool)
-            .ok_or_else(|| format!("there is no tool named {}", self.call.tool))?;
+            .ok_or_else(|| terms.catalogue.lack(&self.call.tool))?;
         let arguments = match &self.step.work {
             Work::ToolCall {
                 answer: Some(Answer::Approve(Some(edited))),
@@ -861,8 +861,8 @@ fn ready(action: &Action, index: usize, submission: &Submission, terms: &Terms) 
         Answer::Approve(edited) => {
             let tool = terms.catalogue.get(&action.call.tool);
             let tool = tool.ok_or_else(|| {
-                let description = format!("there is no tool named {} now", action.call.tool);
-                Error::invalid(field("approve"), description)
+                let why = terms.catalogue.lack(&action.call.tool);
+                Error::invalid(field("approve"), format!("{why} now"))
             })?;
             if action.schema_is_another(tool) {
                 let description = format!(

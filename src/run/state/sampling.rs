@@ -18,18 +18,16 @@ use crate::run::step::{SampledRequest, StepState};
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) request: u64,
-    model: String,
     bill: Bill,
     started: SystemTime,
 }
 
 impl Asked {
     fn new(request: u64, wanted: Wanted, now: SystemTime) -> Self {
-        let mut bill = Bill::at(wanted.prices, &wanted.other_prices);
+        let mut bill = Bill::at(wanted.prices, &wanted.other_prices, &wanted.provider_model);
         bill.expect_to_read(wanted.bytes);
         Self {
             request,
-            model: wanted.model,
             bill,
             started: now,
         }
@@ -52,7 +50,7 @@ impl Asked {
     /// What is kept of it, now that it is over.
     pub(super) fn closed(self, state: StepState, now: SystemTime) -> SampledRequest {
         SampledRequest {
-            model: self.bill.answerer().cloned().unwrap_or(self.model),
+            model: self.bill.model(),
             usage: self.bill.total(&state),
             attempts: self.bill.attempts().to_vec(),
             state,
@@ -126,7 +124,7 @@ impl Calls {
 }
 
 fn refusal(reason: IncompleteReason) -> Error {
-    Error::new(Reason::PermissionDenied, used_up(reason))
+    Error::new(Reason::RunLimitReached, used_up(reason))
 }
 
 /// Why a server may not ask a model whose call is over.

@@ -25,7 +25,6 @@ const BYTES_OF_A_TOKEN: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Summing {
     text: String,
-    model: String,
     summarized: Summarized,
     /// How long it may be; not every provider keeps to that.
     max_tokens: u64,
@@ -69,12 +68,12 @@ impl Run {
             Some(other) => (
                 other.name.clone(),
                 other.context_tokens,
-                Bill::of_other(&other.name, snapshot),
+                Bill::of_other(&other.name, snapshot, &other.provider_model),
             ),
             None => (
                 snapshot.model.clone(),
                 self.terms.bounds.context_tokens,
-                Bill::new(snapshot),
+                Bill::new(snapshot, &self.terms.provider_model),
             ),
         };
         let left = self.journal.output_tokens_left().unwrap_or(u64::MAX);
@@ -101,7 +100,7 @@ impl Run {
         let request = ModelRequest {
             run: record.id.clone(),
             caller: snapshot.caller.clone(),
-            model: model.clone(),
+            model,
             instructions: summary::INSTRUCTIONS.to_owned(),
             messages,
             tools: None,
@@ -119,7 +118,6 @@ impl Run {
         out.push(Effect::CallModel(request));
         self.phase = Phase::Summing(Box::new(Summing {
             text: String::new(),
-            model,
             summarized: gap.summarized,
             max_tokens: gap.max_tokens,
             bill,
@@ -189,7 +187,7 @@ impl Run {
             // It belongs to the turn that it makes room for.
             turn: self.journal.record().usage.turns + 1,
             work: Work::Summary {
-                model: summing.bill.answerer().unwrap_or(&summing.model).clone(),
+                model: summing.bill.model(),
                 message: message.map(|message| message.id.clone()),
                 messages: summing.summarized.messages,
                 usage,

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::run::action::{Action, Answer, Question, Reply, SamplingPrompt};
-use crate::run::catalogue::{Annotations, ClientTool, Policy, Selection, ToolDescription};
+use crate::run::catalogue::{Annotations, ClientTool, Policy, Rule, Selection, Target, ToolDescription};
 use crate::run::context;
 use crate::run::id::{ActionId, MessageId, RunId, ThreadId};
 use crate::run::message::{Annotation, CallOutput, Cited, Continuation, Part, Reasoning, ToolCall, Usage};
@@ -459,6 +459,7 @@ fn a_number(max_corrections: u32) -> ModelOptions {
 
 fn terms() -> Terms {
     Terms {
+        provider_model: "big-1".into(),
         catalogue: catalogue(),
         answer: None,
         parallel_calls: PARALLEL_CALLS,
@@ -636,6 +637,25 @@ fn a_step_keeps_the_requests_that_its_turn_took_and_names_the_model_that_answere
     assert_eq!(model, "small-1");
     assert_eq!(attempts, &[limited, answered]);
     assert_eq!(*unknown_events, 3);
+}
+
+#[test]
+fn a_step_whose_turn_nobody_answered_names_the_model_that_was_asked_as_its_provider_does() {
+    let failed = attempt(AttemptResult::Failed("RATE_LIMITED".into()));
+    let elsewhere = Attempt {
+        provider_model: "small-1".into(),
+        ..failed.clone()
+    };
+    // A fallback that was tried changes nothing, and neither does it that nothing was told at all.
+    for attempts in [vec![failed, elsewhere], Vec::new()] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(attempts.into_iter().map(ModelEvent::Attempt));
+        stage.feed(Input::ModelFailed(Error::new(Reason::RateLimited, "too much")));
+        let Work::ModelTurn { model, .. } = &stage.steps[&0].work else {
+            panic!("the first step is a turn");
+        };
+        assert_eq!(model, "big-1");
+    }
 }
 
 #[test]
@@ -1368,6 +1388,38 @@ fn a_call_cut_off_whose_tool_is_gone_is_for_a_person_to_decide() {
 }
 
 #[test]
+fn an_approval_of_a_call_whose_tool_is_denied_by_now_says_so() {
+    let denying = Selection {
+        rules: vec![Rule {
+            target: Target::Tool("risky".into()),
+            policy: Policy::Deny,
+        }],
+        ..Selection::default()
+    };
+    let gone = Arc::new(Catalogue::new(2, []));
+    for (catalogue, expected) in [
+        (
+            catalogue().selected(&denying),
+            "the tool risky is denied by its policy now",
+        ),
+        (gone, "there is no tool named risky now"),
+    ] {
+        let mut stage = Stage::new(Limits::default());
+        stage.say(call(0, "risky", r#"{"text":"x"}"#));
+        stage.say([STOP]);
+        stage.crash_onto(Terms { catalogue, ..terms() });
+        let refused = stage.decide(Answer::Approve(None)).unwrap_err();
+        let [violation] = refused.violations() else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(
+            (violation.field.as_str(), violation.description.as_str()),
+            ("answers[0].approve", expected)
+        );
+    }
+}
+
+#[test]
 fn a_run_waits_for_people_and_for_its_client() {
     let mut stage = Stage::new(Limits::default());
     let asked = ["risky", "echo", "mine"].into_iter().enumerate();
@@ -1599,7 +1651,7 @@ fn what_a_server_asks_a_model_is_not_sent_when_it_cannot_be_paid_for_and_stopped
     let [(0, Err(refused)), (1, Ok(allowance))] = verdicts.as_slice() else {
         panic!("{verdicts:?}")
     };
-    assert_eq!(refused.reason(), Reason::PermissionDenied);
+    assert_eq!(refused.reason(), Reason::RunLimitReached);
     assert_eq!(allowance.output_tokens, Some(20 - used.output_tokens));
     // Nobody has counted, so bytes are.
     stage.tell(1, text(&"x".repeat(8 * 21)));
@@ -1608,7 +1660,7 @@ fn what_a_server_asks_a_model_is_not_sent_when_it_cannot_be_paid_for_and_stopped
         "{:?}",
         stage.verdicts
     );
-    stage.sampled(1, Some(Error::new(Reason::PermissionDenied, "too much")));
+    stage.sampled(1, Some(Error::new(Reason::RunLimitReached, "too much")));
     let kept = stage.sampled_requests();
     assert_eq!(kept.len(), 1, "what was not sent is not kept: {kept:?}");
     assert_eq!(kept[0].usage.output_tokens, 21);

@@ -34,7 +34,13 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) fn new(record: &RunRecord, context: ContextUse, mint: &mut Mint, now: SystemTime) -> Self {
+    pub(super) fn new(
+        record: &RunRecord,
+        provider_model: &str,
+        context: ContextUse,
+        mint: &mut Mint,
+        now: SystemTime,
+    ) -> Self {
         let message = MessageId::new(mint);
         Self {
             run: record.id.clone(),
@@ -44,7 +50,7 @@ impl Turn {
             calls: Vec::new(),
             annotations: Vec::new(),
             continuation: None,
-            bill: Bill::new(&record.snapshot),
+            bill: Bill::new(&record.snapshot, provider_model),
             context,
             is_shortened: false,
             unknown_events: 0,
@@ -66,7 +72,7 @@ impl Turn {
             id: StepId::new(mint),
             turn: record.usage.turns,
             work: Work::ModelTurn {
-                model: self.bill.answerer().unwrap_or(&record.snapshot.model).clone(),
+                model: self.bill.model(),
                 message: message.map(|message| message.id.clone()),
                 usage: self.bill.total(&state),
                 context: self.context,
@@ -83,7 +89,7 @@ impl Turn {
 
     /// Whether the model may be asked once more, with a shorter conversation: it was not, and has not begun to answer.
     pub(super) fn may_be_shortened(&self) -> bool {
-        !self.is_shortened && !self.is_announced && self.content.is_empty() && self.bill.answerer().is_none()
+        !self.is_shortened && !self.is_announced && self.content.is_empty() && !self.bill.is_answered()
     }
 
     /// It is asked with this much instead.

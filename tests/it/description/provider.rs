@@ -152,6 +152,7 @@ impl Bench {
             body: serde_json::from_slice(body).unwrap_or_default(),
         };
         let verdict = description().map_or(Ok(()), |description| description.request(&request));
+        let verdict = verdict.map_err(|objection| objection.text);
         self.verdicts.lock().expect("no test panics here").push(verdict);
     }
 }

@@ -145,7 +145,7 @@ async fn a_tool_is_called(form: Form) {
         (
             "echo",
             json!({"text": 3}),
-            "Input validation error: 3 is not of type 'string'",
+            "Input validation error: 3 is not of type 'string' at /text",
             true,
         ),
     ] {

@@ -44,15 +44,29 @@ async fn lists_come_page_by_page(form: Form) {
     let door = Door::to(&world, form);
     let tools = names(&door, "AssistantService.ListTools", "tools", json!({}), 1).await;
     assert_eq!(tools, ["tools/echo", "tools/calculate"]);
-    let tools = names(
-        &door,
-        "AssistantService.ListTools",
-        "tools",
-        json!({"server": "nobody"}),
-        1,
-    )
-    .await;
-    assert!(tools.is_empty());
+    for (method, things) in [
+        ("AssistantService.ListTools", "tools"),
+        ("ResourceService.ListResources", "resources"),
+        ("ResourceService.ListResourceTemplates", "resourceTemplates"),
+        ("PromptService.ListPrompts", "prompts"),
+    ] {
+        let of_it = names(&door, method, things, json!({"server": "builtin"}), 1).await;
+        assert_eq!(of_it.is_empty(), things != "tools");
+        let refusal = door.refusal(method, json!({"server": "nobody"})).await;
+        assert_eq!(
+            (
+                refusal.code,
+                &refusal.detail("ErrorInfo")["reason"],
+                refusal.fact("server")
+            ),
+            (Code::NotFound, &json!("MCP_SERVER_NOT_FOUND"), "nobody"),
+            "{method}"
+        );
+        assert_eq!(
+            refusal.message,
+            "there is no MCP server named \"nobody\"; there are: builtin"
+        );
+    }
 
     let mut made = Vec::new();
     for number in 0..5 {

@@ -32,6 +32,10 @@ async fn a_name_stays_with_its_server_while_that_is_away_and_a_server_that_is_hu
         reason.starts_with("second/echo is left out: first/echo has the name echo; "),
         "{reason}"
     );
+    assert!(
+        reason.contains("second/look is left out: first/look has the name look"),
+        "{reason}"
+    );
     until("it is back", || {
         pool.hurry();
         pool.servers()[0].connection == Connection::Ready

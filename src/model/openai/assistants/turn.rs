@@ -184,7 +184,7 @@ impl Turn {
         let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
         while !decoder.is_at_end() {
             if Instant::now() + polling.wait > polling.deadline {
-                return Err(Failure::silent(limit));
+                return Err(Failure::unfinished(limit));
             }
             tokio::time::sleep(polling.wait).await;
             polling.wait = (polling.wait * 3 / 2).min(POLL_MOST);

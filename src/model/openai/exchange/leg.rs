@@ -213,11 +213,7 @@ impl Leg {
         let is_before_work = failure.is_before_work();
         let other_way = self.model.other_way(&self.prepared, &failure);
         let is_filtered = failure.is_filtered();
-        let error = place.error(failure);
-        match is_filtered {
-            true => place.filtered(&error),
-            false => place.failed(&error),
-        }
+        let error = place.failed(failure, self.model.is_its_own(&self.prepared.model));
         let result = AttemptResult::Failed(error.reason().as_str().to_owned());
         let attempt = Attempt {
             status,
@@ -249,6 +245,11 @@ impl Leg {
             }
         }
         Ok((answer, events))
+    }
+
+    /// What requests call the model.
+    pub(super) fn name(&self) -> &str {
+        self.model.called(&self.prepared.model)
     }
 
     /// What is told of an attempt at this model.

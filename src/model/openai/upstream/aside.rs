@@ -53,8 +53,8 @@ impl Upstream {
         }
         let response = tokio::time::timeout(self.timeouts.first_byte, request.send())
             .await
-            .map_err(|_| Failure::silent(self.timeouts.first_byte))?
-            .map_err(Failure::from_transport)?;
+            .map_err(|_| Failure::headless(self.timeouts.first_byte))?
+            .map_err(|error| Failure::from_transport(error, self.timeouts.connect))?;
         self.accepted(response).await
     }
 }
