@@ -5,6 +5,7 @@ mod auth;
 mod connections;
 mod faults;
 mod hanging;
+mod memory;
 mod names;
 #[cfg(target_os = "linux")]
 mod orphans;
