@@ -12,6 +12,7 @@ mod orphans;
 pub mod peer;
 mod pins;
 mod reload;
+mod roads;
 mod sampling;
 mod slow;
 mod told;
