@@ -37,6 +37,7 @@ pub use config::{
     CallerToken, Config, ConfigError, Credential, Endpoint, Grant, LogLevel, OAuth, Process, Protocol,
     Remote, ServerConfig,
 };
+pub use lines::MESSAGE_LIMIT_BYTES;
 pub use pool::Pool;
 pub use supervise::Pacing;
 pub use watchdog::{Watchdog, watch};

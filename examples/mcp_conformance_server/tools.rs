@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use assistd::mcp::door::CallStream;
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ClientCapabilities, ContentBlock,
@@ -23,7 +24,7 @@ const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEARKwAAIhYAQACABAAZGF0YQAAAAA="
 const PACE: Duration = Duration::from_millis(50);
 
 /// The tools whose arguments are nothing, by name, with what they are for.
-const PLAIN: [(&str, &str); 22] = [
+const PLAIN: [(&str, &str); 23] = [
     ("test_simple_text", "Answers with a text"),
     ("test_image_content", "Answers with an image"),
     ("test_audio_content", "Answers with a sound"),
@@ -38,6 +39,10 @@ const PLAIN: [(&str, &str); 22] = [
     ("test_tool_with_progress", "Says how far it is"),
     ("test_elicitation_sep1034_defaults", "Asks with defaults"),
     ("test_elicitation_sep1330_enums", "Asks with choices"),
+    (
+        "test_reconnection",
+        "Closes its stream before it is done, and has its client come back",
+    ),
     ("test_missing_capability", "Needs sampling"),
     ("test_streaming_elicitation", "Says how far it is, and ends"),
     (
@@ -213,6 +218,13 @@ pub(crate) async fn call(
         }
         "test_elicitation_sep1330_enums" => {
             elicited(&context, "Please choose", choices(), "Elicitation completed: ").await
+        }
+        "test_reconnection" => {
+            if let Some(stream) = context.extensions.get::<CallStream>() {
+                stream.close();
+            }
+            sleep(PACE).await;
+            Ok(text("The client has come back."))
         }
         "test_missing_capability" => {
             let capabilities = context.client_capabilities().unwrap_or_default();

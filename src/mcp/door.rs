@@ -3,8 +3,10 @@
 
 mod listener;
 mod sessions;
+mod streams;
 
 pub use listener::{Body, serve};
+pub use streams::CallStream;
 
 use std::fmt::Display;
 use std::net::SocketAddr;

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use serde_json::json;
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// The largest message that is taken from a child process; as rmcp has it over HTTP.
-pub(super) const MESSAGE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+/// The largest message that is taken from a server, in bytes: from a child process, and as rmcp has it over HTTP.
+pub const MESSAGE_LIMIT_BYTES: usize = 16 * 1024 * 1024;
 /// How much of the two ends of a message is looked at for the request that it answers.
 const END_BYTES: usize = 256;
 

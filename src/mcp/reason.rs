@@ -117,7 +117,7 @@ pub(super) fn is_refusal_of_post(error: &ClientInitializeError) -> bool {
 fn of_transport(error: &DynamicTransportError) -> String {
     match error.error.downcast_ref::<HttpError>() {
         Some(HttpError::Client(error)) => of_client(error),
-        Some(HttpError::HttpStatus(error)) => format!("the server answers with HTTP {}", error.status),
+        Some(HttpError::HttpStatus(error)) => of_status(&format!("HTTP {}", error.status)),
         Some(HttpError::AuthRequired(error)) => match error.www_authenticate_header.as_str() {
             "" => "the server asks for authorization (HTTP 401)".to_owned(),
             // Not the server's header: what is to be done about it, as `auth::transport` says.
@@ -126,7 +126,7 @@ fn of_transport(error: &DynamicTransportError) -> String {
         Some(HttpError::InsufficientScope(_)) => "the server denies access (HTTP 403)".to_owned(),
         Some(HttpError::SessionExpired) => "the server has forgotten the session (HTTP 404)".to_owned(),
         Some(HttpError::UnexpectedServerResponse(text)) => match text.split_once(':') {
-            Some((status, _)) if status.starts_with("HTTP ") => format!("the server answers with {status}"),
+            Some((status, _)) if status.starts_with("HTTP ") => of_status(status),
             _ => "the server does not speak MCP as expected".to_owned(),
         },
         Some(HttpError::UnexpectedContentType(_)) => {
@@ -136,6 +136,15 @@ fn of_transport(error: &DynamicTransportError) -> String {
             format!("the server's answer is larger than {max_size} bytes")
         }
         _ => "the connection broke".to_owned(),
+    }
+}
+
+/// Why a request was answered with this status, such as `HTTP 500 Internal Server Error`. A redirect that is left is one that is
+/// not followed; see [`remote`](super::remote).
+fn of_status(status: &str) -> String {
+    match status.strip_prefix("HTTP ").and_then(|status| status.get(..3)) {
+        Some(code) if code.starts_with('3') => format!("the server sends us elsewhere (HTTP {code})"),
+        _ => format!("the server answers with {status}"),
     }
 }
 

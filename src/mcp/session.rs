@@ -3,6 +3,8 @@
 mod life;
 mod listing;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 pub(super) use life::Probe;
 pub(super) use listing::Listed;

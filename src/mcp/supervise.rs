@@ -549,3 +549,6 @@ fn check_schemas(description: &ToolDescription) -> Result<(), String> {
         .map_or(Ok(()), schema::check)
         .map_err(|problem| format!("its output schema {problem}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,65 +4,16 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use serde_json::json;
 
-use crate::world::{PATIENCE, program};
+use crate::process::Service;
+use crate::world::program;
 
 mod beside;
 mod round_trip;
 
 /// What a team may have saved of OpenAI's API: a list, objects, a list that is newest first, an array.
 const SAVED: &str = include_str!("archive/openai.json");
-
-/// A service of its own process, on a directory.
-struct Service {
-    child: Child,
-    base: String,
-}
-
-impl Service {
-    async fn start(directory: &Path) -> Service {
-        // The client wants a TLS provider even where no TLS is spoken; a second one is refused.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut child = Command::new(program())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(directory)
-            .env_clear()
-            .current_dir(directory)
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let base = loop {
-            let line = tokio::time::timeout(PATIENCE, lines.next_line());
-            let line = line.await.unwrap().unwrap().expect("it says where it is");
-            if let Some((_, address)) = line.split_once(" on http://") {
-                break format!("http://{address}");
-            }
-        };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Service { child, base }
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let response = reqwest::get(format!("{}{path}", self.base)).await.unwrap();
-        response.json().await.unwrap()
-    }
-
-    async fn post(&self, path: &str, body: &Value) -> Value {
-        let request = reqwest::Client::new()
-            .post(format!("{}{path}", self.base))
-            .json(body);
-        request.send().await.unwrap().json().await.unwrap()
-    }
-
-    async fn stop(mut self) {
-        self.child.kill().await.unwrap();
-    }
-}
 
 /// Runs a command on a store, with this on its standard input.
 fn run(directory: &Path, arguments: &[&str], input: &str) -> Output {
@@ -113,7 +64,7 @@ async fn what_openai_had_goes_on_here() {
         assert!(said.contains(note), "{note}\n{said}");
     }
 
-    let service = Service::start(directory.path()).await;
+    let service = Service::start(directory.path(), &[]).await;
     let thread = service.get("/v1/threads/thread_beds").await;
     assert_eq!(thread["metadata"], json!({"season": "spring"}));
     assert_eq!(thread["createTime"], "2025-06-15T15:08:20Z");
@@ -192,7 +143,7 @@ async fn what_openai_had_goes_on_here() {
 async fn an_export_is_imported_elsewhere_and_exported_the_same() {
     let [one, two] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     succeeded(run(one.path(), &["import", "-", "--from", "openai"], SAVED));
-    let service = Service::start(one.path()).await;
+    let service = Service::start(one.path(), &[]).await;
     let chat = json!({"message": "echo beans", "assistant": "assistants/asst_gardener"});
     let answer = service.post("/v1/chat", &chat).await;
     // Beside the running service.

@@ -22,6 +22,7 @@ mod metrics;
 mod model;
 mod models;
 mod ownership;
+mod process;
 mod sampling;
 mod simulator;
 mod skip;

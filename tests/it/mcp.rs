@@ -5,12 +5,14 @@ mod auth;
 mod connections;
 mod faults;
 mod hanging;
+mod memory;
 mod names;
 #[cfg(target_os = "linux")]
 mod orphans;
 pub mod peer;
 mod pins;
 mod reload;
+mod roads;
 mod sampling;
 mod slow;
 mod told;

@@ -411,6 +411,105 @@ async fn get(world: &World, path: &str) -> (u16, Value) {
     )
 }
 
+/// The numbers of the events in a stream, and what they say.
+fn events(stream: &str) -> Vec<(String, Value)> {
+    let field = |event: &str, name: &str| {
+        let line = event.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let events = stream
+        .split("\n\n")
+        .map(|event| (field(event, "id:"), field(event, "data:")));
+    let events = events.filter(|(id, _)| !id.is_empty());
+    events
+        .map(|(id, data)| (id, serde_json::from_str(&data).unwrap_or_default()))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_a_client_whose_connection_broke() {
+    for comes_back_late in [false, true] {
+        let seen = Arc::<Seen>::default();
+        let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
+        let servers = json!({"mcpServers": {"a": {"url": server.url()}}});
+        let script = Script::turns([Turn::call("a__wait", &json!({})), Turn::text("done")]);
+        let world = World::with(script, |config| {
+            config.mcp = world::mcp(&servers);
+            config.mcp.serve = true;
+        })
+        .await;
+        let send = async |session: &str, message: Value| {
+            let mut request = reqwest::Client::new()
+                .post(world.url("/mcp"))
+                .header("accept", "application/json, text/event-stream")
+                .header("mcp-protocol-version", "2025-11-25")
+                .json(&message);
+            if !session.is_empty() {
+                request = request.header("mcp-session-id", session);
+            }
+            request.send().await.unwrap()
+        };
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "train", "version": "1"},
+        }});
+        let begun = send("", hello).await;
+        let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+        send(
+            &session,
+            json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        )
+        .await;
+        let chat = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {
+            "name": "chat", "arguments": {"message": "hi"},
+        }});
+        let mut answer = send(&session, chat).await;
+        let mut heard = String::new();
+        while events(&heard).is_empty() {
+            let piece = timeout(PATIENCE, answer.chunk()).await.expect("in time").unwrap();
+            heard.push_str(std::str::from_utf8(&piece.expect("a first event")).unwrap());
+        }
+        let (last, first) = &events(&heard)[0];
+        assert_eq!(first, &Value::Null, "it says only where the client is");
+        timeout(PATIENCE, seen.waiting.notified())
+            .await
+            .expect("the run goes on");
+        drop(answer);
+
+        let ends = async || {
+            seen.release.notify_waiters();
+            let (_, threads) = get(&world, "/v1/threads").await;
+            let thread = threads["threads"][0]["name"].as_str().unwrap();
+            let (_, runs) = get(&world, &format!("/v1/{thread}/runs")).await;
+            let run = runs["runs"][0]["name"].as_str().unwrap();
+            let watching = reqwest::Client::new()
+                .get(world.url(&format!("/v1/{run}:watch")))
+                .header("accept", "text/event-stream");
+            let events = watching.send().await.unwrap().text();
+            let events = timeout(PATIENCE, events).await.expect("it ends").unwrap();
+            assert!(events.contains("event: run_completed"), "{events}");
+        };
+        if comes_back_late {
+            ends().await;
+        }
+        let back = reqwest::Client::new()
+            .get(world.url("/mcp"))
+            .header("accept", "text/event-stream")
+            .header("mcp-protocol-version", "2025-11-25")
+            .header("mcp-session-id", &session)
+            .header("last-event-id", last);
+        let back = timeout(PATIENCE, back.send()).await.expect("in time").unwrap();
+        assert_eq!(back.status(), 200);
+        if !comes_back_late {
+            ends().await;
+        }
+        let missed = timeout(PATIENCE, back.text()).await.expect("it ends").unwrap();
+        let (_, answer) = events(&missed).pop().expect("an answer");
+        assert_eq!(answer["id"], 2, "{missed}");
+        assert_eq!(answer["result"]["content"][0]["text"], "done", "{missed}");
+        world.stopped().await;
+    }
+}
+
 #[tokio::test]
 async fn pages_from_elsewhere_and_rebound_names_are_refused() {
     let world = World::with(Script::turns([]), served).await;

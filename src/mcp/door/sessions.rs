@@ -1,24 +1,32 @@
-//! The sessions of clients that begin with `initialize`: rmcp's, but only so many at a time.
+//! The sessions of clients that begin with `initialize`: rmcp's, but only so many at a time, and answers wait for clients
+//! that are away.
 
 use std::fmt;
 use std::time::Duration;
 
-use futures::Stream;
-use rmcp::model::{ClientJsonRpcMessage, ServerJsonRpcMessage};
+use futures::{Stream, StreamExt};
+use rmcp::model::{ClientJsonRpcMessage, GetExtensions, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError,
 };
 use rmcp::transport::streamable_http_server::session::{ServerSseMessage, SessionId};
 
+use super::streams::{CallStream, Streams};
+
 /// Sessions at once.
 const MAX_SESSIONS: usize = 1_024;
 /// How long neither side of a session may say anything: a tool that is at work and silent must not take longer.
 const SESSION_IDLE: Duration = Duration::from_secs(15 * 60);
 
+/// The first revision whose clients come back when their stream is closed (SEP-1699), and the header that names one.
+const POLLING_SINCE: &str = "2025-11-25";
+const REVISION: &str = "mcp-protocol-version";
+
 /// The sessions of one server.
 pub(super) struct Sessions {
     inner: LocalSessionManager,
+    streams: Streams,
 }
 
 /// Why a session cannot be used.
@@ -36,7 +44,10 @@ impl Sessions {
     pub(super) fn new() -> Self {
         let mut inner = LocalSessionManager::default();
         inner.session_config.keep_alive = Some(SESSION_IDLE);
-        Self { inner }
+        Self {
+            inner,
+            streams: Streams::default(),
+        }
     }
 }
 
@@ -80,9 +91,16 @@ impl SessionManager for Sessions {
     async fn create_stream(
         &self,
         id: &SessionId,
-        message: ClientJsonRpcMessage,
+        mut message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        Ok(self.inner.create_stream(id, message).await?)
+        let stream = CallStream::default();
+        if let JsonRpcMessage::Request(request) = &mut message
+            && comes_back(&request.request)
+        {
+            request.request.extensions_mut().insert(stream.clone());
+        }
+        let events = self.inner.create_stream(id, message).await?;
+        Ok(self.streams.keep(id, stream, events).await)
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), Self::Error> {
@@ -101,6 +119,16 @@ impl SessionManager for Sessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
-        Ok(self.inner.resume(id, last_event_id).await?)
+        if let Some(missed) = self.streams.resume(id, &last_event_id) {
+            return Ok(missed.left_stream());
+        }
+        Ok(self.inner.resume(id, last_event_id).await?.right_stream())
     }
+}
+
+/// Whether the client of a request is one that comes back. Revisions are dates: their order is that of their names.
+fn comes_back(request: &impl GetExtensions) -> bool {
+    let head = request.extensions().get::<http::request::Parts>();
+    let revision = head.and_then(|head| head.headers.get(REVISION)?.to_str().ok());
+    revision.is_some_and(|revision| revision >= POLLING_SINCE)
 }

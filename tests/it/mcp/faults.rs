@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 use super::{call, child, pool, until};
 
 /// How much a server sends that sends too much.
-const HUGE_BYTES: usize = 100 * 1024 * 1024;
-/// How many notifications a server sends that floods.
+pub const HUGE_BYTES: usize = 100 * 1024 * 1024;
+/// How many notifications a server sends that floods; and of one that floods at length, how much in all and how long each is.
 const FLOOD: usize = 20_000;
+pub const FLOOD_BYTES: usize = 32 * 1024 * 1024;
+const FLOOD_PIECE_BYTES: usize = 16 * 1024;
 
 /// Not a test of its own: the server of the others, when they start this binary as their child. It does one thing
 /// wrong, as `ASSISTD_TEST_FAULT` says.
@@ -33,8 +35,26 @@ fn fault_server() {
             .unwrap_or_default();
         if !request["id"].is_null() {
             answer(&fault, &request);
+        } else if fault == "notes" && request["method"] == "notifications/cancelled" {
+            note(&format!("cancelled {}", request["params"]["requestId"]));
         }
     }
+}
+
+/// Writes a line into the file that the test knows of.
+fn note(line: &str) {
+    let mark = std::env::var("ASSISTD_TEST_MARK").unwrap_or_default();
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(mark);
+    let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+}
+
+/// Writes very much that has no end of a line.
+fn write_on(out: &mut impl Write, bytes: usize) {
+    let piece = vec![b'x'; 1024 * 1024];
+    for _ in 0..bytes / piece.len() {
+        let _ = out.write_all(&piece);
+    }
+    let _ = out.flush();
 }
 
 /// Whether a server that knows no sessions goes on: it is of no use any more once it was asked for one.
@@ -123,19 +143,41 @@ fn answer(fault: &str, request: &Value) {
                 say(&noise);
             }
         }
-        ("sends too much", "tools/call") => {
+        ("floods at length", "tools/call") => {
+            let token = &request["params"]["_meta"]["progressToken"];
+            let data = "too much ".repeat(FLOOD_PIECE_BYTES / 9);
+            let (log, report) = ("notifications/message", "notifications/progress");
+            for number in 0..FLOOD_BYTES / FLOOD_PIECE_BYTES {
+                say(&match number % 2 {
+                    0 => json!({"jsonrpc": "2.0", "method": log, "params": {"level": "error", "data": data}}),
+                    _ => json!({"jsonrpc": "2.0", "method": report, "params": {
+                        "progressToken": token, "progress": number, "message": data,
+                    }}),
+                });
+            }
+        }
+        ("sends too much", "tools/call") | ("lists too much", "tools/list") => {
             let mut out = std::io::stdout().lock();
-            let piece = vec![b'x'; 1024 * 1024];
             let _ = write!(
                 out,
                 "{{\"jsonrpc\": \"2.0\", \"id\": {}, \"result\": {{\"content\": [\"",
                 request["id"]
             );
-            for _ in 0..HUGE_BYTES / piece.len() {
-                let _ = out.write_all(&piece);
-            }
+            write_on(&mut out, HUGE_BYTES);
             let _ = writeln!(out, "\"]}}}}");
             let _ = out.flush();
+            return;
+        }
+        // The next answer is on the same line, and lost with it.
+        ("prints without end", "tools/call") => {
+            write_on(&mut std::io::stdout().lock(), HUGE_BYTES);
+            note("printed");
+            return;
+        }
+        ("complains", "tools/call") => eprintln!("PAPER JAM"),
+        ("complains without end", "tools/call") => write_on(&mut std::io::stderr().lock(), FLOOD_BYTES),
+        ("notes", "tools/call") => {
+            note(&format!("called {}", request["id"]));
             return;
         }
         ("sends nonsense", _) => {

@@ -24,15 +24,15 @@ use rmcp::model::{
     InputRequiredResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
     ListToolsResult, LoggingLevel, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
     ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, ServerRequest,
-    SetLevelRequestParams, Tool,
+    SetLevelRequestParams, SubscriptionFilter, Tool,
 };
-use rmcp::service::{NotificationContext, RequestContext, RoleServer};
+use rmcp::service::{NotificationContext, RequestContext, RoleServer, SubscriptionContext};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ErrorData, ServerHandler};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 /// What the server has seen, and how it is to behave.
@@ -62,6 +62,27 @@ pub struct Seen {
     pub is_visited: AtomicBool,
     /// What it was told to log, in the order in which it was told.
     pub log_levels: Mutex<Vec<String>>,
+    /// The clients of sessions that were begun, and how many listen without one.
+    pub clients: Mutex<Vec<rmcp::Peer<RoleServer>>>,
+    pub listeners: AtomicUsize,
+    /// The tools have changed: whoever listens is told.
+    pub changed: watch::Sender<()>,
+}
+
+impl Seen {
+    /// Tells everybody that the tools have changed, in the way of their era.
+    pub async fn tell(&self) {
+        self.changed.send_replace(());
+        let clients = self.clients.lock().expect("a lock").clone();
+        for client in clients {
+            let _ = client.notify_tool_list_changed().await;
+        }
+    }
+
+    /// Whether there is anybody to tell.
+    pub fn is_listened_to(&self) -> bool {
+        self.listeners.load(Ordering::SeqCst) > 0 || !self.clients.lock().expect("a lock").is_empty()
+    }
 }
 
 impl Seen {
@@ -108,8 +129,26 @@ impl ServerHandler for Peer {
         }
     }
 
-    async fn on_initialized(&self, _context: NotificationContext<RoleServer>) {
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         self.0.sessions.fetch_add(1, Ordering::SeqCst);
+        self.0.clients.lock().expect("a lock").push(context.peer);
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(requested.clone())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let mut changed = self.0.changed.subscribe();
+        self.0.listeners.fetch_add(1, Ordering::SeqCst);
+        loop {
+            tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                Ok(()) = changed.changed() => {
+                    let _ = context.sink().notify_tool_list_changed().await;
+                }
+            }
+        }
     }
 
     /// One tool on each page.

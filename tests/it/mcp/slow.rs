@@ -14,7 +14,7 @@ use super::{call, child, loopback, pool, until};
 
 /// What becomes of the stream that answers a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Stream {
+pub enum Stream {
     /// It comes in tiny pieces.
     Trickles,
     /// It stops in the middle of the answer, and stays open.
@@ -25,6 +25,8 @@ enum Stream {
     AnswersOthers,
     /// Very many notifications come first.
     Floods,
+    /// So many that they are too much in all.
+    FloodsAtLength,
     /// The answer is larger than is taken.
     IsTooLarge,
     /// The same, and it is no stream.
@@ -36,11 +38,13 @@ const HUGE_BYTES: usize = 100 * 1024 * 1024;
 const PIECE_BYTES: usize = 1024 * 1024;
 /// Whether a client has read all of that.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
-/// How many notifications a server sends that floods.
+/// How many notifications a server sends that floods; and of one that floods at length, how much in all and how long each is.
 const FLOOD: usize = 20_000;
+const FLOOD_BYTES: usize = 32 * 1024 * 1024;
+const FLOOD_PIECE_BYTES: usize = 16 * 1024;
 
 /// A server that answers calls so, until the set is dropped.
-async fn slow(stream: Stream) -> (String, JoinSet<()>) {
+pub async fn slow(stream: Stream) -> (String, JoinSet<()>) {
     let listener = TcpListener::bind(loopback()).await.expect("bind");
     let url = format!("http://{}/mcp", listener.local_addr().expect("address"));
     let mut tasks = JoinSet::new();
@@ -137,6 +141,13 @@ async fn answer(socket: &mut TcpStream, stream: Stream, id: &Value) -> std::io::
             let params = json!({"level": "error", "data": "too much"});
             let noise = event(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
             for _ in 0..FLOOD {
+                socket.write_all(noise.as_bytes()).await?;
+            }
+        }
+        Stream::FloodsAtLength => {
+            let params = json!({"level": "error", "data": "too much ".repeat(FLOOD_PIECE_BYTES / 9)});
+            let noise = event(json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params}));
+            for _ in 0..FLOOD_BYTES / FLOOD_PIECE_BYTES {
                 socket.write_all(noise.as_bytes()).await?;
             }
         }

@@ -30,13 +30,19 @@ type Case = (&'static str, &'static str, Comes, (u16, &'static str));
 /// Services that are at it at the same time.
 const AT_ONCE: usize = 4;
 
-const CASES: [Case; 14] = {
+const CASES: [Case; 15] = {
     use Comes::{Asked, Down, Failed, Output};
     const DOWN: (u16, &str) = (503, "MCP_UNAVAILABLE");
     const LATE: (u16, &str) = (504, "DEADLINE_EXCEEDED");
     const UNKNOWN: (u16, &str) = (409, "OUTCOME_UNKNOWN");
     [
         ("nothing", "work", Output("done"), (200, "done")),
+        (
+            "nothing",
+            "lie",
+            Failed("Output validation error"),
+            (200, "Output validation error"),
+        ),
         ("hangs at initialize", "work", Down("not connected within"), DOWN),
         (
             "hangs at tools/list",
@@ -220,10 +226,11 @@ async fn get(world: &World, path: &str) -> Value {
     response.json().await.unwrap()
 }
 
-/// The text of the first call's output, and whether it is a failure.
+/// The texts of the first call's output, and whether it is a failure.
 fn output(steps: &Value) -> (String, bool) {
     let steps = steps["steps"].as_array().unwrap();
     let call = steps.iter().find_map(|step| step.get("toolCall")).unwrap();
-    let text = call["output"]["content"][0]["text"].as_str().unwrap_or_default();
-    (text.to_owned(), call["output"]["isError"] == true)
+    let content = call["output"]["content"].as_array().unwrap();
+    let texts: Vec<&str> = content.iter().filter_map(|one| one["text"].as_str()).collect();
+    (texts.join("\n"), call["output"]["isError"] == true)
 }
