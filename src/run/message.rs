@@ -257,6 +257,17 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// What so many bytes, read and written, count as until a provider has counted their tokens. Texts have more tokens
+    /// than that, mostly, so that no answer is cut short that its provider would have found within its limit.
+    pub fn estimate(read_bytes: u64, written_bytes: u64) -> Usage {
+        const BYTES_OF_A_TOKEN: u64 = 8;
+        Usage {
+            input_tokens: read_bytes / BYTES_OF_A_TOKEN,
+            output_tokens: written_bytes / BYTES_OF_A_TOKEN,
+            ..Usage::default()
+        }
+    }
+
     /// Tokens read and written together.
     pub fn total_tokens(&self) -> u64 {
         self.input_tokens.saturating_add(self.output_tokens)
@@ -276,6 +287,18 @@ impl Usage {
                 (Some(cost), Some(newer)) => Some(cost.plus(newer)),
                 (cost, newer) => cost.or(newer),
             },
+        }
+    }
+
+    /// The tokens that are in this and not in that one; never fewer than none. What they cost is for whoever knows prices.
+    #[must_use]
+    pub fn tokens_beyond(self, counted: Usage) -> Usage {
+        Usage {
+            input_tokens: self.input_tokens.saturating_sub(counted.input_tokens),
+            cached_tokens: self.cached_tokens.saturating_sub(counted.cached_tokens),
+            output_tokens: self.output_tokens.saturating_sub(counted.output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_sub(counted.reasoning_tokens),
+            ..Usage::default()
         }
     }
 }
@@ -584,5 +607,23 @@ mod tests {
         let stored = json!({"resource": {"uri": "u", "mime_type": "m", "body": {"text": "t"}}});
         let content: Content = serde_json::from_value(stored.clone()).unwrap();
         assert_eq!(serde_json::to_value(content).unwrap(), stored);
+    }
+
+    #[test]
+    fn what_is_counted_in_parts_is_the_whole_unless_a_part_is_more() {
+        let usage = |input_tokens, cached_tokens, output_tokens, reasoning_tokens| Usage {
+            input_tokens,
+            cached_tokens,
+            output_tokens,
+            reasoning_tokens,
+            ..Usage::default()
+        };
+        let whole = usage(100, 60, 40, 30);
+        let part = Usage::estimate(8 * 70, 8 * 15 + 7);
+        assert_eq!(part, usage(70, 0, 15, 0));
+        assert_eq!(part.plus(whole.tokens_beyond(part)), whole);
+        let more = Usage::estimate(8 * 101, 0);
+        assert_eq!(whole.tokens_beyond(more), usage(0, 60, 40, 30));
+        assert_eq!(whole.tokens_beyond(Usage::default()), whole);
     }
 }

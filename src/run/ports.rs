@@ -160,6 +160,26 @@ pub enum ModelEvent {
     Finished(Finish),
 }
 
+impl ModelEvent {
+    /// The bytes that the model has written with this.
+    pub fn written_bytes(&self) -> usize {
+        match self {
+            ModelEvent::TextDelta(text)
+            | ModelEvent::RefusalDelta(text)
+            | ModelEvent::ReasoningDelta(text)
+            | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len(),
+            ModelEvent::Attempt(_)
+            | ModelEvent::Reasoning(_)
+            | ModelEvent::Annotation(_)
+            | ModelEvent::Continuation(_)
+            | ModelEvent::ToolCallStarted { .. }
+            | ModelEvent::Unknown(_)
+            | ModelEvent::Usage(_)
+            | ModelEvent::Finished(_) => 0,
+        }
+    }
+}
+
 /// Why a model stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {

@@ -269,6 +269,38 @@ async fn every_turn_of_a_run_says_what_is_its_own() {
     }
 }
 
+/// A provider counts a run when it is over, with all of its turns, and says nothing while it waits for outputs.
+#[tokio::test]
+async fn the_turns_of_a_run_are_counted_as_its_provider_counts_the_run() {
+    let call = |text: &str| Item::call("echo", json!({"text": text}).to_string());
+    for streams in [true, false] {
+        let script = Script::turns([
+            Turn::say([Item::text("Let me see. ".repeat(9)), call("one")]).times(1),
+            Turn::say([call("two")]).times(1),
+            Turn::text("Well.").times(1),
+        ]);
+        let world = world(if streams { script } else { script.never_streaming() }).await;
+        let answer = chat(&world, "hello", "").await;
+        let usage = answer.usage.unwrap();
+        let requests = world.simulator.requests();
+        let submitted = requests
+            .iter()
+            .find_map(|request| request.path.strip_suffix("/submit_tool_outputs"));
+        let path = submitted.unwrap().strip_prefix("/v1").unwrap();
+        let run = reqwest::Client::new()
+            .get(format!("{}{path}", world.simulator.base_url()))
+            .header("openai-beta", "assistants=v2");
+        let run: serde_json::Value = run.send().await.unwrap().json().await.unwrap();
+        let counted = json!({
+            "prompt_tokens": usage.input_tokens,
+            "completion_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+        });
+        assert_eq!(run["usage"], counted, "{streams}");
+        world.stopped().await;
+    }
+}
+
 /// Files that an answer cites come with their places in all of its text, whether it is streamed or asked after.
 #[tokio::test]
 async fn files_that_an_answer_cites_come_with_their_places() {

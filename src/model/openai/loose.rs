@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Any JSON value; text is borrowed where it has no escapes. Never fails on valid JSON.
 #[derive(Debug, Default)]
@@ -19,8 +20,8 @@ pub(super) enum Loose<'a> {
     Text(Cow<'a, str>),
     /// A number.
     Number(f64),
-    /// An array or an object.
-    Tree(Value),
+    /// An array or an object. Boxed, since a stream is mostly texts: what is small is moved quickly.
+    Tree(Box<Value>),
 }
 
 impl<'a> Loose<'a> {
@@ -59,7 +60,7 @@ impl<'a> Loose<'a> {
         let Loose::Tree(tree) = &self else {
             return (String::new(), self.into_text());
         };
-        let parts = match tree {
+        let parts = match &**tree {
             Value::Array(parts) => parts.as_slice(),
             part => std::slice::from_ref(part),
         };
@@ -73,14 +74,6 @@ impl<'a> Loose<'a> {
         (thought, text)
     }
 
-    /// The elements of an array; none of anything else.
-    pub(super) fn into_list(self) -> Vec<Value> {
-        match self {
-            Loose::Tree(Value::Array(list)) => list,
-            _ => Vec::new(),
-        }
-    }
-
     /// JSON text: a string that holds it already, or the value itself.
     pub(super) fn as_json(&self) -> Cow<'_, str> {
         match self {
@@ -88,6 +81,21 @@ impl<'a> Loose<'a> {
             Loose::Tree(tree) => Cow::Owned(tree.to_string()),
             Loose::Number(number) => Cow::Owned(number.to_string()),
             Loose::Absent => Cow::Borrowed(""),
+        }
+    }
+}
+
+/// A list that is read only where it is wanted: mostly it is empty or not there. Anything else has no elements.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct List<'a>(#[serde(borrow)] Option<&'a RawValue>);
+
+impl List<'_> {
+    /// The elements.
+    pub(super) fn elements(&self) -> Vec<Value> {
+        match self.0.map(RawValue::get) {
+            None | Some("[]") => Vec::new(),
+            Some(json) => serde_json::from_str(json).unwrap_or_default(),
         }
     }
 }
@@ -220,11 +228,11 @@ impl<'de> Visitor<'de> for Anything {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Loose::Tree)
+        Value::deserialize(SeqAccessDeserializer::new(seq)).map(|list| Loose::Tree(list.into()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        Value::deserialize(MapAccessDeserializer::new(map)).map(Loose::Tree)
+        Value::deserialize(MapAccessDeserializer::new(map)).map(|object| Loose::Tree(object.into()))
     }
 }
 
@@ -256,5 +264,23 @@ mod tests {
             assert_eq!(read().as_u64(), number, "{json}");
             assert_eq!(read().as_json(), as_json, "{json}");
         }
+    }
+
+    #[test]
+    fn only_a_list_has_elements() {
+        let table = [
+            ("[]", 0),
+            ("[ ]", 0),
+            (r#"[{"a":"\u00e9"}, null]"#, 2),
+            ("null", 0),
+            ("7", 0),
+            (r#""[1]""#, 0),
+            (r#"{"0":1}"#, 0),
+        ];
+        for (json, elements) in table {
+            let list: List<'_> = serde_json::from_str(json).unwrap();
+            assert_eq!(list.elements().len(), elements, "{json}");
+        }
+        assert!(List::default().elements().is_empty());
     }
 }

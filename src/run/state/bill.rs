@@ -9,10 +9,6 @@ use crate::run::money::Prices;
 use crate::run::record::Snapshot;
 use crate::run::step::StepState;
 
-/// How many bytes of what is read, or of text, reasoning or arguments, count as one token until the provider has counted them. More than
-/// models need for most texts, so that no answer is cut short that its provider would have found within its limit.
-const BYTES_OF_A_TOKEN: u64 = 8;
-
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Bill {
@@ -22,7 +18,7 @@ pub(super) struct Bill {
     is_reported: bool,
     /// Bytes written since that report.
     unreported: u64,
-    /// Tokens read, as long as the provider has not counted them.
+    /// Bytes read, as long as the provider has not counted their tokens.
     expected_input: u64,
     /// What the model costs that answers: the one that was asked, as long as none has begun to.
     prices: Option<Prices>,
@@ -112,7 +108,7 @@ impl Bill {
 
     /// Counts this many bytes as read until the provider has counted.
     pub(super) fn expect_to_read(&mut self, bytes: u64) {
-        self.expected_input = bytes / BYTES_OF_A_TOKEN;
+        self.expected_input = bytes;
     }
 
     /// What the request has used, now that it is over: what the provider has reported. One that reports nothing, or was
@@ -123,11 +119,7 @@ impl Bill {
         if self.unreported == 0 || is_counted {
             return self.usage;
         }
-        let estimate = Usage {
-            input_tokens: self.expected_input,
-            output_tokens: self.unreported / BYTES_OF_A_TOKEN,
-            ..Usage::default()
-        };
+        let estimate = Usage::estimate(self.expected_input, self.unreported);
         self.usage.plus(Usage {
             cost: self.prices.map(|prices| prices.cost(&estimate)),
             ..estimate
@@ -137,11 +129,8 @@ impl Bill {
     /// The tokens so far: those that the provider has reported, and an estimate of what was read and written since,
     /// because most providers report only at the end.
     pub(super) fn tokens(&self) -> Usage {
-        let so_far = self.usage.plus(Usage {
-            input_tokens: self.expected_input,
-            output_tokens: self.unreported / BYTES_OF_A_TOKEN,
-            ..Usage::default()
-        });
+        let estimate = Usage::estimate(self.expected_input, self.unreported);
+        let so_far = self.usage.plus(estimate);
         Usage {
             cost: self.prices.map(|prices| prices.cost(&so_far)),
             ..so_far

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use super::bill::Bill;
 use super::calls::Calls;
-use super::turn::written;
 use super::{Effect, Phase, Run, used_up};
 use crate::run::error::{Error, Reason};
 use crate::run::id::CallId;
@@ -39,7 +38,7 @@ impl Asked {
     }
 
     pub(super) fn hear(&mut self, event: ModelEvent) {
-        self.bill.wrote(written(&event));
+        self.bill.wrote(event.written_bytes());
         match event {
             ModelEvent::Attempt(attempt) => self.bill.attempted(attempt),
             ModelEvent::Usage(usage) => self.bill.report(usage),

@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use super::bill::Bill;
 use super::journal::Entry;
-use super::turn::written;
 use super::{Effect, Phase, Run};
 use crate::run::context::{self, Gap};
 use crate::run::error::{Error, Reason};
@@ -35,7 +34,7 @@ pub(super) struct Summing {
 impl Summing {
     /// Takes what the model says; what is not text is of no use here.
     pub(super) fn hear(&mut self, event: ModelEvent) -> &Bill {
-        self.bill.wrote(written(&event));
+        self.bill.wrote(event.written_bytes());
         match event {
             ModelEvent::Attempt(attempt) => self.bill.attempted(attempt),
             ModelEvent::Usage(usage) => self.bill.report(usage),

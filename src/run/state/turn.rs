@@ -130,7 +130,7 @@ impl Turn {
         now: SystemTime,
         out: &mut Vec<Effect>,
     ) {
-        self.bill.wrote(written(&event));
+        self.bill.wrote(event.written_bytes());
         let body = match event {
             ModelEvent::TextDelta(text) if !text.is_empty() => self.add_text(text),
             ModelEvent::RefusalDelta(text) if !text.is_empty() => self.add_refusal(text),
@@ -323,23 +323,5 @@ impl Turn {
             create_time: now,
             metadata: Default::default(),
         })
-    }
-}
-
-/// The bytes that the model has written with this.
-pub(super) fn written(event: &ModelEvent) -> usize {
-    match event {
-        ModelEvent::TextDelta(text)
-        | ModelEvent::RefusalDelta(text)
-        | ModelEvent::ReasoningDelta(text)
-        | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len(),
-        ModelEvent::Attempt(_)
-        | ModelEvent::Reasoning(_)
-        | ModelEvent::Annotation(_)
-        | ModelEvent::Continuation(_)
-        | ModelEvent::ToolCallStarted { .. }
-        | ModelEvent::Unknown(_)
-        | ModelEvent::Usage(_)
-        | ModelEvent::Finished(_) => 0,
     }
 }

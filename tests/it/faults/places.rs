@@ -121,10 +121,15 @@ impl Heard {
         ARGUMENTS[..self.arguments].concat()
     }
 
-    /// How many tokens the service takes it for, at eight bytes each, where nobody has counted.
+    /// How many tokens the service takes it for, where nobody has counted.
     pub fn estimate(self) -> i64 {
-        (self.text().len() + self.arguments().len()) as i64 / 8
+        estimated(self.text().len() + self.arguments().len())
     }
+}
+
+/// How many tokens the service takes so many bytes for, at eight bytes each.
+pub fn estimated(bytes: usize) -> i64 {
+    bytes as i64 / 8
 }
 
 /// How many tokens the simulator counts for a text, at four bytes each, or for a call of `echo`.

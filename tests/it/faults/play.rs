@@ -6,7 +6,7 @@ use assistd::simulator::{Fault, Finish, Turn};
 use tonic::Code;
 
 use super::IMPATIENT;
-use super::places::{Heard, OUTPUT, Place, Tools, counted};
+use super::places::{Heard, OUTPUT, Place, Tools, counted, estimated};
 use super::rows::{End, Row, State, Wrong};
 use super::seen::{Brief, Door, Seen, ask, attempts, history};
 
@@ -134,11 +134,12 @@ impl Case {
         let tokens = match (self.tools, dialect) {
             (Tools::Without, _) => counted(said),
             (Tools::Asking, _) => counted(said + "echo".len()),
-            // It is counted with the turn before, which is of the same run there unless that went on before it broke.
+            // It is counted with the turn before, which is of the same run there unless that went on before it broke: what
+            // that one was estimated to have written is not written again.
             (Tools::Answered, Dialect::Assistants)
                 if !(self.is_repeated() && matches!(self.row.wrong, Wrong::Event(_))) =>
             {
-                counted(said) + counted("echo".len() + CALL.len())
+                counted(said) + counted("echo".len() + CALL.len()) - estimated(CALL.len())
             }
             (Tools::Answered, _) => counted(said),
         };

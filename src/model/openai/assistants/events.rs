@@ -12,7 +12,7 @@ use super::super::annotation;
 use super::super::calls::{Calls, ToolCall};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
-use super::super::loose::{Loose, Parts};
+use super::super::loose::{List, Loose, Parts};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// Reads one turn of a run.
@@ -114,7 +114,7 @@ struct Part<'a> {
 #[derive(Debug, Default)]
 struct Text<'a> {
     value: Loose<'a>,
-    annotations: Loose<'a>,
+    annotations: List<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -123,7 +123,7 @@ struct Annotated<'a> {
     #[serde(borrow)]
     value: Loose<'a>,
     #[serde(borrow)]
-    annotations: Loose<'a>,
+    annotations: List<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -364,7 +364,7 @@ impl Decoder {
             self.characters += text.chars().count() as u64;
             out.push_back(ModelEvent::TextDelta(text));
         }
-        for annotation in part.text.annotations.into_list() {
+        for annotation in part.text.annotations.elements() {
             let known = self.writing.cited.iter().filter(|(part, _)| *part == place);
             let number = annotation.get("index").and_then(Value::as_u64);
             let number = number.unwrap_or(known.count() as u64);
@@ -381,7 +381,7 @@ impl Decoder {
         for (place, part) in parts.into_iter().enumerate() {
             let place = place as u64;
             let begins = self.begins(place);
-            for (number, annotation) in part.text.annotations.into_list().iter().enumerate() {
+            for (number, annotation) in part.text.annotations.elements().iter().enumerate() {
                 self.annotation((place, number as u64), begins, annotation, out);
             }
         }
@@ -435,7 +435,7 @@ impl<'a> Text<'a> {
     fn plain(value: Loose<'a>) -> Self {
         Self {
             value,
-            annotations: Loose::Absent,
+            annotations: List::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::super::media;
 use super::super::tools::{Offer, alias};
 use super::events::Place;
 use crate::run::error::{Error, Reason};
-use crate::run::message::{Media, MediaSource, Message, Part, Role};
+use crate::run::message::{Media, MediaSource, Message, Part, Role, Usage};
 use crate::run::ports::ModelRequest;
 
 /// What is kept behind a message that a run there wrote.
@@ -18,7 +18,10 @@ pub(super) struct Bond {
     run: String,
     /// The provider's id of the newest message that the run had written; none where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    written: Option<String>,
+    pub(super) written: Option<String>,
+    /// The tokens of the run's turns so far, as they count here; none for a run that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) counted: Option<Usage>,
     /// The provider's ids of the calls that the message makes, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calls: Vec<String>,
@@ -43,6 +46,7 @@ impl Bond {
     pub(super) fn new(
         place: Place,
         written: Option<String>,
+        counted: Option<Usage>,
         calls: Vec<String>,
         request: &ModelRequest,
         orders: &str,
@@ -51,6 +55,7 @@ impl Bond {
             thread: place.thread,
             run: place.run,
             written,
+            counted,
             calls,
             history: digest(request.messages.iter().map(|message| &**message)),
             orders: orders.to_owned(),
@@ -77,14 +82,10 @@ fn newest<'a>(request: &'a ModelRequest, upstream: &str) -> Option<(usize, &'a M
     })
 }
 
-/// The newest run of this upstream, and the newest message of it that has been heard: what stands behind that is news.
-pub(super) fn heard(request: &ModelRequest, upstream: &str) -> Option<(Place, String)> {
+/// What is kept behind the newest turn of this run; none for a run that begins.
+pub(super) fn before(request: &ModelRequest, upstream: &str, place: &Place) -> Option<Bond> {
     let (_, _, bond) = newest(request, upstream)?;
-    let place = Place {
-        thread: bond.thread,
-        run: bond.run,
-    };
-    Some((place, bond.written?))
+    (bond.thread == place.thread && bond.run == place.run).then_some(bond)
 }
 
 /// None where the history is not what the thread there has: it was edited or cut, somebody else answered in

@@ -13,7 +13,8 @@ use super::{Assistants, Order};
 use crate::model::openai::decode;
 use crate::model::openai::error::Failure;
 use crate::model::openai::reader::Reader;
-use crate::run::message::Continuation;
+use crate::run::context;
+use crate::run::message::{Continuation, Usage};
 use crate::run::ports::{Finish, ModelEvent};
 
 /// The first wait before a run is asked after again; each is half as long again as the one before.
@@ -24,8 +25,11 @@ const POLL_MOST: Duration = Duration::from_secs(2);
 /// One turn as it arrives. Dropping it in the middle cancels the run there.
 pub(in crate::model::openai) struct Turn {
     reader: Reader,
-    /// The last event, which waits behind the continuation, or behind what the allowance has left of a piece.
-    ended: Option<ModelEvent>,
+    /// The last events: the end waits behind the continuation, or behind what the allowance has left of a piece.
+    ended: decode::Events,
+    /// The bytes that the model has written, and what the provider says that it took.
+    written_bytes: u64,
+    counted: Option<Usage>,
     /// The run has come to its end there, as far as is known here.
     is_over: bool,
     /// What the model may write, if that is less than can be said there.
@@ -56,7 +60,9 @@ impl Turn {
     pub(super) fn new(reader: Reader, order: Arc<Order>, assistants: Arc<Assistants>) -> Self {
         Self {
             reader,
-            ended: None,
+            ended: decode::Events::new(),
+            written_bytes: 0,
+            counted: None,
             is_over: false,
             allowance: order.allowance(),
             is_cut: false,
@@ -109,8 +115,8 @@ impl Turn {
 
     /// The next event of those that have come by themselves or are known already.
     async fn read(&mut self) -> Option<Result<ModelEvent, Failure>> {
-        if let Some(end) = self.ended.take() {
-            return Some(Ok(end));
+        if let Some(event) = self.ended.pop_front() {
+            return Some(Ok(event));
         }
         if self.is_cut {
             return None;
@@ -124,19 +130,23 @@ impl Turn {
             if is_empty {
                 return Some(Ok(end));
             }
-            self.ended = Some(end);
+            self.ended.push_back(end);
             return Some(event);
         }
-        let Ok(ModelEvent::Finished(_)) = &event else {
-            self.is_over |= event.is_err();
-            return Some(event);
-        };
-        self.is_over = true;
-        let Some(continuation) = self.continuation() else {
-            return Some(event);
-        };
-        self.ended = event.ok();
-        Some(Ok(continuation))
+        match event {
+            Ok(ModelEvent::Usage(of_run)) => Some(Ok(ModelEvent::Usage(self.count(of_run)))),
+            Ok(end @ ModelEvent::Finished(_)) => {
+                self.is_over = true;
+                self.go_on_behind();
+                self.ended.push_back(end);
+                self.ended.pop_front().map(Ok)
+            }
+            event => {
+                self.is_over |= event.is_err();
+                self.written_bytes += event.as_ref().map_or(0, ModelEvent::written_bytes) as u64;
+                Some(event)
+            }
+        }
     }
 
     /// Where the run is.
@@ -145,26 +155,69 @@ impl Turn {
         place.ok_or_else(|| Failure::broken("the answer is not a run"))
     }
 
-    /// The newest message that was heard of this run in the turns before.
-    fn heard_before(&self, place: &Place) -> Option<String> {
-        let heard = history::heard(&self.order.request, &self.assistants.name());
-        heard.and_then(|(of, newest)| (of == *place).then_some(newest))
+    /// What is kept of this run from the turns before.
+    fn before(&self, place: &Place) -> Option<Bond> {
+        history::before(&self.order.request, &self.assistants.name(), place)
     }
 
-    /// How to go on behind this turn; none where the server said too little.
-    fn continuation(&self) -> Option<ModelEvent> {
-        let decoder = self.reader.assistants()?;
-        let (place, calls) = (decoder.place()?.clone(), decoder.call_ids()?);
-        if calls.is_empty() {
-            self.assistants.leave(&place);
-        }
-        let written = decoder.written().map(str::to_owned);
-        let written = written.or_else(|| self.heard_before(&place));
-        let bond = Bond::new(place, written, calls, &self.order.request, &self.order.digest);
-        Some(ModelEvent::Continuation(Continuation {
+    /// The tokens that the turns before have been counted with.
+    fn counted_before(&self) -> Usage {
+        let before = self.place().ok().and_then(|place| self.before(place));
+        before.and_then(|bond| bond.counted).unwrap_or_default()
+    }
+
+    /// What of the run's tokens is this turn's: all that no turn before has been counted with.
+    fn count(&mut self, of_run: Usage) -> Usage {
+        let of_turn = of_run.tokens_beyond(self.counted_before());
+        self.counted = Some(of_turn);
+        of_turn
+    }
+
+    /// What stands in front of the end: how to go on behind this turn, unless the server said too little; and where its
+    /// run goes on, what the turn took. The provider counts the run when it is over, so that until then it is an estimate,
+    /// which is kept: what it left out is the last turn's.
+    fn go_on_behind(&mut self) {
+        let decoder = self.reader.assistants();
+        let said = decoder.and_then(|decoder| {
+            let written = decoder.written().map(str::to_owned);
+            Some((decoder.place()?.clone(), decoder.call_ids()?, written))
+        });
+        let Some((place, calls, written)) = said else {
+            return;
+        };
+        let counted = match calls.is_empty() {
+            true => {
+                self.assistants.leave(&place);
+                None
+            }
+            false => Some(self.counted_before().plus(self.counted_or_estimated())),
+        };
+        let written = written.or_else(|| self.before(&place)?.written);
+        let bond = Bond::new(
+            place,
+            written,
+            counted,
+            calls,
+            &self.order.request,
+            &self.order.digest,
+        );
+        let Ok(state) = serde_json::to_value(bond) else {
+            return;
+        };
+        self.ended.push_back(ModelEvent::Continuation(Continuation {
             upstream: self.assistants.name(),
-            state: serde_json::to_value(bond).ok()?,
-        }))
+            state,
+        }));
+    }
+
+    /// What the turn took; if nobody has said it, it is told as it is estimated.
+    fn counted_or_estimated(&mut self) -> Usage {
+        let Self { order, ended, .. } = self;
+        *self.counted.get_or_insert_with(|| {
+            let estimate = Usage::estimate(context::bytes_of(&order.request), self.written_bytes);
+            ended.push_back(ModelEvent::Usage(estimate));
+            estimate
+        })
     }
 
     /// Asks after the run until it has come to an end, and for what it has said. A run that has not come to its end
@@ -172,7 +225,7 @@ impl Turn {
     async fn poll(&mut self) -> Result<(), Failure> {
         let assistants = Arc::clone(&self.assistants);
         let place = self.place()?.clone();
-        let heard_before = self.heard_before(&place);
+        let heard_before = self.before(&place).and_then(|bond| bond.written);
         let limit = assistants.upstream.idle_limit();
         let polling = self.polling.get_or_insert_with(|| Polling {
             wait: POLL_FIRST,

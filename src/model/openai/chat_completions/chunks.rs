@@ -7,7 +7,7 @@ use super::super::annotation;
 use super::super::calls::{Calls, Function, ToolCall};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
-use super::super::loose::Loose;
+use super::super::loose::{List, Loose};
 use super::reasoned::{self, REASONING, REASONING_CONTENT, THINKING, Thought};
 use crate::run::ports::{Finish, ModelEvent};
 
@@ -63,9 +63,9 @@ struct Delta<'a> {
     #[serde(borrow)]
     reasoning: Loose<'a>,
     #[serde(borrow)]
-    reasoning_details: Loose<'a>,
+    reasoning_details: List<'a>,
     #[serde(borrow)]
-    annotations: Loose<'a>,
+    annotations: List<'a>,
     #[serde(borrow)]
     tool_calls: Option<Vec<ToolCall<'a>>>,
     /// What `tool_calls` was called before there could be more than one.
@@ -188,7 +188,7 @@ impl Decoder {
     }
 
     fn delta(&mut self, delta: Delta<'_>, out: &mut Events) {
-        let details = delta.reasoning_details.into_list();
+        let details = delta.reasoning_details.elements();
         let (thinking, content) = delta.content.into_thought_and_text();
         let reasoning = delta.reasoning_content.into_text();
         // Some servers send the same reasoning under both names, or under a name and in details.
@@ -218,7 +218,7 @@ impl Decoder {
         }
         self.say(content, ModelEvent::TextDelta, out);
         self.say(refusal, ModelEvent::RefusalDelta, out);
-        let annotations = delta.annotations.into_list();
+        let annotations = delta.annotations.elements();
         out.extend(
             annotations
                 .iter()

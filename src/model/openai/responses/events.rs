@@ -8,7 +8,7 @@ use super::super::annotation;
 use super::super::calls::{Calls, Mention};
 use super::super::decode::{Events, failure, read, usage};
 use super::super::error::Failure;
-use super::super::loose::{Loose, Parts};
+use super::super::loose::{List, Loose, Parts};
 use super::kept;
 use crate::run::message::{Continuation, Reasoning};
 use crate::run::ports::{Finish, ModelEvent};
@@ -114,7 +114,7 @@ struct Item<'a> {
 #[serde(default)]
 struct Part<'a> {
     #[serde(borrow)]
-    annotations: Loose<'a>,
+    annotations: List<'a>,
     #[serde(borrow)]
     r#type: Loose<'a>,
     #[serde(borrow)]
@@ -239,7 +239,7 @@ impl Decoder {
             }
             let begins = self.characters;
             self.say(part.text.into_text(), ModelEvent::TextDelta, out);
-            let annotations = part.annotations.into_list();
+            let annotations = part.annotations.elements();
             let read = annotations.iter().filter_map(annotation::read);
             out.extend(read.map(|read| ModelEvent::Annotation(read.behind(begins))));
         }
@@ -259,7 +259,7 @@ impl Decoder {
         let mut cited = Vec::new();
         for part in parts {
             let behind = begins + length(&part);
-            let annotations = part.annotations.into_list().into_iter();
+            let annotations = part.annotations.elements().into_iter();
             cited.extend(annotations.map(|annotation| (begins, annotation)));
             begins = behind;
         }
