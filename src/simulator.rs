@@ -22,6 +22,7 @@ mod chat_completions;
 mod description;
 mod fault;
 mod pace;
+mod page;
 mod playback;
 mod record;
 mod refusal;
