@@ -39,7 +39,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => Value::Null,
     };
     let protocol = env::var("MCP_CONFORMANCE_PROTOCOL_VERSION").unwrap_or_else(|_| "auto".to_owned());
-    let mut server = json!({"url": url, "prefix": "", "protocol": protocol});
+    // What a client can declare is declared, so that the suite looks at it.
+    let mut server = json!({
+        "url": url,
+        "prefix": "",
+        "protocol": protocol,
+        "roots": ["file:///srv"],
+        "sampling": {"allow": "ask"},
+    });
     let secrets = tempfile::tempdir()?;
     if scenario.starts_with("auth/") {
         server["oauth"] = oauth(&scenario, &context, secrets.path())?;

@@ -703,6 +703,7 @@ fn model_config(
         state: match state {
             config::ModelState::Stateless => model::State::Stateless,
             config::ModelState::PreviousResponse => model::State::PreviousResponse,
+            config::ModelState::Conversation => model::State::Conversation,
         },
         timeouts: model::Timeouts {
             connect: timeouts.connect,

@@ -136,6 +136,8 @@ pub enum State {
     Stateless,
     /// At the provider too: a request has what is new, and names the response that it follows.
     PreviousResponse,
+    /// At the provider too, in a conversation of the provider's: a request has what is new, and becomes a part of it.
+    Conversation,
 }
 
 /// How a model is given back, with the calls that came of it, what it was thinking; in the Chat Completions dialect.

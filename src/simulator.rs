@@ -23,6 +23,7 @@ mod description;
 mod fault;
 mod objection;
 mod pace;
+mod page;
 mod playback;
 mod record;
 mod refusal;

@@ -177,10 +177,11 @@ pub const DIALECT: Form<Dialect> = Form {
 
 /// Where the state of a conversation is kept.
 pub const MODEL_STATE: Form<ModelState> = Form {
-    shape: open("STATE", "stateless or previous_response"),
+    shape: open("STATE", "stateless, previous_response or conversation"),
     parse: |raw| match raw.text()? {
         "stateless" => Some(ModelState::Stateless),
         "previous_response" => Some(ModelState::PreviousResponse),
+        "conversation" => Some(ModelState::Conversation),
         _ => None,
     },
 };

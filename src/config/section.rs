@@ -223,8 +223,10 @@ pub enum Dialect {
 pub enum ModelState {
     /// In the store alone.
     Stateless,
-    /// At the provider too.
+    /// At the provider too, in responses that follow each other.
     PreviousResponse,
+    /// At the provider too, in a conversation.
+    Conversation,
 }
 
 /// How a model is given back, with the calls that came of it, what it was thinking.

@@ -28,6 +28,7 @@ use decode::Decoder;
 use error::Failure;
 use exchange::Exchange;
 use reader::{Reader, Source};
+use responses::conversation::Talk;
 use tools::{Offer, Offers};
 use upstream::Upstream;
 use way::{Way, Ways};
@@ -39,6 +40,7 @@ mod assistants;
 mod calls;
 mod chat_completions;
 mod decode;
+mod digest;
 mod error;
 mod exchange;
 mod loose;
@@ -78,6 +80,8 @@ pub(crate) struct Deployment {
 enum Content {
     /// One request.
     Body(Bytes),
+    /// One in a conversation there, and what it takes to have one.
+    Spoken(Box<Talk>),
     /// As many as the Assistants dialect needs.
     Order(Arc<Order>),
 }
@@ -234,7 +238,8 @@ impl Deployment {
             }
             _ => None,
         };
-        self.prepare_in(self.ways.of(&request.model), request, offer)
+        let way = self.ways.of(&request.model, request.thread.is_some());
+        self.prepare_in(way, request, offer)
     }
 
     /// The same in another way, where the provider has refused this one for its way.
@@ -263,7 +268,28 @@ impl Deployment {
         let offered = offer.as_deref();
         let max_output_tokens = self.max_output_tokens(request);
         let body = match self.dialect {
-            Dialect::Responses => responses::body(request, max_output_tokens, offered, &identity, way),
+            Dialect::Responses if way.speaks_in_conversations() => {
+                let request = ModelRequest {
+                    max_output_tokens,
+                    ..request.clone()
+                };
+                let model = request.model.clone();
+                let talk = Talk::new(
+                    Arc::clone(&self.upstream),
+                    request,
+                    offer.clone(),
+                    identity.clone(),
+                    way,
+                );
+                return Ok(Prepared {
+                    model,
+                    way: talk.way(),
+                    content: Content::Spoken(Box::new(talk)),
+                    offer,
+                    identity,
+                });
+            }
+            Dialect::Responses => responses::body(request, max_output_tokens, offered, &identity, way, None),
             Dialect::ChatCompletions => {
                 let back = Back {
                     mode: self.reasoning_back,
@@ -354,19 +380,26 @@ impl Deployment {
         key: Option<&Secret>,
         idempotency_key: Option<&HeaderValue>,
     ) -> Result<Answer, Failure> {
-        let body = match &prepared.content {
-            Content::Body(body) => body.clone(),
+        let (response, bond) = match &prepared.content {
+            Content::Body(body) => {
+                let response = self.upstream.send(body.clone(), key, idempotency_key).await?;
+                (response, None)
+            }
+            Content::Spoken(talk) => {
+                let (response, bond) = talk.say(key).await?;
+                (response, Some(bond))
+            }
             Content::Order(order) => {
                 let turn = self.assistants.open(order, prepared.offer.clone()).await?;
                 return Ok(Answer::OfAssistants(Box::new(turn)));
             }
         };
-        let response = self.upstream.send(body, key, idempotency_key).await?;
         let source = Source {
             upstream: Arc::clone(&self.upstream),
             offer: prepared.offer.clone(),
             identity: prepared.identity.clone(),
             is_kept: prepared.way.keeps(),
+            bond,
         };
         let reader = Reader::new(response, Decoder::new(self.dialect), source);
         Ok(Answer::OfOne(Box::new(reader)))
@@ -419,6 +452,12 @@ impl Answer {
 }
 
 impl Route {
+    /// See [`Model::holds_conversations`].
+    pub(crate) fn holds_conversations(&self) -> bool {
+        let mut models = std::iter::once(&self.first).chain(&*self.fallbacks);
+        models.any(|model| model.dialect == Dialect::Responses && model.ways.hold_conversations())
+    }
+
     /// Asks for one turn.
     ///
     /// # Errors
@@ -453,5 +492,9 @@ impl Model for OpenAi {
 
     fn condition(&self, _: &str) -> Condition {
         self.route.first.condition()
+    }
+
+    fn holds_conversations(&self, _: &str) -> bool {
+        self.route.holds_conversations()
     }
 }

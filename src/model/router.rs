@@ -180,6 +180,10 @@ impl Model for Router {
         route.map(|route| route.first.condition()).unwrap_or_default()
     }
 
+    fn holds_conversations(&self, name: &str) -> bool {
+        self.route(name).is_some_and(Route::holds_conversations)
+    }
+
     fn refusal(&self, name: &str) -> Option<String> {
         if self.route(name).is_some() {
             return None;

@@ -3,6 +3,7 @@
 //! One task per run. It alone feeds the run's inputs and performs its effects, in order; watchers read the
 //! run's log. However the task ends, its thread is freed and the terminal event is out.
 
+mod asked;
 mod call;
 mod elsewhere;
 mod flush;

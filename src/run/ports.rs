@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::catalogue::{Catalogue, Tool};
 use super::error::Error;
-use super::id::RunId;
+use super::id::{RunId, ThreadId};
 use super::message::{Annotation, Continuation, Message, Reasoning, ToolOutput, Usage};
 use super::model::{Attempt, Condition, ModelCard};
 use super::options::ModelOptions;
@@ -78,6 +78,13 @@ pub trait Model: Send + Sync {
         Condition::default()
     }
 
+    /// Whether the model of this name, or one that answers instead, goes on with a conversation at its provider that
+    /// every request changes, so that it has to know what [was asked before](ModelRequest::unasked); from memory: MUST
+    /// NOT wait.
+    fn holds_conversations(&self, _name: &str) -> bool {
+        false
+    }
+
     /// Why no request can name this model, for people; none when it can.
     fn refusal(&self, _name: &str) -> Option<String> {
         None
@@ -99,6 +106,8 @@ pub type ModelStream = BoxStream<'static, Result<ModelEvent, Error>>;
 pub struct ModelRequest {
     /// The run that asks, for tracing.
     pub run: RunId,
+    /// The thread that the messages are of; none for a question beside it.
+    pub thread: Option<ThreadId>,
     /// For whom it asks, as a proxy in front of the service says; empty when nobody said. One who asks much must not
     /// keep others waiting.
     pub caller: String,
@@ -108,6 +117,9 @@ pub struct ModelRequest {
     pub instructions: String,
     /// The conversation, oldest first. Every call in it is answered.
     pub messages: Vec<Arc<Message>>,
+    /// How many of the messages, the newest, have certainly been in no request before this one, of whatever run. One
+    /// that failed, or that a process made which is gone, counts as a request.
+    pub unasked: usize,
     /// The tools on offer; none when the answer must come without.
     pub tools: Option<Arc<Catalogue>>,
     /// Tokens that it may write.

@@ -56,6 +56,8 @@ pub struct Run {
     unread: u64,
     /// How much of the history the model is given.
     context: Context,
+    /// How many messages of the history, the oldest, may have been in a request.
+    asked: usize,
     terms: Terms,
     /// The limit that ran out: the last turn, without tools, goes on or is over.
     landing: Option<IncompleteReason>,
@@ -75,6 +77,8 @@ pub struct Beginning {
     pub history: Vec<Arc<Message>>,
     /// How many older messages there are, which no model can be given any more.
     pub unread: u64,
+    /// How many messages, the newest, have certainly been in no request to a model.
+    pub unasked: usize,
     /// What the run has done already.
     pub steps: Vec<Arc<Step>>,
     /// What it may use, and for how long.
@@ -449,9 +453,11 @@ impl Run {
             .map(|step| step.place + 1)
             .max()
             .unwrap_or(0);
+        let history = answer::without_corrections(beginning.history, &beginning.record.id);
         Run {
-            history: answer::without_corrections(beginning.history, &beginning.record.id),
             journal: Journal::new(beginning.record, sequence, next_place),
+            asked: history.len().saturating_sub(beginning.unasked),
+            history,
             unread: beginning.unread,
             context: Context::default(),
             terms: beginning.terms,

@@ -5,7 +5,6 @@
 
 mod exchange;
 mod objects;
-mod page;
 mod telling;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,11 +14,11 @@ use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::ask::Ask;
+use super::page::Query;
 use super::refusal::Refusal;
 use super::server::Stamp;
 use super::shelf::Shelf;
 use objects::Fields;
-use page::Query;
 use telling::Told;
 
 pub(super) use exchange::Exchange;

@@ -1,5 +1,6 @@
-//! The Responses API: `POST /v1/responses`, and what it keeps.
+//! The Responses API: `POST /v1/responses`, what it keeps, and the conversations that it is spoken in.
 
+mod conversations;
 mod input;
 mod kept;
 mod wire;
@@ -13,9 +14,11 @@ use super::refusal::Refusal;
 use super::server::Stamp;
 use super::sse::Events;
 use super::turn::{Call, Finish, Item, Pieces, Speech};
+pub(super) use conversations::Conversations;
+use conversations::{Named, Said};
 use input::Input;
 pub(super) use kept::Kept;
-use wire::{Event, OutputItem, Part, Reason, Repeated, Resource, Usage};
+use wire::{Event, OutputItem, Part, Reason, Repeated, Resource, Usage, Whereabouts};
 
 /// A request body: what decides about the answer, and what the answer repeats.
 #[derive(Deserialize)]
@@ -42,6 +45,7 @@ struct Request<'a> {
     top_p: Option<f64>,
     max_output_tokens: Option<u64>,
     previous_response_id: Option<String>,
+    conversation: Option<Named>,
     store: Option<bool>,
 }
 
@@ -53,12 +57,18 @@ pub(super) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Reads a body, which may go on from a response that was kept.
-    pub fn read(body: &'a [u8], kept: &Kept) -> Result<(Self, Ask), Refusal> {
+    /// Reads a body, which may go on from a response that was kept, or in a conversation.
+    pub fn read(body: &'a [u8], kept: &Kept, conversations: &Conversations) -> Result<(Self, Ask), Refusal> {
         let mut request: Request<'a> = serde_json::from_slice(body)?;
-        let (before, bytes_before) = match &request.previous_response_id {
-            Some(id) => kept.conversation(id)?,
-            None => (Input::default(), 0),
+        let (before, bytes_before) = match (&request.previous_response_id, &request.conversation) {
+            (Some(_), Some(_)) => {
+                let message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'.";
+                let code = Some("mutually_exclusive_parameters");
+                return Err(Refusal::invalid(Some("conversation"), code, message));
+            }
+            (Some(id), None) => kept.conversation(id)?,
+            (None, Some(conversation)) => conversations.before(conversation.id())?,
+            (None, None) => (Input::default(), 0),
         };
         let model = request.model.take().ok_or_else(|| Refusal::missing("model"))?;
         let raw_input = request.input.ok_or_else(|| Refusal::missing("input"))?;
@@ -82,18 +92,38 @@ impl<'a> Exchange<'a> {
         Ok((exchange, ask))
     }
 
-    /// Keeps the answer, unless the request says not to: like OpenAI, it is kept by default.
-    pub fn keep(&self, ask: &Ask, speech: &Speech, stamp: &Stamp, kept: &Kept) -> serde_json::Result<()> {
-        if self.request.store == Some(false) {
-            return Ok(());
-        }
+    /// Keeps the answer, unless the request says not to: like OpenAI, it is kept by default. In a conversation it stands
+    /// whatever becomes of it on its way, unless it is none.
+    pub fn keep(
+        &self,
+        ask: &Ask,
+        speech: &Speech,
+        stamp: &Stamp,
+        kept: &Kept,
+        conversations: &Conversations,
+    ) -> serde_json::Result<()> {
         let ids = self.ids(speech, stamp);
-        let body = self.whole(ask, speech, stamp)?;
-        let mut conversation = self.input.clone();
-        for call in ids.calls.into_iter().filter(|id| !id.is_empty()) {
-            conversation.called(call);
+        let mut read = self.input.clone();
+        for call in ids.calls.iter().filter(|id| !id.is_empty()) {
+            read.called(call.clone());
         }
-        kept.keep(ids.response, body, conversation, ask.input_bytes);
+        if let Some(conversation) = &self.request.conversation
+            && let Some(input) = self.request.input
+            && speech.finish != Finish::Failed
+        {
+            let output = serde_json::to_value(self.end(ask, speech, &ids, stamp).output)?;
+            let said = Said {
+                input,
+                bytes: ask.input_bytes + output.to_string().len(),
+                output,
+                read: read.clone(),
+            };
+            conversations.add(conversation.id(), said, stamp)?;
+        }
+        if self.request.store != Some(false) {
+            let body = self.whole(ask, speech, stamp)?;
+            kept.keep(ids.response, body, read, ask.input_bytes);
+        }
         Ok(())
     }
 
@@ -174,6 +204,10 @@ impl<'a> Exchange<'a> {
             output: Vec::new(),
             parallel_tool_calls: request.parallel_tool_calls.unwrap_or(true),
             previous_response_id: request.previous_response_id.as_deref(),
+            conversation: request
+                .conversation
+                .as_ref()
+                .map(|named| Whereabouts { id: named.id() }),
             reasoning: request.reasoning,
             temperature: request.temperature.unwrap_or(1.0),
             text: wire::text(request.text),

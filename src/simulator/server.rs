@@ -44,6 +44,7 @@ pub(super) struct Desk {
     prompter: Prompter,
     record: Arc<Record>,
     responses: responses::Kept,
+    conversations: responses::Conversations,
     assistants: Assistants,
     /// Makes ids differ between simulators, and the serial between requests.
     seed: u64,
@@ -94,6 +95,7 @@ impl Desk {
             prompter: Prompter::new(script),
             record: Arc::default(),
             responses: responses::Kept::default(),
+            conversations: responses::Conversations::default(),
             assistants: Assistants::default(),
             seed: fastrand::u64(..),
             serial: AtomicU64::new(0),
@@ -218,17 +220,34 @@ async fn answer(request: Request<Incoming>, desk: &Desk) -> Result<Response<Play
         (&Method::POST, ["chat", "completions"]) => complete(&review, &body).await,
         (&Method::GET, ["responses", id]) => Ok(review.either(desk.responses.fetch(id))),
         (&Method::DELETE, ["responses", id]) => Ok(review.either(desk.responses.delete(id))),
+        (method, ["conversations", rest @ ..]) => {
+            let query = head.uri.query().unwrap_or_default();
+            let answer = desk
+                .conversations
+                .handle(method, rest, query, &body, &desk.stamp());
+            Ok(match (answer, rest) {
+                (Some(answer), _) => review.either(answer),
+                (None, []) => not_allowed(&review, "POST"),
+                (None, [_]) => not_allowed(&review, "GET, DELETE"),
+                (None, [_, "items"]) => not_allowed(&review, "GET"),
+                (None, _) => review.refused(&no_such_url(&head.method, path)),
+            })
+        }
         (&Method::GET, ["models"]) => Ok(review.whole(models(), &[])),
         (_, ["responses"] | ["chat", "completions"]) => Ok(not_allowed(&review, "POST")),
         (_, ["responses", _]) => Ok(not_allowed(&review, "GET, DELETE")),
         (_, ["models"]) => Ok(not_allowed(&review, "GET")),
-        _ => Ok(review.refused(&Refusal {
-            status: StatusCode::NOT_FOUND,
-            kind: "invalid_request_error",
-            code: None,
-            param: None,
-            message: format!("Invalid URL ({} {path})", head.method),
-        })),
+        _ => Ok(review.refused(&no_such_url(&head.method, path))),
+    }
+}
+
+fn no_such_url(method: &Method, path: &str) -> Refusal {
+    Refusal {
+        status: StatusCode::NOT_FOUND,
+        kind: "invalid_request_error",
+        code: None,
+        param: None,
+        message: format!("Invalid URL ({method} {path})"),
     }
 }
 
@@ -250,7 +269,7 @@ pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Refusal> {
 
 async fn respond(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>, Disconnected> {
     let desk = review.desk;
-    let (exchange, ask) = match responses::Exchange::read(body, &desk.responses) {
+    let (exchange, ask) = match responses::Exchange::read(body, &desk.responses, &desk.conversations) {
         Ok(read) => read,
         Err(refusal) => return Ok(review.refused(&refusal)),
     };
@@ -261,7 +280,7 @@ async fn respond(review: &Review<'_>, body: &[u8]) -> Result<Response<Playback>,
     };
     let stamp = desk.stamp();
     let waits = pace.waits(stamp.serial);
-    if let Err(error) = exchange.keep(&ask, &speech, &stamp, &desk.responses) {
+    if let Err(error) = exchange.keep(&ask, &speech, &stamp, &desk.responses, &desk.conversations) {
         return Ok(review.refused(&cannot_write(&error)));
     }
     if desk.streams(&ask) {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use assistd::config::{Dialect, ModelTimeouts, NamedModel};
+use assistd::config::{Dialect, ModelState, ModelTimeouts, NamedModel};
 use assistd::simulator::{Script, Turn};
 use futures::future::{join, join_all};
 use futures::{FutureExt, StreamExt};
@@ -68,11 +68,12 @@ fn script(turns: impl IntoIterator<Item = Turn>) -> Script {
     Script::turns(std::iter::once(next).chain(turns))
 }
 
-/// A service whose model follows the script, in this dialect, with another one beside it that is not waited for long.
-async fn world(dialect: Dialect, script: Script) -> World {
+/// A service whose model follows the script, in this dialect with its state there, with another one beside it that is not waited for long.
+async fn world(dialect: Dialect, state: ModelState, script: Script) -> World {
     World::with(script, |config| {
         let model = &mut config.model;
         model.dialect = Some(dialect);
+        model.state = state;
         // Every request brings more retries than it can take: what bounds them all has tests of its own.
         model.resilience.retry_percent = 1_000;
         model.listed = vec![NamedModel {
@@ -99,7 +100,7 @@ async fn world(dialect: Dialect, script: Script) -> World {
     .await
 }
 
-async fn matrix(dialect: Dialect, streams: bool) {
+async fn matrix(dialect: Dialect, state: ModelState, streams: bool) {
     let began = Instant::now();
     let (mut cases, mut impossible) = (Vec::new(), BTreeMap::<&str, usize>::new());
     for combination in combinations(dialect, streams) {
@@ -110,7 +111,7 @@ async fn matrix(dialect: Dialect, streams: bool) {
     }
     let script = script(cases.iter().flat_map(Case::turns));
     let script = if streams { script } else { script.never_streaming() };
-    let world = world(dialect, script).await;
+    let world = world(dialect, state, script).await;
     let played = cases.len();
     let (silent, others): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| case.row.is_silent);
     let (door, others) = (Door::new(&world).await, futures::stream::iter(others));
@@ -124,10 +125,13 @@ async fn matrix(dialect: Dialect, streams: bool) {
         .chain(&others)
         .filter(|is_right| !**is_right)
         .count();
-    assert_eq!(failed, 0, "{dialect:?}: cases of {played} that are told above");
+    assert_eq!(
+        failed, 0,
+        "{dialect:?}, {state:?}: cases of {played} that are told above"
+    );
     world.stopped().await;
     eprintln!(
-        "{dialect:?}: {played} cases in {:?}; there are none where",
+        "{dialect:?}, {state:?}: {played} cases in {:?}; there are none where",
         began.elapsed()
     );
     for (reason, count) in impossible {
@@ -137,20 +141,25 @@ async fn matrix(dialect: Dialect, streams: bool) {
 
 #[tokio::test]
 async fn every_fault_of_responses_ends_as_it_should() {
-    matrix(Dialect::Responses, true).await;
+    matrix(Dialect::Responses, ModelState::Stateless, true).await;
+}
+
+#[tokio::test]
+async fn every_fault_of_responses_in_conversations_ends_as_it_should() {
+    matrix(Dialect::Responses, ModelState::Conversation, true).await;
 }
 
 #[tokio::test]
 async fn every_fault_of_chat_completions_ends_as_it_should() {
-    matrix(Dialect::ChatCompletions, true).await;
+    matrix(Dialect::ChatCompletions, ModelState::Stateless, true).await;
 }
 
 #[tokio::test]
 async fn every_fault_of_assistants_ends_as_it_should() {
-    matrix(Dialect::Assistants, true).await;
+    matrix(Dialect::Assistants, ModelState::Stateless, true).await;
 }
 
 #[tokio::test]
 async fn every_fault_of_assistants_that_do_not_stream_ends_as_it_should() {
-    matrix(Dialect::Assistants, false).await;
+    matrix(Dialect::Assistants, ModelState::Stateless, false).await;
 }

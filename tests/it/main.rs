@@ -7,6 +7,7 @@ mod assistants;
 mod assistants_dialect;
 mod chat;
 mod coding;
+mod conversations;
 mod deadlines;
 mod described;
 mod description;

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use assistd::model::{Config, Dialect, OpenAi, Secret};
 use assistd::run::catalogue::{Annotations, Catalogue, Tool, ToolDescription};
 use assistd::run::error::{Error, Reason};
-use assistd::run::id::{CallId, MessageId, Mint, RunId};
+use assistd::run::id::{CallId, MessageId, Mint, RunId, ThreadId};
 use assistd::run::message::{
     CallOutput, Content, Media, MediaSource, Message, Part, Role, ToolCall, ToolOutput,
 };
@@ -171,10 +171,12 @@ fn message(role: Role, content: Vec<Part>) -> Arc<Message> {
 fn request(messages: Vec<Arc<Message>>) -> ModelRequest {
     ModelRequest {
         run: RunId::new(&mut Mint::System),
+        thread: None,
         caller: String::new(),
         model: String::new(),
         instructions: String::new(),
         messages,
+        unasked: 0,
         tools: None,
         max_output_tokens: None,
         estimated_tokens: None,

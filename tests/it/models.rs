@@ -60,10 +60,12 @@ fn request(model: &str) -> ModelRequest {
     };
     ModelRequest {
         run: RunId::new(&mut Mint::System),
+        thread: None,
         caller: String::new(),
         model: model.to_owned(),
         instructions: String::new(),
         messages: vec![Arc::new(message)],
+        unasked: 0,
         tools: None,
         max_output_tokens: None,
         estimated_tokens: None,

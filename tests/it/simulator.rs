@@ -1,6 +1,7 @@
 //! The simulator over real sockets: everything it says is what OpenAI's API description allows.
 
 mod assistants;
+mod conversations;
 mod kept;
 mod tape;
 

@@ -18,6 +18,7 @@ use crate::run::error::Error;
 use crate::run::ports::ModelRequest;
 
 use super::decode::Decoder;
+use super::digest::hex;
 use super::error::Failure;
 use super::options;
 use super::reader::{Reader, Source};
@@ -46,8 +47,8 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 const MARK: &str = "assistd";
 /// Options that a run does not have; nothing is lost without them.
 const NOT_HERE: [&str; 3] = ["seed", "verbosity", "service_tier"];
-/// The longest answer to a small question, in bytes.
-const OBJECT_LIMIT_BYTES: usize = 8 << 20;
+/// What requests say of the API's version.
+const BETA: Option<&str> = Some("assistants=v2");
 
 /// A server that speaks the Assistants API.
 #[derive(Debug)]
@@ -95,6 +96,7 @@ impl Assistants {
             identity: String::new(),
             // The decoder tells of none: the turn itself knows how to go on.
             is_kept: false,
+            bond: None,
         };
         let decoder = Decoder::Assistants(Box::default());
         let reader = Reader::new(response, decoder, source);
@@ -336,7 +338,8 @@ impl Assistants {
         body: &Value,
         number: usize,
     ) -> Result<Value, Failure> {
-        self.object(self.post(order, path, body, number).await?).await
+        let response = self.post(order, path, body, number).await?;
+        self.upstream.object(response).await
     }
 
     /// Sends what is a part of this order. Of those that are alike, each has its own number.
@@ -354,6 +357,7 @@ impl Assistants {
             query: &[],
             idempotency_key: order.idempotency_key(path, &body, number),
             body: Some(body),
+            beta: BETA,
         };
         self.upstream.aside(&aside).await
     }
@@ -365,23 +369,9 @@ impl Assistants {
             query,
             body: None,
             idempotency_key: None,
+            beta: BETA,
         };
-        self.object(self.upstream.aside(&aside).await?).await
-    }
-
-    /// The object that an answer is.
-    async fn object(&self, mut response: Response) -> Result<Value, Failure> {
-        let mut body = Vec::new();
-        while let Some(bytes) = self.upstream.chunk(&mut response).await? {
-            body.extend_from_slice(&bytes);
-            if body.len() > OBJECT_LIMIT_BYTES {
-                return Err(Failure::broken(format!(
-                    "an object of more than {OBJECT_LIMIT_BYTES} bytes"
-                )));
-            }
-        }
-        serde_json::from_slice(&body)
-            .map_err(|error| Failure::broken(format!("the answer is not valid json: {error}")))
+        self.upstream.object(self.upstream.aside(&aside).await?).await
     }
 
     /// Tells the server to stop. Nobody waits for it.
@@ -400,6 +390,7 @@ impl Assistants {
                 body: None,
                 // Cancelled twice is cancelled.
                 idempotency_key: None,
+                beta: BETA,
             };
             let cancelled = tokio::time::timeout(CANCEL_LIMIT, upstream.aside(&aside)).await;
             if !matches!(cancelled, Ok(Ok(_))) {
@@ -464,7 +455,7 @@ impl Order {
         hasher.update(self.idempotency_key.as_ref()?);
         hasher.update(format!(" {} {number} ", path.join("/")));
         hasher.update(body);
-        HeaderValue::from_str(&history::hex(&hasher.finalize())).ok()
+        HeaderValue::from_str(&hex(&hasher.finalize())).ok()
     }
 
     fn posted(&self) -> std::sync::MutexGuard<'_, Option<Posted>> {

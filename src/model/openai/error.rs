@@ -260,6 +260,11 @@ impl Failure {
         self.status == Some(429) || (self.status.is_none() && self.stage == Stage::Connecting)
     }
 
+    /// Whether the provider certainly has not made anything of the request: it refused whoever asked, or at once.
+    pub(super) fn has_left_nothing(&self) -> bool {
+        self.was_never_taken() || matches!(self.status, Some(401..=403))
+    }
+
     /// Whether the provider of an Assistants API refuses to go on with what it had: it is gone, over, or busy.
     pub(super) fn is_about_a_lost_thread(&self) -> bool {
         matches!(self.status, Some(400 | 404 | 409))
@@ -330,6 +335,17 @@ impl Failure {
         let text = self.text.to_ascii_lowercase();
         let says_so = text.contains("previous response") || text.contains("previous_response_id");
         matches!(self.status, Some(400 | 404 | 422)) && (has_code || says_so)
+    }
+
+    /// Whether the provider cannot go on with the conversation that the request names: it is gone there, or somebody else
+    /// is at work on it.
+    pub(super) fn is_about_a_lost_conversation(&self) -> bool {
+        let has_code = self.codes.iter().any(|code| code.starts_with("conversation_"));
+        let says_so = self.text.to_ascii_lowercase().contains("conversation");
+        matches!(self.status, Some(400 | 404 | 409 | 422))
+            && self.reason() != Reason::ContextLengthExceeded
+            && !self.is_filtered
+            && (has_code || says_so)
     }
 
     /// The reason that callers are given.

@@ -13,6 +13,7 @@ use crate::run::ports::ModelEvent;
 use super::assistants::events;
 use super::decode::{Decoder, Events};
 use super::error::Failure;
+use super::responses::conversation::Bond;
 use super::sse;
 use super::tools::Offer;
 use super::upstream::Upstream;
@@ -46,6 +47,8 @@ pub(super) struct Source {
     pub(super) identity: String,
     /// Whether the provider keeps the answer, and can go on behind it.
     pub(super) is_kept: bool,
+    /// The conversation there that it is said in, if it is in one.
+    pub(super) bond: Option<Bond>,
 }
 
 /// How the body is cut into pieces. Its first character tells more reliably than its content type.
@@ -228,7 +231,10 @@ impl Reader {
             (ModelEvent::Continuation(Continuation { state, .. }), _) => {
                 ModelEvent::Continuation(Continuation {
                     upstream: upstream(),
-                    state,
+                    state: match &self.source.bond {
+                        Some(bond) => bond.state(&state),
+                        None => state,
+                    },
                 })
             }
             (event, _) => event,

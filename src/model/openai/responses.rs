@@ -18,6 +18,7 @@ use super::tools::{Offer, alias};
 use super::way::Way;
 use super::{media, options};
 
+pub(super) mod conversation;
 pub(super) mod events;
 mod kept;
 
@@ -31,11 +32,13 @@ struct Body<'a> {
     include: Option<[&'static str; 1]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_response_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation: Option<&'a str>,
     #[serde(flatten)]
     options: options::ForResponses<'a>,
 }
 
-/// The body of a request.
+/// The body of a request, in this conversation if it is in one.
 ///
 /// # Errors
 /// When it cannot be written as JSON.
@@ -45,10 +48,17 @@ pub(super) fn body(
     offer: Option<&Offer>,
     identity: &str,
     way: Way,
+    conversation: Option<&str>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let kept = match way {
         Way::Kept => Kept::newest(&request.messages, identity),
-        Way::Keep | Way::Encrypted | Way::Plain | Way::Limited(_) | Way::Renamed(_) => None,
+        Way::InConversation => Kept::spoken(request, identity),
+        Way::Keep
+        | Way::NewConversation
+        | Way::Encrypted
+        | Way::Plain
+        | Way::Limited(_)
+        | Way::Renamed(_) => None,
     };
     let messages = match &kept {
         Some(kept) => kept.rest,
@@ -71,7 +81,8 @@ pub(super) fn body(
         },
         tools: offer.map(|offer| &*offer.json),
         include: reader.map(|_| ["reasoning.encrypted_content"]),
-        previous_response_id: kept.as_ref().map(|kept| kept.response),
+        previous_response_id: kept.as_ref().and_then(Kept::response),
+        conversation,
         options: options::for_responses(request, offer.is_some()),
     })
 }

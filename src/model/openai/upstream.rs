@@ -36,6 +36,9 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 #[derive(Debug)]
 pub(super) struct Upstream {
     client: Client,
+    /// What paths are added to.
+    base: Address,
+    /// Where the requests go that it is made for.
     address: Address,
     /// What must not be logged, also when the provider quotes it.
     secrets: Secrets,
@@ -117,7 +120,7 @@ impl Upstream {
             client = client.tls_certs_only([]);
         }
         let secrets = Secrets::of(config, &base);
-        let mut url = base;
+        let mut url = base.clone();
         url.path_segments_mut()
             .map_err(|()| Error::invalid(config.field("base_url"), "expected an http or https url"))?
             .pop_if_empty()
@@ -129,6 +132,7 @@ impl Upstream {
         let resilience = &config.resilience;
         Ok(Self {
             client: client.build().map_err(Error::internal)?,
+            base: Address(base),
             address: Address(url),
             secrets,
             timeouts: config.timeouts,

@@ -19,6 +19,10 @@ pub(super) enum Way {
     Kept,
     /// The whole history is sent, and the response is kept.
     Keep,
+    /// What is new is sent, in the conversation there that has the rest; where none has just that, as the next one.
+    InConversation,
+    /// The whole history is sent, in a conversation that begins with it.
+    NewConversation,
     /// The whole history is sent in Chat Completions, which keeps nothing, with the token limit under this name.
     Limited(LimitName),
     /// The same under the other name, because the model has just refused the usual one.
@@ -69,13 +73,19 @@ impl Ways {
         }
     }
 
-    /// The way to ask this model.
-    pub(super) fn of(&self, model: &str) -> Way {
+    /// Whether conversations are held there.
+    pub(super) fn hold_conversations(&self) -> bool {
+        matches!(self.usual, Usual::State(State::Conversation))
+    }
+
+    /// The way to ask this model, in a thread or beside one: what is asked beside one is no part of a conversation.
+    pub(super) fn of(&self, model: &str, is_in_thread: bool) -> Way {
         let is_other = || self.others().contains(model);
         match self.usual {
             Usual::State(State::PreviousResponse) => Way::Kept,
-            Usual::State(State::Stateless) if is_other() => Way::Plain,
-            Usual::State(State::Stateless) => Way::Encrypted,
+            Usual::State(State::Conversation) if is_in_thread => Way::InConversation,
+            Usual::State(State::Stateless | State::Conversation) if is_other() => Way::Plain,
+            Usual::State(State::Stateless | State::Conversation) => Way::Encrypted,
             Usual::Limit(name) if is_other() => Way::Limited(name.other()),
             Usual::Limit(name) => Way::Limited(name),
         }
@@ -97,6 +107,7 @@ impl Ways {
                 Some(Way::Renamed(name.other()))
             }
             Way::Kept if failure.is_about_a_lost_response() => Some(Way::Keep),
+            Way::InConversation if failure.is_about_a_lost_conversation() => Some(Way::NewConversation),
             // What the provider has kept is longer than what is given here, where something of that is left out.
             Way::Kept if failure.reason() == Reason::ContextLengthExceeded => Some(Way::Keep),
             _ => None,
@@ -111,14 +122,24 @@ impl Ways {
 impl Way {
     /// Whether the provider keeps the response.
     pub(super) fn keeps(self) -> bool {
-        matches!(self, Way::Kept | Way::Keep)
+        matches!(self, Way::Kept | Way::Keep) || self.speaks_in_conversations()
+    }
+
+    /// Whether the response becomes a part of a conversation there.
+    pub(super) fn speaks_in_conversations(self) -> bool {
+        matches!(self, Way::InConversation | Way::NewConversation)
     }
 
     /// What the token limit is called, in Chat Completions.
     pub(super) fn limit_name(self) -> Option<LimitName> {
         match self {
             Way::Limited(name) | Way::Renamed(name) => Some(name),
-            Way::Encrypted | Way::Plain | Way::Kept | Way::Keep => None,
+            Way::Encrypted
+            | Way::Plain
+            | Way::Kept
+            | Way::Keep
+            | Way::InConversation
+            | Way::NewConversation => None,
         }
     }
 }
@@ -159,12 +180,12 @@ mod tests {
             400,
             r#"{"error":{"message":"Encrypted content is not supported with this model."}}"#,
         );
-        assert_eq!(ways.of("m"), Way::Encrypted);
+        assert_eq!(ways.of("m", true), Way::Encrypted);
         assert_eq!(ways.after(Way::Encrypted, "m", &other), None);
         assert_eq!(ways.after(Way::Encrypted, "m", &not_supported), Some(Way::Plain));
         assert_eq!(ways.after(Way::Plain, "m", &not_supported), None);
-        assert_eq!(ways.of("m"), Way::Plain);
-        assert_eq!(ways.of("n"), Way::Encrypted);
+        assert_eq!(ways.of("m", true), Way::Plain);
+        assert_eq!(ways.of("n", true), Way::Encrypted);
     }
 
     #[test]
@@ -175,7 +196,7 @@ mod tests {
         let newer = r#"{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","max_completion_tokens"],"msg":"Extra inputs are not permitted","input":9}]},"type":"invalid_request_error"}"#;
         let (older, newer) = (refused(400, older), refused(422, newer));
         let ways = Ways::limited(MaxTokens);
-        assert_eq!(ways.of("m"), Way::Limited(MaxTokens));
+        assert_eq!(ways.of("m", true), Way::Limited(MaxTokens));
         assert_eq!(ways.after(Way::Limited(MaxTokens), "m", &newer), None);
         assert_eq!(
             ways.after(Way::Limited(MaxTokens), "m", &older),
@@ -184,13 +205,45 @@ mod tests {
         // Another turn may be refused at the same time.
         assert!(ways.after(Way::Limited(MaxTokens), "m", &older).is_some());
         assert_eq!(ways.after(Way::Renamed(MaxCompletionTokens), "m", &newer), None);
-        assert_eq!(ways.of("m"), Way::Limited(MaxCompletionTokens));
-        assert_eq!(ways.of("n"), Way::Limited(MaxTokens));
+        assert_eq!(ways.of("m", true), Way::Limited(MaxCompletionTokens));
+        assert_eq!(ways.of("n", true), Way::Limited(MaxTokens));
         assert_eq!(
             ways.after(Way::Limited(MaxCompletionTokens), "m", &newer),
             Some(Way::Renamed(MaxTokens))
         );
-        assert_eq!(ways.of("m"), Way::Limited(MaxTokens));
+        assert_eq!(ways.of("m", true), Way::Limited(MaxTokens));
+    }
+
+    #[test]
+    fn a_conversation_that_is_lost_is_begun_anew_once_and_there_is_none_beside_a_thread() {
+        let ways = Ways::new(State::Conversation);
+        let lost = [
+            refused(
+                404,
+                r#"{"error":{"message":"Conversation with id 'conv_1' not found."}}"#,
+            ),
+            refused(409, r#"{"error":{"code":"conversation_locked","message":"x"}}"#),
+        ];
+        for lost in lost {
+            assert_eq!(ways.of("m", true), Way::InConversation);
+            assert_eq!(
+                ways.after(Way::InConversation, "m", &lost),
+                Some(Way::NewConversation)
+            );
+            assert_eq!(ways.after(Way::NewConversation, "m", &lost), None);
+        }
+        let others = [
+            refused(404, r#"{"error":{"message":"no such model"}}"#),
+            refused(500, r#"{"error":{"message":"the conversation is broken"}}"#),
+            refused(
+                400,
+                r#"{"error":{"code":"context_length_exceeded","message":"the conversation is too long"}}"#,
+            ),
+        ];
+        for other in others {
+            assert_eq!(ways.after(Way::InConversation, "m", &other), None, "{other:?}");
+        }
+        assert_eq!(ways.of("m", false), Way::Encrypted);
     }
 
     /// Refusals that another name would not help against.
@@ -236,7 +289,7 @@ mod tests {
             r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#,
         );
         for lost in [lost, said, long] {
-            assert_eq!(ways.of("m"), Way::Kept);
+            assert_eq!(ways.of("m", true), Way::Kept);
             assert_eq!(ways.after(Way::Kept, "m", &lost), Some(Way::Keep));
             assert_eq!(ways.after(Way::Keep, "m", &lost), None);
         }

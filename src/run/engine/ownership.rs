@@ -218,6 +218,8 @@ impl Shared {
             Inheritance::Begun(Beginning {
                 history: store.history(&record.thread).await?,
                 unread: 0,
+                // What the other process has asked, nobody knows.
+                unasked: 0,
                 steps: self.all_steps(&record.id).await?,
                 terms,
                 record,

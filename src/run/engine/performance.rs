@@ -104,20 +104,19 @@ pub(super) async fn open_and_perform(
         )
         .await;
     }
-    let beginning = Beginning {
-        record,
-        history: history.messages.into_iter().chain(message).collect(),
-        unread: history.unread,
-        steps: Vec::new(),
-        terms,
+    let performance = async {
+        let messages: Vec<_> = history.messages.into_iter().chain(message).collect();
+        let beginning = Beginning {
+            unasked: shared.unasked(&record, &messages).await,
+            record,
+            history: messages,
+            unread: history.unread,
+            steps: Vec::new(),
+            terms,
+        };
+        perform(&shared, &live, beginning, Run::start).await
     };
-    to_the_end(
-        &shared,
-        &live,
-        last,
-        perform(&shared, &live, beginning, Run::start),
-    )
-    .await;
+    to_the_end(&shared, &live, last, performance).await;
 }
 
 impl Shared {

@@ -86,6 +86,7 @@ async fn start(
     live.show_written(&events, record.reserved_sequence);
     history.messages.extend(message);
     Ok(Ok(Beginning {
+        unasked: shared.unasked(&record, &history.messages).await,
         record,
         history: history.messages,
         unread: history.unread,

@@ -172,10 +172,12 @@ fn request(run: &RunId, caller: &str, model: String, sampling: Sampling) -> Mode
     });
     ModelRequest {
         run: run.clone(),
+        thread: None,
         caller: caller.to_owned(),
         model,
         instructions: sampling.system_prompt,
         messages: messages.collect(),
+        unasked: 0,
         tools: None,
         max_output_tokens: Some(sampling.max_tokens),
         estimated_tokens: None,

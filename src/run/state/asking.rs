@@ -74,6 +74,7 @@ impl Run {
             return self.end(Outcome::Incomplete(reason), Entry::default(), now, out);
         }
         self.journal.count(1, 0);
+        self.asked = self.history.len();
         out.push(Effect::CallModel(request));
         self.phase = Phase::Asking(Box::new(turn));
     }
@@ -116,12 +117,17 @@ impl Run {
     fn request(&self, selected: Selected, turn: u32) -> ModelRequest {
         let record = self.journal.record();
         let parts = self.parts(false);
+        // The summary that a model is given does not stand where it was written.
+        let unasked = self.history[self.asked..].iter();
+        let unasked = unasked.filter(|message| message.summarized().is_none());
         ModelRequest {
             run: record.id.clone(),
+            thread: Some(record.thread.clone()),
             caller: record.snapshot.caller.clone(),
             model: record.snapshot.model.clone(),
             instructions: record.snapshot.instructions.clone(),
             messages: selected.messages,
+            unasked: unasked.count(),
             tools: parts.offers_tools.then(|| Arc::clone(&self.terms.catalogue)),
             max_output_tokens: parts.max_output_tokens,
             estimated_tokens: selected.tokens,

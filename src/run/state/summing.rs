@@ -98,10 +98,12 @@ impl Run {
         let messages = vec![Arc::new(question)];
         let request = ModelRequest {
             run: record.id.clone(),
+            thread: None,
             caller: snapshot.caller.clone(),
             model,
             instructions: summary::INSTRUCTIONS.to_owned(),
             messages,
+            unasked: 0,
             tools: None,
             max_output_tokens: Some(max_output_tokens),
             estimated_tokens: None,

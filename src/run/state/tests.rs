@@ -108,6 +108,7 @@ impl Stage {
         let history: Vec<_> = earlier.into_iter().chain([message]).collect();
         let beginning = Beginning {
             unread: 0,
+            unasked: 1,
             record: record.clone(),
             history: history.clone(),
             steps: Vec::new(),
@@ -147,6 +148,7 @@ impl Stage {
         self.open.clear();
         let beginning = Beginning {
             unread: 0,
+            unasked: 0,
             record: self.record.clone(),
             history: self.saved.clone(),
             steps: self.steps.values().cloned().collect(),
@@ -852,6 +854,29 @@ fn what_a_message_carries_is_about_all_of_it() {
     let mut stage = Stage::new(Limits::default());
     say(&mut stage, ModelEvent::Finished(Finish::Length));
     assert_eq!(stage.run.answer().unwrap().continuation("here"), None);
+}
+
+/// What a request says of how many of its messages are new, turn by turn; nobody knows it of what a process has left.
+#[test]
+fn what_no_request_had_before_is_counted_and_nothing_where_that_is_not_known() {
+    let asked = |stage: &Stage| stage.requests.last().unwrap().unasked;
+    let mut stage = Stage::new(Limits::default());
+    assert_eq!(asked(&stage), 1);
+    assert_eq!(stage.requests[0].thread, Some(stage.record.thread.clone()));
+    // It may have been asked.
+    stage.crash();
+    assert_eq!(asked(&stage), 0);
+    stage.say(call(0, "look", r#"{"text":"x"}"#));
+    stage.say([STOP]);
+    // The call is made again; what comes of it has not been told.
+    stage.crash();
+    stage.answer("out");
+    assert_eq!(asked(&stage), 1);
+    stage.say(call(0, "echo", r#"{"text":"y"}"#));
+    stage.say([STOP]);
+    stage.answer("out");
+    // What the model has said, and what came of it.
+    assert_eq!(asked(&stage), 2);
 }
 
 #[test]

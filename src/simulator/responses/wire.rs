@@ -25,6 +25,8 @@ pub(super) struct Resource<'a> {
     pub output: Vec<OutputItem<'a>>,
     pub parallel_tool_calls: bool,
     pub previous_response_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<Whereabouts<'a>>,
     pub reasoning: Option<&'a RawValue>,
     pub temperature: f64,
     pub text: Repeated<'a>,
@@ -35,6 +37,12 @@ pub(super) struct Resource<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     pub metadata: Repeated<'a>,
+}
+
+/// `conversation`: the one that the response is a part of.
+#[derive(Serialize)]
+pub(super) struct Whereabouts<'a> {
+    pub id: &'a str,
 }
 
 /// `incomplete_details`.

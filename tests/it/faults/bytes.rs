@@ -1,6 +1,6 @@
 //! A connection that breaks at any byte of an answer.
 
-use assistd::config::Dialect;
+use assistd::config::{Dialect, ModelState};
 use assistd::simulator::{At, Fault, Turn};
 use futures::StreamExt;
 
@@ -29,7 +29,7 @@ async fn a_cut_at_any_byte_keeps_what_came_before_it() {
                 .when_user(&format!("cut [{index}]"))
         };
         let script = script((0..PLACES).map(|index| turn(index).times(1)));
-        let world = world(dialect, script).await;
+        let world = world(dialect, ModelState::Stateless, script).await;
         let door = Door::new(&world).await;
         let played = futures::stream::iter(0..PLACES).map(|index| {
             let door = &door;

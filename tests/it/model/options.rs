@@ -328,6 +328,29 @@ async fn a_provider_that_keeps_the_state_is_sent_what_is_new_or_once_all_of_it()
     assert_eq!(whole["input"][1]["call_id"], whole["input"][2]["call_id"]);
 }
 
+#[tokio::test]
+async fn a_provider_that_has_no_conversations_is_asked_for_one_and_no_more() {
+    let refused = refusal(
+        "404 Not Found",
+        r#"{"error":{"message":"Invalid URL (POST /v1/conversations)"}}"#,
+    );
+    let (base, mut seen) = serve(vec![refused]).await;
+    let model = model(&base, Dialect::Responses, State::Conversation);
+    let in_thread = ModelRequest {
+        thread: Some(ThreadId::new(&mut Mint::System)),
+        ..hello()
+    };
+    let error = ask(&model, in_thread).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ModelRequestRejected);
+    let (head, _) = request_seen(&mut seen).await;
+    assert!(head.starts_with("post /v1/conversations http"), "{head}");
+    // What is asked beside a thread is no part of one.
+    ask(&model, hello()).await.unwrap_err();
+    let (head, body) = request_seen(&mut seen).await;
+    assert!(head.starts_with("post /v1/responses http"), "{head}");
+    assert_eq!((&body["store"], body.get("conversation")), (&json!(false), None));
+}
+
 /// What the model can write, what its context is, what is asked for, what the conversation has; and what is sent.
 #[tokio::test]
 async fn no_more_is_asked_for_than_the_model_can_write_and_that_where_it_has_room() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::super::digest::{hex, of_messages as digest};
 use super::super::media;
 use super::super::tools::{Offer, alias};
 use super::events::Place;
@@ -151,23 +152,6 @@ pub(super) fn instructions(request: &ModelRequest) -> String {
     let texts = std::iter::once(request.instructions.clone()).chain(system);
     let texts: Vec<String> = texts.filter(|text| !text.is_empty()).collect();
     texts.join("\n\n")
-}
-
-/// Messages never change, so that their names say it all.
-fn digest<'a>(messages: impl Iterator<Item = &'a Message>) -> String {
-    let mut hasher = Sha256::new();
-    for message in messages {
-        hasher.update(message.id.as_str());
-        hasher.update([0]);
-    }
-    hex(&hasher.finalize())
-}
-
-/// Enough of a digest to tell two apart.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const ENOUGH_BYTES: usize = 16;
-    let bytes = bytes.iter().take(ENOUGH_BYTES);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn messages<'a>(history: impl Iterator<Item = &'a Message>) -> Vec<Value> {

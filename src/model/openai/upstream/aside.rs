@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use reqwest::Response;
+use serde_json::Value;
 
 use super::{IDEMPOTENCY_KEY, Upstream, header_value};
 use crate::model::openai::error::Failure;
@@ -10,13 +11,18 @@ use crate::model::openai::error::Failure;
 /// One request.
 pub(in crate::model::openai) struct Aside<'a> {
     pub(in crate::model::openai) method: Method,
-    /// The path below the upstream's address, in segments.
+    /// The path below the provider's address, in segments.
     pub(in crate::model::openai) path: &'a [&'a str],
     pub(in crate::model::openai) query: &'a [(&'a str, &'a str)],
     pub(in crate::model::openai) body: Option<Bytes>,
     /// What the provider knows the request by when it is sent again.
     pub(in crate::model::openai) idempotency_key: Option<HeaderValue>,
+    /// The version that APIs want to be told which have one of their own.
+    pub(in crate::model::openai) beta: Option<&'static str>,
 }
+
+/// The longest answer to a small question, in bytes.
+const OBJECT_LIMIT_BYTES: usize = 8 << 20;
 
 impl Upstream {
     /// How long the provider may be silent in the middle of an answer.
@@ -29,7 +35,7 @@ impl Upstream {
     /// # Errors
     /// The provider's refusal, or that it cannot be reached.
     pub(in crate::model::openai) async fn aside(&self, aside: &Aside<'_>) -> Result<Response, Failure> {
-        let mut url = self.address.0.clone();
+        let mut url = self.base.0.clone();
         // An address that cannot have a path was refused when the upstream was made.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(aside.path);
@@ -37,10 +43,10 @@ impl Upstream {
         if !aside.query.is_empty() {
             url.query_pairs_mut().extend_pairs(aside.query);
         }
-        let mut request = self
-            .client
-            .request(aside.method.clone(), url)
-            .header("openai-beta", "assistants=v2");
+        let mut request = self.client.request(aside.method.clone(), url);
+        if let Some(version) = aside.beta {
+            request = request.header("openai-beta", version);
+        }
         if let Some(body) = &aside.body {
             request = request.body(body.clone());
         }
@@ -56,5 +62,23 @@ impl Upstream {
             .map_err(|_| Failure::headless(self.timeouts.first_byte))?
             .map_err(|error| Failure::from_transport(error, self.timeouts.connect))?;
         self.accepted(response).await
+    }
+
+    /// The object that an answer is.
+    ///
+    /// # Errors
+    /// The answer breaks off, is too long or is no JSON.
+    pub(in crate::model::openai) async fn object(&self, mut response: Response) -> Result<Value, Failure> {
+        let mut body = Vec::new();
+        while let Some(bytes) = self.chunk(&mut response).await? {
+            body.extend_from_slice(&bytes);
+            if body.len() > OBJECT_LIMIT_BYTES {
+                return Err(Failure::broken(format!(
+                    "an object of more than {OBJECT_LIMIT_BYTES} bytes"
+                )));
+            }
+        }
+        serde_json::from_slice(&body)
+            .map_err(|error| Failure::broken(format!("the answer is not valid json: {error}")))
     }
 }

@@ -1,8 +1,8 @@
-//! Lists, page by page, as this API has them.
+//! Lists, page by page, as threads and conversations have them.
 
 use serde_json::{Value, json};
 
-use crate::simulator::refusal::Refusal;
+use super::refusal::Refusal;
 
 const DEFAULT_LIMIT: usize = 20;
 const MOST: usize = 100;
