@@ -49,7 +49,8 @@ async fn every_route_is_described_and_nothing_else() {
         .map(|line| {
             let (method, rest) = line.split_once(' ').unwrap();
             let (template, _) = rest.split_once(" -> ").unwrap();
-            (method.to_owned(), flattened(template))
+            // The document has one kind of wildcard.
+            (method.to_owned(), flattened(template).replace("**", "*"))
         })
         .collect();
     assert_eq!(described, routes);

@@ -12,7 +12,7 @@ use super::{PACING, call, no_pins, paced, pool, until};
 
 /// Impatient: whoever does not answer for so long is taken to hang.
 const IMPATIENT: Pacing = Pacing {
-    probe_limit: Duration::from_millis(300),
+    probe_limit: Duration::from_secs(2),
     ..PACING
 };
 
