@@ -202,7 +202,8 @@ impl Assistants {
         offer: Option<&Offer>,
         mut messages: Vec<Value>,
     ) -> Result<Response, Failure> {
-        if messages.len() <= MOST_MESSAGES {
+        let fit = messages.len() <= MOST_MESSAGES;
+        if fit && !order.needs_a_thread() {
             return self
                 .with_assistant(order, offer, |mut body| {
                     body["thread"] = json!({"messages": messages});
@@ -210,7 +211,10 @@ impl Assistants {
                 })
                 .await;
         }
-        let last = messages.split_off(messages.len() - MOST_MESSAGES);
+        let last = match fit {
+            true => Vec::new(),
+            false => messages.split_off(messages.len() - MOST_MESSAGES),
+        };
         let thread = self.thread_of(order, &messages).await?;
         self.run(&thread, order, offer, last).await
     }
@@ -505,6 +509,11 @@ impl Order {
             body["max_completion_tokens"] = json!(limit.max(LEAST_TOKENS));
         }
         Ok(body)
+    }
+
+    /// Whether it says what only a run in a thread that is there can be told, and not one that comes with its thread.
+    fn needs_a_thread(&self) -> bool {
+        self.request.options.reasoning_effort.is_some()
     }
 
     /// What the model may write of what it is told that it may, where that is less.
