@@ -10,6 +10,7 @@ mod coding;
 mod deadlines;
 mod described;
 mod description;
+mod dialects;
 mod doors;
 mod every_door;
 mod faults;
