@@ -21,6 +21,7 @@ use crate::run::error::Error;
 use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
 use crate::run::ports::{Model, ModelEvent, ModelRequest, ModelStatus, ModelStream};
 
+use allowance::Allowance;
 use assistants::{Assistants, Order};
 use chat_completions::Server;
 use chat_completions::reasoned::Back;
@@ -34,6 +35,7 @@ use way::{Way, Ways};
 
 pub(crate) use exchange::Route;
 
+mod allowance;
 mod annotation;
 mod assistants;
 mod calls;
@@ -93,6 +95,8 @@ struct Prepared {
     /// What the provider calls the model.
     model: String,
     content: Content,
+    /// What the model may write.
+    max_output_tokens: Option<u64>,
     offer: Option<Arc<Offer>>,
     /// Who can read what this model encrypts, and go on behind its responses.
     identity: String,
@@ -283,6 +287,7 @@ impl Deployment {
                         offered,
                         self.upstream.idempotency_key(),
                     ))),
+                    max_output_tokens,
                     offer,
                     identity,
                     way,
@@ -292,6 +297,7 @@ impl Deployment {
         Ok(Prepared {
             model: request.model.clone(),
             content: Content::Body(body.map_err(Error::internal)?.into()),
+            max_output_tokens,
             offer,
             identity,
             way,
@@ -367,6 +373,10 @@ impl Deployment {
             offer: prepared.offer.clone(),
             identity: prepared.identity.clone(),
             is_kept: prepared.way.keeps(),
+            allowance: match self.dialect {
+                Dialect::Responses => Allowance::below(prepared.max_output_tokens, responses::LEAST_TOKENS),
+                Dialect::ChatCompletions | Dialect::Assistants => None,
+            },
         };
         let reader = Reader::new(response, Decoder::new(self.dialect), source);
         Ok(Answer::OfOne(Box::new(reader)))

@@ -1,7 +1,7 @@
 //! What holds in every dialect, through the whole service.
 
 use assistd::config::{Dialect, ModelState};
-use assistd::simulator::{Recorded, Script, Turn};
+use assistd::simulator::{Item, Recorded, Script, Turn};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -26,6 +26,64 @@ fn asked(world: &World) -> Vec<(String, Value)> {
     let told = requests.iter().filter(|request| is_for_the_model(request));
     told.map(|request| (request.path.clone(), request.body.clone()))
         .collect()
+}
+
+/// The Responses API takes no limit below 16 tokens: a lower one, and what a turn before has left of one, is kept here.
+#[tokio::test]
+async fn a_limit_below_the_least_of_responses_is_kept_here() {
+    let limited = |limit: &str| json!({"message": "count", "limits": {"maxOutputTokens": limit}});
+    for streams in [true, false] {
+        let script = Script::turns([
+            Turn::text(["one two", " three four five", " six"]),
+            Turn::text("well"),
+            Turn::say([Item::call("echo", r#"{"text": "hello"}"#)]),
+            Turn::text("on ".repeat(40)),
+        ]);
+        let script = if streams { script } else { script.never_streaming() };
+        let world = world(script, Dialect::Responses, ModelState::Stateless).await;
+        let (status, answer) = world.post("/v1/chat", &limited("4")).await;
+        assert_eq!(
+            (status, &answer["response"]),
+            (200, &json!("one two three four")),
+            "{answer}"
+        );
+        assert_eq!(answer["incompleteReason"], "INCOMPLETE_REASON_MAX_TOKENS");
+        // What fits is whole.
+        let (_, answer) = world.post("/v1/chat", &limited("4")).await;
+        assert_eq!(
+            (&answer["response"], &answer["state"]),
+            (&json!("well"), &json!("RUN_STATE_COMPLETED"))
+        );
+        let (status, answer) = world.post("/v1/chat", &limited("20")).await;
+        assert_eq!(
+            (status, &answer["incompleteReason"]),
+            (200, &json!("INCOMPLETE_REASON_MAX_TOKENS")),
+            "{answer}"
+        );
+        let words = answer["response"].as_str().unwrap().split_whitespace().count();
+        assert!((1..16).contains(&words), "{answer}");
+        let limits: Vec<Value> = asked(&world)
+            .iter()
+            .map(|(_, body)| body["max_output_tokens"].clone())
+            .collect();
+        assert_eq!(limits, [16, 16, 20, 16], "{streams}");
+        world.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn chat_completions_is_told_any_limit() {
+    let world = world(
+        Script::turns([Turn::text("well")]),
+        Dialect::ChatCompletions,
+        ModelState::Stateless,
+    )
+    .await;
+    let request = json!({"message": "count", "limits": {"maxOutputTokens": "4"}});
+    let (status, answer) = world.post("/v1/chat", &request).await;
+    assert_eq!((status, &answer["response"]), (200, &json!("well")), "{answer}");
+    assert_eq!(asked(&world)[0].1["max_tokens"], 4);
+    world.stopped().await;
 }
 
 /// An answer that did not fit, and the word about it, are for the turn that follows. A later run is given neither, also

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::run::error::Error;
 use crate::run::ports::ModelRequest;
 
+use super::allowance::Allowance;
 use super::decode::Decoder;
 use super::error::Failure;
 use super::options;
@@ -24,12 +25,10 @@ use super::reader::{Reader, Source};
 use super::tools::Offer;
 use super::upstream::Upstream;
 use super::upstream::aside::Aside;
-use allowance::Allowance;
 use events::Place;
 use history::Way;
 pub(super) use turn::Turn;
 
-mod allowance;
 pub(super) mod events;
 mod history;
 mod turn;
@@ -95,6 +94,7 @@ impl Assistants {
             identity: String::new(),
             // The decoder tells of none: the turn itself knows how to go on.
             is_kept: false,
+            allowance: Allowance::below(order.request.max_output_tokens, LEAST_TOKENS),
         };
         let decoder = Decoder::Assistants(Box::default());
         let reader = Reader::new(response, decoder, source);
@@ -514,11 +514,5 @@ impl Order {
     /// Whether it says what only a run in a thread that is there can be told, and not one that comes with its thread.
     fn needs_a_thread(&self) -> bool {
         self.request.options.reasoning_effort.is_some()
-    }
-
-    /// What the model may write of what it is told that it may, where that is less.
-    fn allowance(&self) -> Option<Allowance> {
-        let limit = self.request.max_output_tokens;
-        limit.filter(|limit| *limit < LEAST_TOKENS).map(Allowance::new)
     }
 }

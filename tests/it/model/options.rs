@@ -368,11 +368,13 @@ async fn no_more_is_asked_for_than_the_model_can_write_and_that_where_it_has_roo
         (Some(100), Some(1_000), None, None, None),
         (Some(100), Some(1_000), Some(50), Some(901), Some(50)),
         (Some(500), None, None, None, Some(500)),
+        (None, None, Some(3), None, Some(3)),
+        (Some(5), None, None, None, Some(5)),
     ];
     for dialect in DIALECTS {
         // What is less than the API takes is kept here.
         let (field, least) = match dialect {
-            Dialect::Responses => ("max_output_tokens", 0),
+            Dialect::Responses => ("max_output_tokens", 16),
             Dialect::ChatCompletions => ("max_tokens", 0),
             Dialect::Assistants => ("max_completion_tokens", 256),
         };

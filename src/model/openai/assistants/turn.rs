@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::allowance::Allowance;
 use super::events::Place;
 use super::history::{self, Bond};
 use super::{Assistants, Order};
@@ -15,7 +14,7 @@ use crate::model::openai::error::Failure;
 use crate::model::openai::reader::Reader;
 use crate::run::context;
 use crate::run::message::{Continuation, Usage};
-use crate::run::ports::{Finish, ModelEvent};
+use crate::run::ports::ModelEvent;
 
 /// The first wait before a run is asked after again; each is half as long again as the one before.
 const POLL_FIRST: Duration = Duration::from_millis(100);
@@ -25,17 +24,13 @@ const POLL_MOST: Duration = Duration::from_secs(2);
 /// One turn as it arrives. Dropping it in the middle cancels the run there.
 pub(in crate::model::openai) struct Turn {
     reader: Reader,
-    /// The last events: the end waits behind the continuation, or behind what the allowance has left of a piece.
+    /// The last events: the end waits behind the continuation.
     ended: decode::Events,
     /// The bytes that the model has written, and what the provider says that it took.
     written_bytes: u64,
     counted: Option<Usage>,
     /// The run has come to its end there, as far as is known here.
     is_over: bool,
-    /// What the model may write, if that is less than can be said there.
-    allowance: Option<Allowance>,
-    /// It was cut here: whatever else comes is not heard, and the run is cancelled.
-    is_cut: bool,
     /// Set once the run has to be asked after, because the server does not stream.
     polling: Option<Polling>,
     /// How the run failed, which is told behind what it has said.
@@ -64,8 +59,6 @@ impl Turn {
             written_bytes: 0,
             counted: None,
             is_over: false,
-            allowance: order.allowance(),
-            is_cut: false,
             polling: None,
             failed: None,
             order,
@@ -94,7 +87,8 @@ impl Turn {
     pub(in crate::model::openai) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         loop {
             match self.read().await {
-                None if self.is_cut => return None,
+                // It was cut here: whatever else comes is not heard, and the run is cancelled.
+                None if self.reader.is_cut() => return None,
                 // The server does not stream: the run has to be asked after.
                 None if !self.is_over => {
                     if let Err(failure) = self.poll().await {
@@ -118,24 +112,9 @@ impl Turn {
         if let Some(event) = self.ended.pop_front() {
             return Some(Ok(event));
         }
-        if self.is_cut {
-            return None;
-        }
-        let mut event = self.reader.next().await?;
-        if let (Ok(piece), Some(allowance)) = (&mut event, &mut self.allowance)
-            && let Some(is_empty) = allowance.cuts(piece)
-        {
-            self.is_cut = true;
-            let end = ModelEvent::Finished(Finish::Length);
-            if is_empty {
-                return Some(Ok(end));
-            }
-            self.ended.push_back(end);
-            return Some(event);
-        }
-        match event {
+        match self.reader.next().await? {
             Ok(ModelEvent::Usage(of_run)) => Some(Ok(ModelEvent::Usage(self.count(of_run)))),
-            Ok(end @ ModelEvent::Finished(_)) => {
+            Ok(end @ ModelEvent::Finished(_)) if !self.reader.is_cut() => {
                 self.is_over = true;
                 self.go_on_behind();
                 self.ended.push_back(end);
