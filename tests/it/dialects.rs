@@ -160,3 +160,20 @@ async fn an_answer_is_corrected_and_later_runs_are_not_given_what_did_not_fit() 
         world.stopped().await;
     }
 }
+
+/// A run that its provider is at work on for long is asked after for as long as it may take here.
+#[tokio::test]
+async fn a_run_that_does_not_end_where_nothing_streams_ends_by_its_own_deadline() {
+    let script = Script::turns([Turn::text("late")])
+        .never_streaming()
+        .pace(600_000, 0);
+    let world = world(script, Dialect::Assistants, ModelState::Stateless).await;
+    let request = json!({"message": "slow", "limits": {"maxDuration": "1s"}});
+    let (status, answer) = world.post("/v1/chat", &request).await;
+    assert_eq!(
+        (status, &answer["incompleteReason"]),
+        (200, &json!("INCOMPLETE_REASON_DEADLINE")),
+        "{answer}"
+    );
+    world.stopped().await;
+}

@@ -872,6 +872,26 @@ async fn a_run_that_cannot_be_asked_after_for_a_while_is_asked_after_again_and_n
     }
 }
 
+/// The waits between the questions are more than the idle limit together, and none of them is.
+#[tokio::test]
+async fn a_run_that_is_asked_after_for_longer_than_the_idle_limit_is_heard_to_its_end() {
+    let run = |status: &str| json!({"object": "thread.run", "id": "run_1", "thread_id": "thread_1", "status": status});
+    let ours = json!({"data": [{"id": "asst_1", "metadata": {"made_by": "assistd"}}]});
+    let said = json!({"object": "list", "data": [{"object": "thread.message", "run_id": "run_1", "role": "assistant",
+        "status": "completed", "content": [{"type": "text", "text": {"value": "hi"}}]}]});
+    let mut answers = vec![object(&ours), object(&run("queued"))];
+    answers.extend(std::iter::repeat_n(object(&run("in_progress")), 5));
+    answers.extend([object(&run("completed")), object(&said)]);
+    let (base, _seen) = serve(answers).await;
+    let mut config = Config {
+        dialect: Some(Dialect::Assistants),
+        ..config(&base)
+    };
+    config.timeouts.idle = Duration::from_secs(1);
+    let model = OpenAi::new(config, false).unwrap();
+    assert_eq!(ask(&model, hello()).await.unwrap()[0], hi()[0]);
+}
+
 #[tokio::test]
 async fn a_long_history_that_was_held_up_goes_on_where_it_was_unless_a_part_may_be_there_twice() {
     let ours = json!({"data": [{"id": "asst_1", "metadata": {"made_by": "assistd"}}]});

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::events::Place;
 use super::history::{self, Bond};
@@ -43,8 +42,6 @@ pub(in crate::model::openai) struct Turn {
 struct Polling {
     /// Before the next question.
     wait: Duration,
-    /// When it is given up.
-    deadline: Instant,
     /// A question was answered since the last that was not.
     is_heard_of: bool,
     /// What the run has said of itself, which is told behind its messages.
@@ -199,25 +196,20 @@ impl Turn {
         })
     }
 
-    /// Asks after the run until it has come to an end, and for what it has said. A run that has not come to its end
-    /// within the idle limit is given up.
+    /// Asks after the run until it has come to an end, and for what it has said. Each answer is a sign of life: a run that
+    /// goes on and on is given up by who asked for it, when its time is over.
     async fn poll(&mut self) -> Result<(), Failure> {
         let assistants = Arc::clone(&self.assistants);
         let place = self.place()?.clone();
         let heard_before = self.before(&place).and_then(|bond| bond.written);
-        let limit = assistants.upstream.idle_limit();
         let polling = self.polling.get_or_insert_with(|| Polling {
             wait: POLL_FIRST,
-            deadline: Instant::now() + limit,
             is_heard_of: false,
             of_run: decode::Events::new(),
         });
         let decoder = self.reader.assistants_mut();
         let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
         while !decoder.is_at_end() {
-            if Instant::now() + polling.wait > polling.deadline {
-                return Err(Failure::unfinished(limit));
-            }
             tokio::time::sleep(polling.wait).await;
             polling.wait = (polling.wait * 3 / 2).min(POLL_MOST);
             let path = ["threads", &place.thread, "runs", &place.run];
