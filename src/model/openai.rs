@@ -21,6 +21,7 @@ use crate::run::error::Error;
 use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
 use crate::run::ports::{Model, ModelEvent, ModelRequest, ModelStatus, ModelStream};
 
+use allowance::Allowance;
 use assistants::{Assistants, Order};
 use chat_completions::Server;
 use chat_completions::reasoned::Back;
@@ -35,6 +36,7 @@ use way::{Way, Ways};
 
 pub(crate) use exchange::Route;
 
+mod allowance;
 mod annotation;
 mod assistants;
 mod calls;
@@ -97,6 +99,8 @@ struct Prepared {
     /// What the provider calls the model.
     model: String,
     content: Content,
+    /// What the model may write.
+    max_output_tokens: Option<u64>,
     offer: Option<Arc<Offer>>,
     /// Who can read what this model encrypts, and go on behind its responses.
     identity: String,
@@ -309,6 +313,7 @@ impl Deployment {
                         offered,
                         self.upstream.idempotency_key(),
                     ))),
+                    max_output_tokens,
                     offer,
                     identity,
                     way,
@@ -318,6 +323,7 @@ impl Deployment {
         Ok(Prepared {
             model: request.model.clone(),
             content: Content::Body(body.map_err(Error::internal)?.into()),
+            max_output_tokens,
             offer,
             identity,
             way,
@@ -400,6 +406,10 @@ impl Deployment {
             identity: prepared.identity.clone(),
             is_kept: prepared.way.keeps(),
             bond,
+            allowance: match self.dialect {
+                Dialect::Responses => Allowance::below(prepared.max_output_tokens, responses::LEAST_TOKENS),
+                Dialect::ChatCompletions | Dialect::Assistants => None,
+            },
         };
         let reader = Reader::new(response, Decoder::new(self.dialect), source);
         Ok(Answer::OfOne(Box::new(reader)))

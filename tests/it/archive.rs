@@ -136,6 +136,13 @@ async fn what_openai_had_goes_on_here() {
     let answer = service.post("/v1/chat", &chat).await;
     assert_eq!(answer["thread"], "threads/thread_beds", "{answer}");
     assert!(answer["response"].as_str().unwrap().contains("beans"), "{answer}");
+    // What was said there is told to the model here.
+    let requests = service.simulator.requests();
+    let told = requests[0].body.to_string();
+    assert!(
+        told.contains("When do I sow peas?") && told.contains("echo beans"),
+        "{told}"
+    );
     service.stop().await;
 }
 

@@ -11,6 +11,7 @@ mod conversations;
 mod deadlines;
 mod described;
 mod description;
+mod dialects;
 mod doors;
 mod every_door;
 mod faults;

@@ -25,6 +25,7 @@ use crate::description::{Bench, Judge};
 
 mod options;
 
+const DIALECTS: [Dialect; 3] = [Dialect::Responses, Dialect::ChatCompletions, Dialect::Assistants];
 const PATIENCE: Duration = Duration::from_secs(10);
 const CHAT_OK: &str =
     "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -51,6 +52,19 @@ fn ok(body: &str) -> Answer {
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     ))
+}
+
+/// A refusal of what the model is asked. In the Assistants dialect it is also all that has to be there before: a list with
+/// our assistant, a thread, and a run, which has failed.
+fn refused(dialect: Dialect) -> Answer {
+    match dialect {
+        Dialect::Responses | Dialect::ChatCompletions => refusal("400 Bad Request", ""),
+        Dialect::Assistants => object(&json!({
+            "object": "thread.run", "id": "id_1", "thread_id": "id_1", "status": "failed",
+            "last_error": {"code": "invalid_prompt", "message": "no"},
+            "data": [{"id": "asst_1", "metadata": {"made_by": "assistd"}}],
+        })),
+    }
 }
 
 fn refusal(head: &str, body: &str) -> Answer {
@@ -142,6 +156,23 @@ async fn request_seen(seen: &mut Seeing) -> (String, Value) {
             .unwrap()
             .unwrap();
         if let Seen::Request { head, body } = next {
+            return (head, serde_json::from_slice(&body).unwrap());
+        }
+    }
+}
+
+/// The request that the model is asked with; in the Assistants dialect, the one for a run.
+async fn model_asked(dialect: Dialect, seen: &mut Seeing) -> (String, Value) {
+    loop {
+        let next = tokio::time::timeout(PATIENCE, seen.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        let Seen::Request { head, body } = next else {
+            continue;
+        };
+        let path = head.split(' ').nth(1).unwrap();
+        if dialect != Dialect::Assistants || (head.starts_with("post ") && path.ends_with("/runs")) {
             return (head, serde_json::from_slice(&body).unwrap());
         }
     }
@@ -295,8 +326,9 @@ async fn every_request_is_what_openais_description_says() {
     for (dialect, path) in [
         (Dialect::Responses, "post /v1/responses "),
         (Dialect::ChatCompletions, "post /v1/chat/completions "),
+        (Dialect::Assistants, "post /v1/threads/runs "),
     ] {
-        let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+        let (base, mut seen) = serve(vec![refused(dialect)]).await;
         let model = OpenAi::new(
             Config {
                 dialect: Some(dialect),
@@ -309,7 +341,7 @@ async fn every_request_is_what_openais_description_says() {
         without_tools.tools = None;
         for request in [hello(), everything(), without_tools] {
             ask(&model, request).await.unwrap_err();
-            let (head, body) = request_seen(&mut seen).await;
+            let (head, body) = model_asked(dialect, &mut seen).await;
             assert!(head.starts_with(path), "{head}");
             assert!(head.contains("authorization: bearer sk-very-secret"), "{head}");
             assert_eq!(body["model"], "m");
@@ -840,6 +872,26 @@ async fn a_run_that_cannot_be_asked_after_for_a_while_is_asked_after_again_and_n
         }
         assert_eq!(made, 1, "{expected:?}");
     }
+}
+
+/// The waits between the questions are more than the idle limit together, and none of them is.
+#[tokio::test]
+async fn a_run_that_is_asked_after_for_longer_than_the_idle_limit_is_heard_to_its_end() {
+    let run = |status: &str| json!({"object": "thread.run", "id": "run_1", "thread_id": "thread_1", "status": status});
+    let ours = json!({"data": [{"id": "asst_1", "metadata": {"made_by": "assistd"}}]});
+    let said = json!({"object": "list", "data": [{"object": "thread.message", "run_id": "run_1", "role": "assistant",
+        "status": "completed", "content": [{"type": "text", "text": {"value": "hi"}}]}]});
+    let mut answers = vec![object(&ours), object(&run("queued"))];
+    answers.extend(std::iter::repeat_n(object(&run("in_progress")), 5));
+    answers.extend([object(&run("completed")), object(&said)]);
+    let (base, _seen) = serve(answers).await;
+    let mut config = Config {
+        dialect: Some(Dialect::Assistants),
+        ..config(&base)
+    };
+    config.timeouts.idle = Duration::from_secs(1);
+    let model = OpenAi::new(config, false).unwrap();
+    assert_eq!(ask(&model, hello()).await.unwrap()[0], hi()[0]);
 }
 
 #[tokio::test]

@@ -3,15 +3,19 @@
 use std::path::Path;
 use std::process::Stdio;
 
+use assistd::simulator::Script;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::description::Provider;
 use crate::world::{PATIENCE, program};
 
-/// The program, on a directory, with the simulator as its model.
+/// The program, on a directory, with a simulator as its model, which judges what it is asked.
 pub struct Service {
     child: Child,
+    /// Whoever drops it hears whether everything was as OpenAI describes it.
+    pub simulator: Provider,
     /// Where it is.
     pub base: String,
 }
@@ -30,9 +34,11 @@ impl Service {
     ) -> Service {
         // The client wants a TLS provider even where no TLS is spoken; a second one is refused.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let simulator = Provider::new(Script::stand_in()).await;
         let mut child = Command::new(program())
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(directory)
+            .args(["--base-url", &simulator.base_url()])
             .args(arguments)
             .env_clear()
             .current_dir(directory)
@@ -54,7 +60,11 @@ impl Service {
                 hear(&line);
             }
         });
-        Service { child, base }
+        Service {
+            child,
+            simulator,
+            base,
+        }
     }
 
     /// The process.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::run::error::Error;
 use crate::run::ports::ModelRequest;
 
+use super::allowance::Allowance;
 use super::decode::Decoder;
 use super::digest::hex;
 use super::error::Failure;
@@ -25,12 +26,10 @@ use super::reader::{Reader, Source};
 use super::tools::Offer;
 use super::upstream::Upstream;
 use super::upstream::aside::Aside;
-use allowance::Allowance;
 use events::Place;
 use history::Way;
 pub(super) use turn::Turn;
 
-mod allowance;
 pub(super) mod events;
 mod history;
 mod turn;
@@ -97,6 +96,7 @@ impl Assistants {
             // The decoder tells of none: the turn itself knows how to go on.
             is_kept: false,
             bond: None,
+            allowance: Allowance::below(order.request.max_output_tokens, LEAST_TOKENS),
         };
         let decoder = Decoder::Assistants(Box::default());
         let reader = Reader::new(response, decoder, source);
@@ -204,7 +204,8 @@ impl Assistants {
         offer: Option<&Offer>,
         mut messages: Vec<Value>,
     ) -> Result<Response, Failure> {
-        if messages.len() <= MOST_MESSAGES {
+        let fit = messages.len() <= MOST_MESSAGES;
+        if fit && !order.needs_a_thread() {
             return self
                 .with_assistant(order, offer, |mut body| {
                     body["thread"] = json!({"messages": messages});
@@ -212,7 +213,10 @@ impl Assistants {
                 })
                 .await;
         }
-        let last = messages.split_off(messages.len() - MOST_MESSAGES);
+        let last = match fit {
+            true => Vec::new(),
+            false => messages.split_off(messages.len() - MOST_MESSAGES),
+        };
         let thread = self.thread_of(order, &messages).await?;
         self.run(&thread, order, offer, last).await
     }
@@ -498,9 +502,8 @@ impl Order {
         Ok(body)
     }
 
-    /// What the model may write of what it is told that it may, where that is less.
-    fn allowance(&self) -> Option<Allowance> {
-        let limit = self.request.max_output_tokens;
-        limit.filter(|limit| *limit < LEAST_TOKENS).map(Allowance::new)
+    /// Whether it says what only a run in a thread that is there can be told, and not one that comes with its thread.
+    fn needs_a_thread(&self) -> bool {
+        self.request.options.reasoning_effort.is_some()
     }
 }

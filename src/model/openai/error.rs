@@ -212,11 +212,6 @@ impl Failure {
         Self::late(format!("no event came for {limit:?} (event_timeout)"))
     }
 
-    /// A run that has not come to its end for this long, however often it was asked after.
-    pub(super) fn unfinished(limit: Duration) -> Self {
-        Self::late(format!("the run did not end within {limit:?} (idle_timeout)"))
-    }
-
     fn late(detail: String) -> Self {
         Self {
             stage: Stage::Waiting,

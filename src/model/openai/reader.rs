@@ -8,8 +8,9 @@ use reqwest::Response;
 use tokio::time::Instant;
 
 use crate::run::message::{Continuation, Reasoning};
-use crate::run::ports::ModelEvent;
+use crate::run::ports::{Finish, ModelEvent};
 
+use super::allowance::Allowance;
 use super::assistants::events;
 use super::decode::{Decoder, Events};
 use super::error::Failure;
@@ -35,6 +36,8 @@ pub(super) struct Reader {
     /// Events that nobody here knows, and that are told once the answer has begun: they are none themselves.
     unknown: u32,
     state: State,
+    /// It was cut here: whatever else comes is not heard.
+    is_cut: bool,
     source: Source,
 }
 
@@ -49,6 +52,8 @@ pub(super) struct Source {
     pub(super) is_kept: bool,
     /// The conversation there that it is said in, if it is in one.
     pub(super) bond: Option<Bond>,
+    /// What the model may write, if that is less than the API takes for a limit.
+    pub(super) allowance: Option<Allowance>,
 }
 
 /// How the body is cut into pieces. Its first character tells more reliably than its content type.
@@ -76,6 +81,7 @@ impl Reader {
             has_begun: false,
             unknown: 0,
             state: State::Reading,
+            is_cut: false,
             source,
         }
     }
@@ -106,7 +112,7 @@ impl Reader {
                 Some(event) => match self.named(event) {
                     Some(event) => {
                         self.has_begun = true;
-                        return Some(Ok(event));
+                        return Some(Ok(self.allowed(event)));
                     }
                     None => continue,
                 },
@@ -121,6 +127,28 @@ impl Reader {
                 State::Ended(Ok(())) | State::Told => return None,
             }
         }
+    }
+
+    /// Whether the answer was cut here. Its end is told like any other, but the provider may still be at work on it.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// What the model may still write of an event. Where that is less, the end is behind it, or in its place.
+    fn allowed(&mut self, mut event: ModelEvent) -> ModelEvent {
+        let allowance = self.source.allowance.as_mut();
+        let Some(is_empty) = allowance.and_then(|allowance| allowance.cuts(&mut event)) else {
+            return event;
+        };
+        self.is_cut = true;
+        self.state = State::Told;
+        self.events.clear();
+        let end = ModelEvent::Finished(Finish::Length);
+        if is_empty {
+            return end;
+        }
+        self.events.push_back(end);
+        event
     }
 
     /// The decoder, if this is a run of the Assistants dialect.

@@ -22,6 +22,9 @@ pub(super) mod conversation;
 pub(super) mod events;
 mod kept;
 
+/// The least that this API takes for a token limit.
+pub(super) const LEAST_TOKENS: u64 = 16;
+
 #[derive(Serialize)]
 struct Body<'a> {
     #[serde(flatten)]
@@ -74,7 +77,8 @@ pub(super) fn body(
             model: Some(request.model.clone()),
             instructions: (!request.instructions.is_empty()).then(|| request.instructions.clone()),
             input: InputParam::Items(input),
-            max_output_tokens: max_output_tokens.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+            max_output_tokens: max_output_tokens
+                .map(|limit| u32::try_from(limit.max(LEAST_TOKENS)).unwrap_or(u32::MAX)),
             store: Some(way.keeps()),
             stream: Some(true),
             ..CreateResponse::default()

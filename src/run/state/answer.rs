@@ -73,18 +73,34 @@ impl Run {
 }
 
 /// A history as a run is given it: without the answers of other runs that did not fit, and without what was said about
-/// them. Both were meant for the turns that followed; later ones may want text.
+/// them. Both were meant for the turns that followed; later ones may want text. Where a provider has them, it is not
+/// gone on with: what came behind them is told anew.
 pub(super) fn without_corrections(history: Vec<Arc<Message>>, run: &RunId) -> Vec<Arc<Message>> {
     let mut given: Vec<Arc<Message>> = Vec::with_capacity(history.len());
+    let mut corrected = None;
     for message in history {
         if !is_note(&message) || message.run.as_ref() == Some(run) {
-            given.push(message);
+            let is_behind = corrected.is_some() && corrected == message.run;
+            given.push(match is_behind {
+                true => without_continuation(message),
+                false => message,
+            });
             continue;
         }
         let is_answer = |said: &mut Arc<Message>| said.role == Role::Assistant && said.run == message.run;
         given.pop_if(is_answer);
+        corrected.clone_from(&message.run);
     }
     given
+}
+
+/// A message with nothing of what its provider needs to go on behind it.
+fn without_continuation(mut message: Arc<Message>) -> Arc<Message> {
+    let is_one = |part: &Part| matches!(part, Part::Continuation(_));
+    if message.content.iter().any(is_one) {
+        Arc::make_mut(&mut message).content.retain(|part| !is_one(part));
+    }
+    message
 }
 
 /// Whether a message says what is wrong with the one before it. Nothing else is a rule that comes from a run.

@@ -22,17 +22,18 @@ fn with(options: Value, request: ModelRequest) -> ModelRequest {
     }
 }
 
-/// The body of the request that a model sends.
+/// The body of the request that a model sends; in the Assistants dialect, of the one for a run.
 async fn body(dialect: Dialect, request: ModelRequest) -> Value {
-    let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+    let (base, mut seen) = serve(vec![refused(dialect)]).await;
     ask(&model(&base, dialect, State::Stateless), request)
         .await
         .unwrap_err();
-    let (_, body) = request_seen(&mut seen).await;
+    let (_, body) = model_asked(dialect, &mut seen).await;
     body
 }
 
-/// Options, and the fields that they become in Responses and in Chat Completions; null is a field that is not there.
+/// Options, and the fields that they become in Responses, in Chat Completions and in the Assistants dialect; null is a
+/// field that is not there.
 #[tokio::test]
 async fn every_option_is_said_in_the_words_of_its_dialect() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}});
@@ -41,20 +42,24 @@ async fn every_option_is_said_in_the_words_of_its_dialect() {
             json!({"temperature": 0.2, "top_p": 0.9, "service_tier": "flex", "metadata": {"k": "v"}, "extra": {"top_k": 3}}),
             json!({"temperature": 0.2, "top_p": 0.9, "service_tier": "flex", "metadata": {"k": "v"}, "top_k": 3}),
             json!({"temperature": 0.2, "top_p": 0.9, "service_tier": "flex", "metadata": {"k": "v"}, "top_k": 3}),
+            json!({"temperature": 0.2, "top_p": 0.9, "service_tier": null, "metadata": {"k": "v"}, "top_k": 3}),
         ),
         (
             json!({"reasoning_effort": "xhigh", "reasoning_summary": "auto", "verbosity": "low"}),
             json!({"reasoning": {"effort": "xhigh", "summary": "auto"}, "text": {"verbosity": "low"}}),
             json!({"reasoning_effort": "xhigh", "verbosity": "low", "reasoning": null}),
+            json!({"reasoning_effort": "xhigh", "verbosity": null, "reasoning": null}),
         ),
         (
             json!({"reasoning_summary": "concise", "seed": -7}),
             json!({"reasoning": {"summary": "concise"}, "seed": null}),
             json!({"seed": -7, "reasoning": null, "reasoning_effort": null}),
+            json!({"seed": null, "reasoning": null, "reasoning_effort": null}),
         ),
         (
             json!({"output_format": {"json_object": {"max_corrections": 2}}}),
             json!({"text": {"format": {"type": "json_object"}}}),
+            json!({"response_format": {"type": "json_object"}}),
             json!({"response_format": {"type": "json_object"}}),
         ),
         (
@@ -67,13 +72,18 @@ async fn every_option_is_said_in_the_words_of_its_dialect() {
             json!({"response_format": {"type": "json_schema", "json_schema": {
                 "name": "n", "description": "d", "schema": schema, "strict": true,
             }}}),
+            json!({"response_format": {"type": "json_schema", "json_schema": {
+                "name": "n", "description": "d", "schema": schema, "strict": true,
+            }}}),
         ),
         (
             json!({"output_format": "text"}),
             json!({"text": null}),
             json!({"response_format": null}),
+            json!({"response_format": null}),
         ),
         (
+            json!({"tool_choice": "required", "parallel_tool_calls": false}),
             json!({"tool_choice": "required", "parallel_tool_calls": false}),
             json!({"tool_choice": "required", "parallel_tool_calls": false}),
             json!({"tool_choice": "required", "parallel_tool_calls": false}),
@@ -82,15 +92,18 @@ async fn every_option_is_said_in_the_words_of_its_dialect() {
             json!({"tool_choice": "none"}),
             json!({"tool_choice": "none", "parallel_tool_calls": true}),
             json!({"tool_choice": "none", "parallel_tool_calls": null}),
+            json!({"tool_choice": "none", "parallel_tool_calls": null}),
         ),
         // A tool that is offered under another name, and one that is not offered.
         (
             json!({"tool_choice": {"tool": "s__find"}}),
             json!({"tool_choice": {"type": "function", "name": "s__find"}}),
             json!({"tool_choice": {"type": "function", "function": {"name": "s__find"}}}),
+            json!({"tool_choice": {"type": "function", "function": {"name": "s__find"}}}),
         ),
         (
             json!({"tool_choice": {"tool": "gone"}}),
+            json!({"tool_choice": null}),
             json!({"tool_choice": null}),
             json!({"tool_choice": null}),
         ),
@@ -98,10 +111,16 @@ async fn every_option_is_said_in_the_words_of_its_dialect() {
             json!({}),
             json!({"temperature": null, "metadata": null}),
             json!({"stop": null, "metadata": null}),
+            json!({"temperature": null, "stop": null, "metadata": null}),
         ),
     ];
-    for (options, responses, chat) in table {
-        for (dialect, expected) in [(Dialect::Responses, responses), (Dialect::ChatCompletions, chat)] {
+    for (options, responses, chat, assistants) in table {
+        let columns = [
+            (Dialect::Responses, responses),
+            (Dialect::ChatCompletions, chat),
+            (Dialect::Assistants, assistants),
+        ];
+        for (dialect, expected) in columns {
             let body = body(dialect, with(options.clone(), everything())).await;
             for (field, value) in expected.as_object().unwrap() {
                 assert_eq!(&body[field], value, "{field} of {options} in {dialect:?}");
@@ -117,19 +136,25 @@ async fn what_a_dialect_cannot_say_is_refused_before_anything_is_sent() {
         body(Dialect::ChatCompletions, stop()).await["stop"],
         json!(["END", "\n"])
     );
-    let (base, mut seen) = serve(vec![ok(CHAT_OK)]).await;
-    let error = ask(&model(&base, Dialect::Responses, State::Stateless), stop())
-        .await
-        .unwrap_err();
-    assert_eq!(error.reason(), Reason::ModelRequestRejected);
-    assert!(error.message().starts_with("options.stop: "), "{error}");
-    assert!(seen.try_recv().is_err(), "nothing was sent");
+    for (dialect, name) in [
+        (Dialect::Responses, "Responses"),
+        (Dialect::Assistants, "Assistants"),
+    ] {
+        let (base, mut seen) = serve(vec![ok(CHAT_OK)]).await;
+        let error = ask(&model(&base, dialect, State::Stateless), stop())
+            .await
+            .unwrap_err();
+        assert_eq!(error.reason(), Reason::ModelRequestRejected);
+        assert!(error.message().starts_with("options.stop: "), "{error}");
+        assert!(error.message().contains(name), "{error}");
+        assert!(seen.try_recv().is_err(), "nothing was sent");
+    }
 }
 
 #[tokio::test]
 async fn without_tools_nothing_is_said_of_tools() {
     let options = json!({"tool_choice": "required", "parallel_tool_calls": true});
-    for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
+    for dialect in DIALECTS {
         let body = body(dialect, with(options.clone(), hello())).await;
         assert_eq!(body.get("tool_choice"), None);
         assert_eq!(body.get("parallel_tool_calls"), None);
@@ -365,14 +390,20 @@ async fn no_more_is_asked_for_than_the_model_can_write_and_that_where_it_has_roo
         (Some(100), Some(1_000), None, Some(901), None),
         (Some(100), Some(1_000), None, None, None),
         (Some(100), Some(1_000), Some(50), Some(901), Some(50)),
+        (Some(500), None, None, None, Some(500)),
+        (None, None, Some(3), None, Some(3)),
+        (Some(5), None, None, None, Some(5)),
     ];
-    for dialect in [Dialect::Responses, Dialect::ChatCompletions] {
-        let field = match dialect {
-            Dialect::Responses => "max_output_tokens",
-            _ => "max_tokens",
+    for dialect in DIALECTS {
+        // What is less than the API takes is kept here.
+        let (field, least) = match dialect {
+            Dialect::Responses => ("max_output_tokens", 16),
+            Dialect::ChatCompletions => ("max_tokens", 0),
+            Dialect::Assistants => ("max_completion_tokens", 256),
         };
         for (can, context_tokens, asked, estimated, sent) in table {
-            let (base, mut seen) = serve(vec![refusal("400 Bad Request", "")]).await;
+            let sent = sent.map(|limit: u64| limit.max(least));
+            let (base, mut seen) = serve(vec![refused(dialect)]).await;
             let config = Config {
                 dialect: Some(dialect),
                 context_tokens,
@@ -387,8 +418,8 @@ async fn no_more_is_asked_for_than_the_model_can_write_and_that_where_it_has_roo
             ask(&OpenAi::new(config, false).unwrap(), request)
                 .await
                 .unwrap_err();
-            let (_, body) = request_seen(&mut seen).await;
-            let case = (can, context_tokens, asked, estimated);
+            let (_, body) = model_asked(dialect, &mut seen).await;
+            let case = (dialect, can, context_tokens, asked, estimated);
             assert_eq!(body.get(field).and_then(Value::as_u64), sent, "{case:?}");
         }
     }

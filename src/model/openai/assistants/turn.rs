@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
-use super::allowance::Allowance;
 use super::events::Place;
 use super::history::{self, Bond};
 use super::{Assistants, Order};
@@ -15,7 +13,7 @@ use crate::model::openai::error::Failure;
 use crate::model::openai::reader::Reader;
 use crate::run::context;
 use crate::run::message::{Continuation, Usage};
-use crate::run::ports::{Finish, ModelEvent};
+use crate::run::ports::ModelEvent;
 
 /// The first wait before a run is asked after again; each is half as long again as the one before.
 const POLL_FIRST: Duration = Duration::from_millis(100);
@@ -25,17 +23,13 @@ const POLL_MOST: Duration = Duration::from_secs(2);
 /// One turn as it arrives. Dropping it in the middle cancels the run there.
 pub(in crate::model::openai) struct Turn {
     reader: Reader,
-    /// The last events: the end waits behind the continuation, or behind what the allowance has left of a piece.
+    /// The last events: the end waits behind the continuation.
     ended: decode::Events,
     /// The bytes that the model has written, and what the provider says that it took.
     written_bytes: u64,
     counted: Option<Usage>,
     /// The run has come to its end there, as far as is known here.
     is_over: bool,
-    /// What the model may write, if that is less than can be said there.
-    allowance: Option<Allowance>,
-    /// It was cut here: whatever else comes is not heard, and the run is cancelled.
-    is_cut: bool,
     /// Set once the run has to be asked after, because the server does not stream.
     polling: Option<Polling>,
     /// How the run failed, which is told behind what it has said.
@@ -48,8 +42,6 @@ pub(in crate::model::openai) struct Turn {
 struct Polling {
     /// Before the next question.
     wait: Duration,
-    /// When it is given up.
-    deadline: Instant,
     /// A question was answered since the last that was not.
     is_heard_of: bool,
     /// What the run has said of itself, which is told behind its messages.
@@ -64,8 +56,6 @@ impl Turn {
             written_bytes: 0,
             counted: None,
             is_over: false,
-            allowance: order.allowance(),
-            is_cut: false,
             polling: None,
             failed: None,
             order,
@@ -94,7 +84,8 @@ impl Turn {
     pub(in crate::model::openai) async fn next(&mut self) -> Option<Result<ModelEvent, Failure>> {
         loop {
             match self.read().await {
-                None if self.is_cut => return None,
+                // It was cut here: whatever else comes is not heard, and the run is cancelled.
+                None if self.reader.is_cut() => return None,
                 // The server does not stream: the run has to be asked after.
                 None if !self.is_over => {
                     if let Err(failure) = self.poll().await {
@@ -118,24 +109,9 @@ impl Turn {
         if let Some(event) = self.ended.pop_front() {
             return Some(Ok(event));
         }
-        if self.is_cut {
-            return None;
-        }
-        let mut event = self.reader.next().await?;
-        if let (Ok(piece), Some(allowance)) = (&mut event, &mut self.allowance)
-            && let Some(is_empty) = allowance.cuts(piece)
-        {
-            self.is_cut = true;
-            let end = ModelEvent::Finished(Finish::Length);
-            if is_empty {
-                return Some(Ok(end));
-            }
-            self.ended.push_back(end);
-            return Some(event);
-        }
-        match event {
+        match self.reader.next().await? {
             Ok(ModelEvent::Usage(of_run)) => Some(Ok(ModelEvent::Usage(self.count(of_run)))),
-            Ok(end @ ModelEvent::Finished(_)) => {
+            Ok(end @ ModelEvent::Finished(_)) if !self.reader.is_cut() => {
                 self.is_over = true;
                 self.go_on_behind();
                 self.ended.push_back(end);
@@ -220,25 +196,20 @@ impl Turn {
         })
     }
 
-    /// Asks after the run until it has come to an end, and for what it has said. A run that has not come to its end
-    /// within the idle limit is given up.
+    /// Asks after the run until it has come to an end, and for what it has said. Each answer is a sign of life: a run that
+    /// goes on and on is given up by who asked for it, when its time is over.
     async fn poll(&mut self) -> Result<(), Failure> {
         let assistants = Arc::clone(&self.assistants);
         let place = self.place()?.clone();
         let heard_before = self.before(&place).and_then(|bond| bond.written);
-        let limit = assistants.upstream.idle_limit();
         let polling = self.polling.get_or_insert_with(|| Polling {
             wait: POLL_FIRST,
-            deadline: Instant::now() + limit,
             is_heard_of: false,
             of_run: decode::Events::new(),
         });
         let decoder = self.reader.assistants_mut();
         let decoder = decoder.ok_or_else(|| Failure::broken("the answer is not a run"))?;
         while !decoder.is_at_end() {
-            if Instant::now() + polling.wait > polling.deadline {
-                return Err(Failure::unfinished(limit));
-            }
             tokio::time::sleep(polling.wait).await;
             polling.wait = (polling.wait * 3 / 2).min(POLL_MOST);
             let path = ["threads", &place.thread, "runs", &place.run];

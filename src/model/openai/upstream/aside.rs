@@ -25,11 +25,6 @@ pub(in crate::model::openai) struct Aside<'a> {
 const OBJECT_LIMIT_BYTES: usize = 8 << 20;
 
 impl Upstream {
-    /// How long the provider may be silent in the middle of an answer.
-    pub(in crate::model::openai) fn idle_limit(&self) -> std::time::Duration {
-        self.timeouts.idle
-    }
-
     /// Sends it once: whether it is sent again is for the turn that it belongs to.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! A limit of tokens that the API does not take: it is kept here.
+//! A limit of tokens that an API does not take, because it is too low: it is kept here.
 
 use crate::model::tokens;
 use crate::run::ports::ModelEvent;
@@ -17,6 +17,11 @@ impl Allowance {
             tokens: usize::try_from(tokens).unwrap_or(usize::MAX),
             written: String::new(),
         }
+    }
+
+    /// What has to be kept here of a limit, where the API takes none below `least`.
+    pub(super) fn below(limit: Option<u64>, least: u64) -> Option<Self> {
+        limit.filter(|limit| *limit < least).map(Self::new)
     }
 
     /// Cuts a piece of the answer where it goes beyond the allowance; none where it does not. Whether nothing of the piece
@@ -64,5 +69,13 @@ mod tests {
         piece = text(" two");
         assert_eq!(allowance.cuts(&mut piece), Some(true));
         assert_eq!(Allowance::new(0).cuts(&mut text("a")), Some(true));
+    }
+
+    #[test]
+    fn a_limit_that_the_api_takes_is_left_to_it() {
+        let kept = [(None, false), (Some(15), true), (Some(16), false)];
+        for (limit, is_kept) in kept {
+            assert_eq!(Allowance::below(limit, 16).is_some(), is_kept, "{limit:?}");
+        }
     }
 }
