@@ -70,6 +70,8 @@ pub(super) enum Trouble {
     ToolsCut,
     /// Some of its tools are left out.
     LeftOut,
+    /// Some of its tools have schemas that check nothing.
+    NotChecked,
     /// Some of its tools have names that others have.
     Names,
     /// The same of its prompts.

@@ -411,6 +411,7 @@ impl Supervisor {
             tracing::warn!(server = self.link.config.name, left_out, "tools are left out");
         }
         self.link.note(Trouble::LeftOut, left_out);
+        self.note_unchecked(&tools);
         let held = self.held(&tools).await?;
         if let Some(held) = held_back(&tools, &held).filter(|_| !self.is_known(&tools)) {
             tracing::warn!(server = self.link.config.name, held, "tools have changed");
@@ -418,6 +419,27 @@ impl Supervisor {
         self.known.clone_from(&tools);
         self.roster.ready(&self.link, session, tools, held);
         Ok(())
+    }
+
+    /// Says which tools have schemas that check nothing: logged when the tools are others than before.
+    fn note_unchecked(&self, tools: &[Arc<Tool>]) {
+        let unchecked = tools.iter().filter_map(|tool| {
+            let why = tool.unchecked()?;
+            Some(format!(
+                "{} is not checked: {why}",
+                tool.description().remote_name
+            ))
+        });
+        let unchecked: Vec<String> = unchecked.collect();
+        let unchecked = (!unchecked.is_empty()).then(|| some_of(&unchecked));
+        if let Some(unchecked) = unchecked.as_ref().filter(|_| !self.is_known(tools)) {
+            tracing::warn!(
+                server = self.link.config.name,
+                unchecked,
+                "tools have schemas that check nothing"
+            );
+        }
+        self.link.note(Trouble::NotChecked, unchecked);
     }
 
     /// Says once what the configuration says of tools that the server does not have: it may be a slip of the pen.

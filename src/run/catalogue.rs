@@ -47,6 +47,8 @@ pub struct Tool {
     digest: [u8; 32],
     arguments: Option<Check>,
     structured: Option<Check>,
+    /// See [`Tool::unchecked`].
+    unchecked: Option<String>,
 }
 
 /// A schema, compiled.
@@ -281,16 +283,18 @@ impl Catalogue {
 /// # Errors
 /// What is wrong with it.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
-    let error = match jsonschema::validator_for(schema) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
-    let is_reference = matches!(error.kind(), ValidationErrorKind::Referencing(_));
-    Err(match foreign_reference(schema).filter(|_| is_reference) {
-        Some(reference) => format!(
-            "it refers to {reference}, and other documents are not fetched: put what is meant under \"$defs\""
-        ),
-        None => error.to_string(),
+    compiled(schema).map(drop)
+}
+
+fn compiled(schema: &Value) -> Result<jsonschema::Validator, String> {
+    jsonschema::validator_for(schema).map_err(|error| {
+        let is_reference = matches!(error.kind(), ValidationErrorKind::Referencing(_));
+        match foreign_reference(schema).filter(|_| is_reference) {
+            Some(reference) => format!(
+                "it refers to {reference}, and other documents are not fetched: put what is meant under \"$defs\""
+            ),
+            None => error.to_string(),
+        }
     })
 }
 
@@ -319,10 +323,10 @@ pub fn violation(schema: &Value, instance: &Value) -> Option<String> {
 }
 
 impl Check {
-    /// None for a schema that does not compile.
-    fn new(schema: &Arc<Value>) -> Option<Self> {
-        Some(Self {
-            validator: jsonschema::validator_for(schema).ok()?,
+    /// Of a schema, or why it does not compile.
+    fn new(schema: &Arc<Value>) -> Result<Self, String> {
+        Ok(Self {
+            validator: compiled(schema)?,
             cost: Cost::of(schema),
             schema: schema.clone(),
         })
@@ -402,15 +406,27 @@ impl Tool {
     }
 
     /// A tool, with its schemas compiled. A schema that does not compile checks nothing, as if absent:
-    /// the server has the last word on its arguments anyway.
+    /// the server has the last word on its arguments anyway. [`unchecked`](Self::unchecked) tells of it.
     pub fn new(description: ToolDescription) -> Self {
-        let arguments = Check::new(&description.input_schema);
-        let structured = description.output_schema.as_ref().and_then(Check::new);
+        let mut unusable = Vec::new();
+        let mut check = |which: &str, schema: &Arc<Value>| {
+            let check = Check::new(schema);
+            check
+                .map_err(|mut problem| {
+                    problem.truncate(problem.floor_char_boundary(TOLD_BYTES));
+                    unusable.push(format!("its {which} schema cannot be used: {problem}"));
+                })
+                .ok()
+        };
+        let arguments = check("input", &description.input_schema);
+        let output_schema = description.output_schema.as_ref();
+        let structured = output_schema.and_then(|schema| check("output", schema));
         Self {
             digest: description.digest(),
             description,
             arguments,
             structured,
+            unchecked: (!unusable.is_empty()).then(|| unusable.join(", and ")),
         }
     }
 
@@ -455,9 +471,9 @@ impl Tool {
         &self.description.name
     }
 
-    /// Whether the input schema could be compiled, and arguments are checked before they are sent.
-    pub fn checks_arguments(&self) -> bool {
-        self.arguments.is_some()
+    /// Which of its schemas checks nothing, and why, in words for operators; none when all that there are check.
+    pub fn unchecked(&self) -> Option<&str> {
+        self.unchecked.as_deref()
     }
 
     /// Reads JSON text as this tool's arguments and checks them against its schema.

@@ -17,6 +17,9 @@ pub const HUGE_BYTES: usize = 100 * 1024 * 1024;
 const FLOOD: usize = 20_000;
 pub const FLOOD_BYTES: usize = 32 * 1024 * 1024;
 const FLOOD_PIECE_BYTES: usize = 16 * 1024;
+/// What stands before the schema that a tool is to have: of the arguments of `work`, or of the output of `lie`.
+const INPUT_SCHEMA: &str = "has the input schema ";
+const OUTPUT_SCHEMA: &str = "has the output schema ";
 
 /// Not a test of its own: the server of the others, when they start this binary as their child. It does one thing
 /// wrong, as `ASSISTD_TEST_FAULT` says.
@@ -94,8 +97,11 @@ fn answer(fault: &str, request: &Value) {
     }
     let schema = match fault {
         "bomb" => bomb(),
-        _ => json!({"type": "object"}),
+        _ => told(INPUT_SCHEMA).unwrap_or_else(|| json!({"type": "object"})),
     };
+    let output_schema: Value = told(OUTPUT_SCHEMA).unwrap_or_else(
+        || json!({"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}),
+    );
     let result = match method {
         "initialize" => json!({
             "protocolVersion": fault.strip_prefix("speaks ").unwrap_or("2025-11-25"),
@@ -118,9 +124,7 @@ fn answer(fault: &str, request: &Value) {
         "tools/list" => json!({"tools": [
             {"name": "work", "inputSchema": schema},
             {"name": "look", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
-            {"name": "lie", "inputSchema": {"type": "object"}, "outputSchema": {
-                "type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"],
-            }},
+            {"name": "lie", "inputSchema": {"type": "object"}, "outputSchema": output_schema},
         ]}),
         "tools/call" if fault == "knows no sessions, gives a list" => {
             json!({"resultType": "complete", "content": [], "structuredContent": [1, "two"]})
@@ -384,6 +388,40 @@ async fn a_tool_with_a_schema_that_blows_up_is_left_out_and_said_to_be() {
     );
     assert_eq!(pool.servers()[1].connection, Connection::Ready);
     pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_tool_whose_schema_cannot_be_used_is_there_and_said_not_to_be_checked() {
+    let unusable = [
+        (
+            json!({"$ref": "https://elsewhere.example/schema"}),
+            "it refers to https://elsewhere.example/schema, and other documents are not fetched",
+        ),
+        (
+            json!({"$schema": "https://elsewhere.example/meta", "type": "object"}),
+            "",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"pattern": "("}}}),
+            "",
+        ),
+        (json!({"type": "nothing"}), ""),
+    ];
+    for (schema, problem) in unusable {
+        for (which, tool, name) in [(INPUT_SCHEMA, "work", "input"), (OUTPUT_SCHEMA, "lie", "output")] {
+            let place = tempfile::tempdir().expect("a directory");
+            let fault = format!("{which}{schema}");
+            let pool = pool(json!({"bad": faulty(&fault, place.path())})).await;
+            let Connection::Degraded(reason) = &pool.servers()[0].connection else {
+                panic!("{fault}: {:?}", pool.servers());
+            };
+            let told = format!("{tool} is not checked: its {name} schema cannot be used: {problem}");
+            assert!(reason.starts_with(&told), "{fault}: {reason}");
+            let output = call(&pool, &format!("bad__{tool}"), json!({"any": 1})).await;
+            assert_eq!(output.expect("an output").text(), "done", "{fault}");
+            pool.shutdown().await;
+        }
+    }
 }
 
 #[tokio::test]
