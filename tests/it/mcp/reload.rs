@@ -1,6 +1,7 @@
-//! Readings while the entry of their server changes. Calls are beside it, in [`super`].
+//! Readings while the entry of their server changes, and servers in another order. Calls are beside it, in [`super`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use assistd::mcp::Config;
 use assistd::run::error::Reason;
@@ -49,6 +50,37 @@ async fn a_reading_comes_to_its_end_while_the_entry_of_its_server_changes() {
         assert!(error.message().contains("the configuration"), "{error}");
         pool.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn servers_in_another_order_stay_connected_and_the_earlier_one_has_the_names() {
+    let (of_a, of_b) = (Arc::<Seen>::default(), Arc::<Seen>::default());
+    let servers = [
+        Listening::start(loopback(), &of_a).await,
+        Listening::start(loopback(), &of_b).await,
+    ];
+    let entry = |place: usize| json!({"url": servers[place].url(), "prefix": "", "protocol": "legacy"});
+    let pool = pool(json!({"a": entry(0), "b": entry(1)})).await;
+    let owners = || -> Vec<String> {
+        let catalogue = pool.catalogue();
+        let tools = catalogue.tools().iter();
+        tools.map(|tool| tool.description().server.clone()).collect()
+    };
+    assert_eq!(owners(), ["a"; 6]);
+    let config = json!({"mcpServers": {"b": entry(1), "a": entry(0)}}).to_string();
+    pool.reconfigure(Config::parse(&config, |_| None).expect("a configuration"));
+    assert_eq!(owners(), ["b"; 6]);
+    let names: Vec<String> = pool.servers().into_iter().map(|server| server.name).collect();
+    assert_eq!(names, ["b", "a"]);
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    for seen in [of_a, of_b] {
+        assert_eq!(
+            seen.sessions.load(Ordering::SeqCst),
+            1,
+            "nobody is connected anew"
+        );
+    }
+    pool.shutdown().await;
 }
 
 #[tokio::test]
