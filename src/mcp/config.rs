@@ -54,6 +54,8 @@ pub struct ServerConfig {
     pub disabled: bool,
     /// How it is reached.
     pub endpoint: Endpoint,
+    /// Why it cannot be spoken to in the way that its entry asks for; none for one that can.
+    pub unsupported: Option<&'static str>,
     /// Which revisions of the protocol it is offered.
     pub protocol: Protocol,
     /// What happens when a model asks for its tools.
@@ -287,6 +289,7 @@ impl ServerConfig {
             name,
             disabled: false,
             endpoint,
+            unsupported: None,
             protocol,
             policies: Policies::default(),
             offer: Offer::default(),

@@ -95,6 +95,10 @@ impl Pool {
         if link.config.disabled {
             return;
         }
+        if let Some(reason) = link.config.unsupported {
+            tracing::warn!(server = link.config.name, reason, "MCP server down");
+            return;
+        }
         for number in 0..link.config.connections {
             self.hold(link, if number == 0 { Role::First } else { Role::Further });
         }

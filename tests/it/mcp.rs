@@ -315,6 +315,24 @@ async fn a_server_that_has_only_the_oldest_remote_transport_is_told_so() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_configured_to_be_of_the_oldest_remote_transport_is_down_and_the_others_work() {
+    for key in ["type", "transport"] {
+        let pool = pool(json!({"old": {"url": "http://127.0.0.1:1/sse", key: "sse"}, "good": child()})).await;
+        let old = &pool.servers()[0];
+        assert!(
+            matches!(&old.connection, Connection::Down(reason)
+                if reason.starts_with("the HTTP+SSE transport of 2024 is not supported")),
+            "{old:?}"
+        );
+        assert!(old.last_error_time.is_some());
+        let error = pool.missing("old__echo").expect("a reason");
+        assert_eq!(error.reason(), Reason::McpUnavailable);
+        assert!(call(&pool, "good__echo", json!({})).await.is_ok());
+        pool.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_over_http_that_goes_away_is_noticed_and_found_again() {
     let seen = Arc::default();
     let server = Listening::start(loopback(), &seen).await;

@@ -212,8 +212,8 @@ fn every_mistake_is_named_with_its_place() {
             "mcpServers.a.log_level: 'trace': expected \"debug\", \"info\",",
         ),
         (
-            r#"{"mcpServers": {"a": {"url": "http://h", "type": "sse"}}}"#,
-            "mcpServers.a.type: the HTTP+SSE transport of 2024 is not supported",
+            r#"{"mcpServers": {"a": {"command": "x", "type": "sse"}}}"#,
+            "mcpServers.a.type: 'sse' needs 'url'",
         ),
         (
             r#"{"mcpServers": {"a": {"url": "http://h", "type": "stdio"}}}"#,
