@@ -2,7 +2,8 @@
 //! that works stays usable.
 
 use std::io::{BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use assistd::run::error::Reason;
@@ -108,10 +109,11 @@ fn answer(fault: &str, request: &Value) {
             "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "serverInfo": {"name": "fault", "version": "1"},
         }),
+        "subscriptions/listen" if fault == "stops telling" => return listen(request),
         "server/discover" => json!({
             "resultType": "complete",
             "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {"listChanged": fault == "stops telling"}},
             "serverInfo": {"name": "fault", "version": "1"},
             "ttlMs": 0,
             "cacheScope": "private",
@@ -121,6 +123,22 @@ fn answer(fault: &str, request: &Value) {
                 |number: usize| json!({"name": format!("t{number}"), "inputSchema": {"type": "object"}});
             json!({"tools": (0..2001).map(tool).collect::<Vec<_>>()})
         }
+        "tools/list" if fault == "stops telling" => {
+            let name = if LISTENED.load(Ordering::Relaxed) > 1 {
+                "late"
+            } else {
+                "work"
+            };
+            json!({
+                "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+                "tools": [{"name": name, "inputSchema": {"type": "object"}}],
+            })
+        }
+        "tools/list" if fault == "has titles" => json!({"tools": [
+            {"name": "work", "title": "Work", "inputSchema": schema, "annotations": {"title": "Works"}},
+            {"name": "look", "inputSchema": schema, "annotations": {"title": "Looks"}},
+            {"name": "rest", "title": "Rest", "inputSchema": schema, "annotations": {"readOnlyHint": true}},
+        ]}),
         "tools/list" => json!({"tools": [
             {"name": "work", "inputSchema": schema},
             {"name": "look", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
@@ -212,8 +230,40 @@ fn answer(fault: &str, request: &Value) {
         _ => {}
     }
     say(&whole);
+    if fault == "stops telling" && method == "tools/list" {
+        HAS_LISTED.store(true, Ordering::Relaxed);
+        stop_telling();
+    }
     if fault == "dies after" && method == "tools/call" {
         std::process::exit(3);
+    }
+}
+
+/// How often it was asked to tell of changes, which request of those it is to end, and whether it has listed its tools.
+static LISTENED: AtomicUsize = AtomicUsize::new(0);
+static TO_END: Mutex<Option<Value>> = Mutex::new(None);
+static HAS_LISTED: AtomicBool = AtomicBool::new(false);
+
+/// Begins to tell of changes; the first time that ends as soon as the tools have been listed.
+fn listen(request: &Value) {
+    let meta = json!({"io.modelcontextprotocol/subscriptionId": request["id"]});
+    say(
+        &json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {
+            "_meta": meta, "notifications": request["params"]["notifications"],
+        }}),
+    );
+    if LISTENED.fetch_add(1, Ordering::Relaxed) == 0 {
+        let end = json!({"jsonrpc": "2.0", "id": request["id"], "result": {"resultType": "complete", "_meta": meta}});
+        *TO_END.lock().unwrap() = Some(end);
+        if HAS_LISTED.load(Ordering::Relaxed) {
+            stop_telling();
+        }
+    }
+}
+
+fn stop_telling() {
+    if let Some(end) = TO_END.lock().unwrap().take() {
+        say(&end);
     }
 }
 
