@@ -147,7 +147,7 @@ impl Policies {
     /// The policy of a tool: the one by its own name, or else the strictest of the patterns that fit it, or else its
     /// server's, or else what its annotations suggest. MCP says that a
     /// tool may destroy something unless it says that it does not (2025-11-25, `ToolAnnotations`).
-    pub fn of(&self, tool: &str, annotations: Annotations) -> Policy {
+    pub fn of(&self, tool: &str, annotations: &Annotations) -> Policy {
         let fitting = || {
             let patterns = self.tools.iter();
             patterns

@@ -140,9 +140,12 @@ pub struct ClientTool {
 }
 
 /// A server's hints about a tool's effects, as MCP has them; none of them is a promise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Annotations {
+    /// A name for people; empty when they have none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
     /// It changes nothing.
     pub read_only: Option<bool>,
     /// It may destroy something.
@@ -359,7 +362,7 @@ impl ToolDescription {
 
     fn digest(&self) -> [u8; 32] {
         let output_schema = self.output_schema.as_deref().unwrap_or(&Value::Null);
-        let rest = (self.annotations, self.policy, self.timeout);
+        let rest = (&self.annotations, self.policy, self.timeout);
         digest_of([
             &self.name,
             &self.server,
