@@ -223,7 +223,7 @@ async fn dropping_a_call_or_a_reading_cancels_it_on_the_server_in_both_eras() {
         let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
         assert!(cancelled.is_ok(), "old: {is_old}");
         tokio::select! {
-            read = pool.read("a", "note://wait") => panic!("read: {read:?}"),
+            read = pool.read("a", "note://wait", "") => panic!("read: {read:?}"),
             () = seen.waiting.notified() => {}
         }
         let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
@@ -512,13 +512,13 @@ async fn what_a_server_wants_before_it_gives_a_resource_is_given_or_refused() {
     let seen = Arc::<Seen>::default();
     let server = Listening::start(loopback(), &seen).await;
     let pool = pool(json!({"a": {"url": server.url(), "roots": ["/srv"]}})).await;
-    let read = pool.read("a", "note://in-a-root").await.expect("it is read");
+    let read = pool.read("a", "note://in-a-root", "").await.expect("it is read");
     let ResourceBody::Text(text) = &read[0].body else {
         panic!("{read:?}");
     };
     assert_eq!(text, r#"[{"it":{"roots":[{"uri":"file:///srv"}]}},"state"]"#);
     let error = pool
-        .read("a", "note://private")
+        .read("a", "note://private", "")
         .await
         .expect_err("nobody is there");
     assert_eq!(error.reason(), Reason::McpRequestRejected);
@@ -544,7 +544,7 @@ async fn a_silent_server_does_not_hold_a_call_or_the_start() {
         error.message().contains("not known what the call has done"),
         "{error}"
     );
-    let error = pool.read("quiet", "note://wait").await.expect_err("silence");
+    let error = pool.read("quiet", "note://wait", "").await.expect_err("silence");
     assert_eq!(error.reason(), Reason::McpUnavailable);
     assert_eq!(
         pool.servers()[1].connection,

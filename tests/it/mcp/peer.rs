@@ -65,6 +65,8 @@ pub struct Seen {
     /// The clients of sessions that were begun, and how many listen without one.
     pub clients: Mutex<Vec<rmcp::Peer<RoleServer>>>,
     pub listeners: AtomicUsize,
+    /// The addresses of the resources that were read, in the order of the readings.
+    pub reads: Mutex<Vec<String>>,
     /// The tools have changed: whoever listens is told.
     pub changed: watch::Sender<()>,
 }

@@ -21,7 +21,7 @@ async fn a_reading_comes_to_its_end_while_the_entry_of_its_server_changes() {
         let pool = Arc::new(pool(json!({"a": was})).await);
         let read = || {
             let pool = pool.clone();
-            tokio::spawn(async move { pool.read("a", "note://wait").await })
+            tokio::spawn(async move { pool.read("a", "note://wait", "").await })
         };
         let reading = read();
         seen.waiting.notified().await;
@@ -90,7 +90,7 @@ async fn a_reading_that_is_cut_has_done_nothing() {
     let pool = Arc::new(pool(json!({"a": {"url": server.url()}})).await);
     let reading = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.read("a", "note://wait").await }
+        async move { pool.read("a", "note://wait", "").await }
     });
     seen.waiting.notified().await;
     pool.shutdown().await;
