@@ -268,7 +268,7 @@ fn stop_telling() {
 }
 
 /// A short schema that takes forever to check against.
-fn bomb() -> Value {
+pub fn bomb() -> Value {
     let mut bomb = json!({"type": "object", "$defs": {"0": {"type": "string"}}, "$ref": "#/$defs/40"});
     for level in 1..=40 {
         let below = json!({"$ref": format!("#/$defs/{}", level - 1)});
