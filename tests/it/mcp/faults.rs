@@ -16,7 +16,7 @@ use super::{call, child, pool, until};
 pub const HUGE_BYTES: usize = 100 * 1024 * 1024;
 /// How many notifications a server sends that floods; and of one that floods at length, how much in all and how long each is.
 const FLOOD: usize = 20_000;
-pub const FLOOD_BYTES: usize = 32 * 1024 * 1024;
+pub const FLOOD_BYTES: usize = 48 * 1024 * 1024;
 const FLOOD_PIECE_BYTES: usize = 16 * 1024;
 /// What stands before the schema that a tool is to have: of the arguments of `work`, or of the output of `lie`.
 const INPUT_SCHEMA: &str = "has the input schema ";
@@ -96,6 +96,7 @@ fn answer(fault: &str, request: &Value) {
         }
         return;
     }
+    let told = |which: &str| Some(serde_json::from_str(fault.strip_prefix(which)?).expect("JSON"));
     let schema = match fault {
         "bomb" => bomb(),
         _ => told(INPUT_SCHEMA).unwrap_or_else(|| json!({"type": "object"})),
