@@ -187,14 +187,17 @@ async fn use_everything(pool: &Pool, scenario: &str, context: &Value) -> Result<
     }
     let holdings = pool.holdings();
     for resource in &holdings.resources {
-        say(&resource.uri, pool.read(&resource.server, &resource.uri).await);
+        say(
+            &resource.uri,
+            pool.read(&resource.server, &resource.uri, "").await,
+        );
     }
     for prompt in holdings.prompts() {
         let arguments = prompt.arguments.iter();
         let arguments: BTreeMap<String, String> = arguments
             .map(|argument| (argument.about.name.clone(), "a text".to_owned()))
             .collect();
-        say(&prompt.name, pool.fill(&prompt.name, arguments).await);
+        say(&prompt.name, pool.fill(&prompt.name, arguments, "").await);
     }
     Ok(wants_login)
 }

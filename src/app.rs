@@ -21,6 +21,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::{HealthReporter, health_reporter};
 
+use crate::api::caller::Caller;
 use crate::api::cors::{Cors, Origins};
 use crate::api::docs::Docs;
 use crate::api::front::{Contract, Front, Mcp};
@@ -161,7 +162,8 @@ impl App {
         let (health, health_server) = health_reporter();
         let drain = Drain::new(config.api.drain_grace);
         let assistants = config.mcp.serve.then(|| {
-            mcp::assistants::Assistants::new(core.engine.clone(), config.api.max_concurrent_requests)
+            let max_talks = config.api.max_concurrent_requests;
+            mcp::assistants::Assistants::new(core.engine.clone(), max_talks, Caller::of)
         });
         let mcp = assistants
             .as_ref()

@@ -28,7 +28,8 @@ pub struct ToolsArguments {
     #[arg(long, conflicts_with = "of")]
     servers: bool,
 
-    /// Accept tools that are held back because they changed: those of an MCP server, or one of them
+    /// Accept tools that are held back because they changed: those of an MCP server, or one of them, by its name in the
+    /// list; the prefix SERVER__ may be left out
     #[arg(long, value_name = "SERVER[/TOOL]", conflicts_with_all = ["of", "servers"])]
     accept: Option<String>,
 }
@@ -97,27 +98,30 @@ fn read(list: &pb::ListToolsResponse) -> Result<Vec<pb::Tool>, Error> {
     list.tools().map_err(Error::service)
 }
 
-/// Accepts the tools of a server that are held back, or the one of this name, with the server's own prefix or without:
-/// as they are listed now, and not as they may have become since.
+/// Accepts the tools of a server that are held back, or the one of this name, as it is listed; `SERVER__` before it may be
+/// left out. They are accepted as they are listed now, and not as they may have become since: where none is held back,
+/// nothing is asked for, since a service that is told of no digest compares none.
 async fn accept(client: &mut Client, server: &str, tool: &str) -> Result<pb::AcceptToolsResponse, Error> {
     let listed = read(&list(client, server).await?)?;
     let names = [format!("tools/{tool}"), format!("tools/{server}__{tool}")];
-    let mut tools = Vec::new();
-    if !tool.is_empty() {
-        let named = listed
-            .iter()
-            .map(|tool| &tool.name)
-            .find(|name| names.contains(name));
-        // One that is not there is refused in the service's words.
-        tools.push(named.unwrap_or(&names[0]).clone());
+    let is_meant = |listed: &&pb::Tool| tool.is_empty() || names.contains(&listed.name);
+    let meant: Vec<&pb::Tool> = listed.iter().filter(is_meant).collect();
+    if meant.is_empty() && !tool.is_empty() {
+        return Err(Error::service(format!(
+            "MCP server {server:?} has no tool named {tool:?} now"
+        )));
     }
-    let is_meant = |name: &String| tools.is_empty() || tools.contains(name);
-    let meant = listed.iter().filter(|tool| is_meant(&tool.name));
-    let digests = meant.filter_map(|tool| Some(tool.quarantine.as_ref()?.digest.clone()));
+    let held = meant
+        .iter()
+        .filter_map(|tool| Some((tool.name.clone(), tool.quarantine.as_ref()?.digest.clone())));
+    let (tools, digests): (Vec<String>, Vec<String>) = held.unzip();
+    if digests.is_empty() {
+        return Ok(pb::AcceptToolsResponse::default());
+    }
     let request = pb::AcceptToolsRequest {
         server: server.to_owned(),
-        digests: digests.collect(),
         tools,
+        digests,
     };
     Ok(client.accept_tools(request).await?.into_inner())
 }

@@ -38,20 +38,27 @@ pub struct Assistants {
     _watching: AbortOnDropHandle<()>,
 }
 
+/// Who makes a request, by what the front door has put beside it; empty if nobody is named, and an error for a name that cannot
+/// be used.
+pub type CallerOf = fn(&http::Extensions) -> Result<String, Error>;
+
 struct Shared {
     engine: Engine,
+    caller_of: CallerOf,
     roll: Arc<Roll>,
     talks: Semaphore,
     listeners: Semaphore,
 }
 
 impl Assistants {
-    /// The assistants of this engine's store; so many calls go on at once. To be called on a runtime.
-    pub fn new(engine: Engine, max_talks: usize) -> Self {
+    /// The assistants of this engine's store; so many calls go on at once, each for the caller of its request. To be called on
+    /// a runtime.
+    pub fn new(engine: Engine, max_talks: usize, caller_of: CallerOf) -> Self {
         let roll = Arc::new(Roll::new(Arc::clone(&engine.ports().store)));
         let watching = tokio::spawn(Arc::clone(&roll).watch());
         let shared = Shared {
             engine,
+            caller_of,
             roll,
             talks: Semaphore::new(max_talks.min(Semaphore::MAX_PERMITS)),
             listeners: Semaphore::new(MAX_LISTENERS),
@@ -125,7 +132,8 @@ impl ServerHandler for Server {
                 None,
             ));
         };
-        talk::answer(&self.shared.engine, addressee, request, context).await
+        let caller = talk::caller(self.shared.caller_of, &context);
+        talk::answer(&self.shared.engine, addressee, request, caller, context).await
     }
 
     /// A client that has begun a session hears from now on when there are other tools.

@@ -54,6 +54,8 @@ pub struct ServerConfig {
     pub disabled: bool,
     /// How it is reached.
     pub endpoint: Endpoint,
+    /// Why it cannot be spoken to in the way that its entry asks for; none for one that can.
+    pub unsupported: Option<&'static str>,
     /// Which revisions of the protocol it is offered.
     pub protocol: Protocol,
     /// What happens when a model asks for its tools.
@@ -145,7 +147,7 @@ impl Policies {
     /// The policy of a tool: the one by its own name, or else the strictest of the patterns that fit it, or else its
     /// server's, or else what its annotations suggest. MCP says that a
     /// tool may destroy something unless it says that it does not (2025-11-25, `ToolAnnotations`).
-    pub fn of(&self, tool: &str, annotations: Annotations) -> Policy {
+    pub fn of(&self, tool: &str, annotations: &Annotations) -> Policy {
         let fitting = || {
             let patterns = self.tools.iter();
             patterns
@@ -287,6 +289,7 @@ impl ServerConfig {
             name,
             disabled: false,
             endpoint,
+            unsupported: None,
             protocol,
             policies: Policies::default(),
             offer: Offer::default(),

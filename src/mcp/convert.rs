@@ -34,12 +34,13 @@ pub(super) fn description(server: &ServerConfig, tool: RemoteTool) -> Option<Too
     }
     let hints = tool.annotations.unwrap_or_default();
     let annotations = Annotations {
+        title: cut(hints.title.clone().unwrap_or_default(), TITLE_LIMIT_BYTES),
         read_only: hints.read_only_hint,
         destructive: hints.destructive_hint,
         idempotent: hints.idempotent_hint,
         open_world: hints.open_world_hint,
     };
-    let policy = server.policies.of(&tool.name, annotations);
+    let policy = server.policies.of(&tool.name, &annotations);
     let timeout = server.timeouts.of(&tool.name);
     let text = tool.description.map(Cow::into_owned).unwrap_or_default();
     Some(ToolDescription {

@@ -23,9 +23,6 @@ use crate::run::library::{FilledPrompt, Holdings, Prompt, Resource, ResourceTemp
 use crate::run::message::ResourceContents;
 use crate::run::ports::Library;
 
-/// The caller of readings, whose own is not known here: all of them take one turn.
-const NOBODY: &str = "";
-
 /// What one server has besides tools.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
@@ -134,15 +131,20 @@ impl Library for Pool {
         self.roster().holdings()
     }
 
-    async fn read(&self, server: &str, uri: &str) -> Result<Vec<ResourceContents>, Error> {
+    async fn read(&self, server: &str, uri: &str, caller: &str) -> Result<Vec<ResourceContents>, Error> {
         let Some(link) = self.roster().link(server) else {
             return Err(no_resource(server, uri));
         };
-        let _place = link.enter(NOBODY).await?;
+        let _place = link.enter(caller).await?;
         open(&link)?.read(uri).await
     }
 
-    async fn fill(&self, prompt: &str, arguments: BTreeMap<String, String>) -> Result<FilledPrompt, Error> {
+    async fn fill(
+        &self,
+        prompt: &str,
+        arguments: BTreeMap<String, String>,
+        caller: &str,
+    ) -> Result<FilledPrompt, Error> {
         let links = self.roster().links();
         let holdings = self.roster().holdings();
         let Some(known) = holdings.prompt(prompt) else {
@@ -160,7 +162,7 @@ impl Library for Pool {
         let Some(link) = self.roster().link(&known.server) else {
             return Err(no_prompt(prompt));
         };
-        let _place = link.enter(NOBODY).await?;
+        let _place = link.enter(caller).await?;
         open(&link)?.fill(known, arguments).await
     }
 }

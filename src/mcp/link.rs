@@ -70,6 +70,8 @@ pub(super) enum Trouble {
     ToolsCut,
     /// Some of its tools are left out.
     LeftOut,
+    /// Some of its tools have schemas that check nothing.
+    NotChecked,
     /// Some of its tools have names that others have.
     Names,
     /// The same of its prompts.
@@ -110,10 +112,12 @@ pub(super) type Held = HashMap<String, Quarantine>;
 impl Link {
     /// A server that is not connected yet; `stop` ends what is done for it, and logins are in the vault.
     pub(super) fn new(config: ServerConfig, vault: &Arc<Vault>, stop: CancellationToken) -> Arc<Self> {
-        let phase = match config.disabled {
-            true => Phase::Disabled,
-            false => Phase::Connecting,
+        let phase = match (config.disabled, config.unsupported) {
+            (true, _) => Phase::Disabled,
+            (false, Some(reason)) => Phase::Down(reason.to_owned()),
+            (false, None) => Phase::Connecting,
         };
+        let last_error_time = matches!(phase, Phase::Down(_)).then(SystemTime::now);
         Arc::new(Self {
             offered: AtomicUsize::new(0),
             gate: Gate::new(config.max_concurrency),
@@ -122,7 +126,7 @@ impl Link {
             config,
             phase: RwLock::new(phase),
             shelf: RwLock::new(None),
-            last_error_time: RwLock::new(None),
+            last_error_time: RwLock::new(last_error_time),
             troubles: Mutex::default(),
             stop,
             is_retired: AtomicBool::new(false),

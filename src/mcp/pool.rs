@@ -95,6 +95,10 @@ impl Pool {
         if link.config.disabled {
             return;
         }
+        if let Some(reason) = link.config.unsupported {
+            tracing::warn!(server = link.config.name, reason, "MCP server down");
+            return;
+        }
         for number in 0..link.config.connections {
             self.hold(link, if number == 0 { Role::First } else { Role::Further });
         }
@@ -116,7 +120,7 @@ impl Pool {
         self.tasks.spawn(supervisor.run());
     }
 
-    /// From now on there are these servers. One whose entry is as before stays connected; calls and readings at one that
+    /// From now on there are these servers, in this order. One whose entry is as before stays connected; calls and readings at one that
     /// is gone or has changed go on to their end, at the old one.
     pub fn reconfigure(&self, config: Config) {
         let _one_at_a_time = self.exchange.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,12 +142,15 @@ impl Pool {
         let links: Vec<Arc<Link>> = links.collect();
         let is_gone = |link: &&Arc<Link>| !links.iter().any(|other| Arc::ptr_eq(other, link));
         let gone: Vec<Arc<Link>> = before.iter().filter(is_gone).cloned().collect();
-        if added.is_empty() && gone.is_empty() && links.len() == before.len() {
+        // Of two tools with one name the earlier server's is offered: another order is another configuration.
+        let is_same = |(link, other): (&Arc<Link>, &Arc<Link>)| Arc::ptr_eq(link, other);
+        if links.len() == before.len() && links.iter().zip(before.iter()).all(is_same) {
             return;
         }
         tracing::info!(
             added = ?names(&added),
             removed = ?names(&gone),
+            order = ?names(&links),
             "the MCP servers are reconfigured"
         );
         for link in &gone {

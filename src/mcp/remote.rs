@@ -10,6 +10,7 @@ use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig
 
 use super::auth::{Authorized, Authorizer};
 use super::config::Remote;
+use super::tap::Changes;
 
 /// Requests to one server that may be under way at once; rmcp's own default is 16.
 const CONCURRENT_REQUESTS: usize = 256;
@@ -60,19 +61,20 @@ pub(super) fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Makes the transport; nothing is sent yet.
+/// Makes the transport; nothing is sent yet. `changes` hear when its session is begun anew.
 ///
 /// # Errors
 /// When the HTTP client cannot be made: TLS cannot be set up.
 pub(super) fn transport(
     remote: &Remote,
     authorizer: Option<Arc<Authorizer>>,
+    changes: Changes,
 ) -> Result<StreamableHttpClientTransport<Authorized>, String> {
     let client = client().map_err(|error| format!("cannot set up the HTTP client: {error}"))?;
     let config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str())
         .custom_headers(remote.headers.iter().cloned().collect())
         .max_concurrent_requests(CONCURRENT_REQUESTS);
-    let client = Authorized::new(client, authorizer);
+    let client = Authorized::new(client, authorizer, changes);
     Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 

@@ -33,7 +33,7 @@ use super::config::{LogLevel, ServerConfig, Timeouts};
 use super::convert;
 use super::desk::{Desk, Open, Visit, Visited};
 use super::reason;
-use super::tap::{self, ProgressSink};
+use super::tap::{self, Changes, ProgressSink};
 use crate::run::catalogue::ToolDescription;
 use crate::run::error::{Error, Reason};
 use crate::run::event::Progress;
@@ -260,17 +260,23 @@ impl Session {
     }
 
     /// Asks a server of the stateless revision to tell of changes, for as long as it is polled; older ones tell
-    /// unasked. The changes themselves are seen by the [`Tap`](super::tap::Tap).
-    pub(super) async fn listen(&self, retry_every: Duration) -> Infallible {
+    /// unasked. The changes themselves are seen by the [`Tap`](super::tap::Tap); of those that came while it was not asked,
+    /// nobody is told, so that all of them count as possible then.
+    pub(super) async fn listen(&self, retry_every: Duration, changes: &Changes) -> Infallible {
         let filter = self.changes_told();
         if filter == SubscriptionFilter::new() || !self.is_stateless() {
             return std::future::pending().await;
         }
+        let mut has_asked = false;
         loop {
             let filter = filter.clone();
             if let Ok(Ok(mut stream)) = timeout(LISTEN_LIMIT, self.peer.listen(filter)).await {
+                if has_asked {
+                    changes.missed();
+                }
                 while let Ok(Some(_)) = stream.next().await {}
             }
+            has_asked = true;
             sleep(retry_every).await;
         }
     }

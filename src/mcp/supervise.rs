@@ -150,12 +150,14 @@ impl Supervisor {
         self.notice_logins().await;
         let mut refusal = None;
         for lifecycle in self.link.config.protocol.lifecycles() {
-            let transport = match remote::transport(remote, self.link.authorizer.clone()) {
+            let changes = Changes::default();
+            let transport = remote::transport(remote, self.link.authorizer.clone(), changes.clone());
+            let transport = match transport {
                 Ok(transport) => transport,
                 Err(reason) => return self.down(reason),
             };
             let never = pin!(std::future::pending());
-            match self.serve_over(transport, lifecycle, never).await {
+            match self.serve_over(transport, &changes, lifecycle, never).await {
                 Attempt::Over => return,
                 Attempt::NeedsSession(reason) => refusal = Some(reason),
                 Attempt::Refused(reason) | Attempt::Failed(reason) => return self.down(reason),
@@ -191,7 +193,10 @@ impl Supervisor {
             let transport = AsyncRwTransport::new_client(Lines::new(streams.stdout), streams.stdin)
                 .with_max_line_length(MESSAGE_LIMIT_BYTES);
             let is_session = matches!(lifecycle, ClientLifecycleMode::Initialize);
-            let attempt = self.serve_over(transport, lifecycle, pin!(child.exited())).await;
+            let changes = Changes::default();
+            let attempt = self
+                .serve_over(transport, &changes, lifecycle, pin!(child.exited()))
+                .await;
             let is_last = lifecycles.peek().is_none() || self.stop.is_cancelled();
             let (reason, is_refusal) = match attempt {
                 Attempt::Over => (None, false),
@@ -223,17 +228,18 @@ impl Supervisor {
         }
     }
 
-    /// Opens a session on a transport and keeps it; `exited` is the end of the process behind it, with the reason.
+    /// Opens a session on a transport and keeps it; `changes` are what is heard on it, `exited` is the end of the process
+    /// behind it, with the reason.
     async fn serve_over<T>(
         &mut self,
         transport: T,
+        changes: &Changes,
         lifecycle: ClientLifecycleMode,
         mut exited: Pin<&mut impl Future<Output = String>>,
     ) -> Attempt
     where
         T: Transport<RoleClient> + 'static,
     {
-        let changes = Changes::default();
         let desk = Arc::new(Desk::new(&self.link.config));
         let server = self.link.config.name.clone();
         let tap = Tap::new(transport, server, changes.clone(), desk.clone());
@@ -253,7 +259,7 @@ impl Supervisor {
         };
         match opened {
             Ok(Ok(running)) => {
-                self.keep(running, desk, &changes, exited).await;
+                self.keep(running, desk, changes, exited).await;
                 Attempt::Over
             }
             Err(_) => Attempt::Failed(format!("not connected within {} ms", limit.as_millis())),
@@ -316,9 +322,9 @@ impl Supervisor {
             }
             reason = stay(&link, &session, pacing, &doubt), if !is_first => reason,
             never = shelving.follow(&changes.library), if is_first => match never {},
-            never = session.listen(probe_every), if is_first => match never {},
+            never = session.listen(probe_every, changes), if is_first => match never {},
             never = session.cancel_abandoned(abandoned) => match never {},
-            never = session.set_log_level() => match never {},
+            never = session.set_log_level(&changes.session) => match never {},
         };
         self.lost(Some(&session), &reason);
         quit.cancel();
@@ -411,6 +417,7 @@ impl Supervisor {
             tracing::warn!(server = self.link.config.name, left_out, "tools are left out");
         }
         self.link.note(Trouble::LeftOut, left_out);
+        self.note_unchecked(&tools);
         let held = self.held(&tools).await?;
         if let Some(held) = held_back(&tools, &held).filter(|_| !self.is_known(&tools)) {
             tracing::warn!(server = self.link.config.name, held, "tools have changed");
@@ -418,6 +425,27 @@ impl Supervisor {
         self.known.clone_from(&tools);
         self.roster.ready(&self.link, session, tools, held);
         Ok(())
+    }
+
+    /// Says which tools have schemas that check nothing: logged when the tools are others than before.
+    fn note_unchecked(&self, tools: &[Arc<Tool>]) {
+        let unchecked = tools.iter().filter_map(|tool| {
+            let why = tool.unchecked()?;
+            Some(format!(
+                "{} is not checked: {why}",
+                tool.description().remote_name
+            ))
+        });
+        let unchecked: Vec<String> = unchecked.collect();
+        let unchecked = (!unchecked.is_empty()).then(|| some_of(&unchecked));
+        if let Some(unchecked) = unchecked.as_ref().filter(|_| !self.is_known(tools)) {
+            tracing::warn!(
+                server = self.link.config.name,
+                unchecked,
+                "tools have schemas that check nothing"
+            );
+        }
+        self.link.note(Trouble::NotChecked, unchecked);
     }
 
     /// Says once what the configuration says of tools that the server does not have: it may be a slip of the pen.

@@ -43,6 +43,22 @@ pub(super) struct Changes {
     pub(super) tools: Arc<Notify>,
     /// The resources, their templates, or the prompts.
     pub(super) library: Arc<Notify>,
+    /// Not a list: the session itself is another one.
+    pub(super) session: Arc<Notify>,
+}
+
+impl Changes {
+    /// Any list may have changed, and nobody was told.
+    pub(super) fn missed(&self) {
+        self.tools.notify_one();
+        self.library.notify_one();
+    }
+
+    /// The session was begun anew: what the server was told in the one before it does not know, and any list may have changed.
+    pub(super) fn begun_anew(&self) {
+        self.missed();
+        self.session.notify_one();
+    }
 }
 
 /// The transport.

@@ -47,6 +47,8 @@ pub struct Tool {
     digest: [u8; 32],
     arguments: Option<Check>,
     structured: Option<Check>,
+    /// See [`Tool::unchecked`].
+    unchecked: Option<String>,
 }
 
 /// A schema, compiled.
@@ -138,9 +140,12 @@ pub struct ClientTool {
 }
 
 /// A server's hints about a tool's effects, as MCP has them; none of them is a promise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Annotations {
+    /// A name for people; empty when they have none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
     /// It changes nothing.
     pub read_only: Option<bool>,
     /// It may destroy something.
@@ -281,16 +286,18 @@ impl Catalogue {
 /// # Errors
 /// What is wrong with it.
 pub fn check_schema(schema: &Value) -> Result<(), String> {
-    let error = match jsonschema::validator_for(schema) {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
-    let is_reference = matches!(error.kind(), ValidationErrorKind::Referencing(_));
-    Err(match foreign_reference(schema).filter(|_| is_reference) {
-        Some(reference) => format!(
-            "it refers to {reference}, and other documents are not fetched: put what is meant under \"$defs\""
-        ),
-        None => error.to_string(),
+    compiled(schema).map(drop)
+}
+
+fn compiled(schema: &Value) -> Result<jsonschema::Validator, String> {
+    jsonschema::validator_for(schema).map_err(|error| {
+        let is_reference = matches!(error.kind(), ValidationErrorKind::Referencing(_));
+        match foreign_reference(schema).filter(|_| is_reference) {
+            Some(reference) => format!(
+                "it refers to {reference}, and other documents are not fetched: put what is meant under \"$defs\""
+            ),
+            None => error.to_string(),
+        }
     })
 }
 
@@ -319,10 +326,10 @@ pub fn violation(schema: &Value, instance: &Value) -> Option<String> {
 }
 
 impl Check {
-    /// None for a schema that does not compile.
-    fn new(schema: &Arc<Value>) -> Option<Self> {
-        Some(Self {
-            validator: jsonschema::validator_for(schema).ok()?,
+    /// Of a schema, or why it does not compile.
+    fn new(schema: &Arc<Value>) -> Result<Self, String> {
+        Ok(Self {
+            validator: compiled(schema)?,
             cost: Cost::of(schema),
             schema: schema.clone(),
         })
@@ -355,7 +362,7 @@ impl ToolDescription {
 
     fn digest(&self) -> [u8; 32] {
         let output_schema = self.output_schema.as_deref().unwrap_or(&Value::Null);
-        let rest = (self.annotations, self.policy, self.timeout);
+        let rest = (&self.annotations, self.policy, self.timeout);
         digest_of([
             &self.name,
             &self.server,
@@ -402,15 +409,27 @@ impl Tool {
     }
 
     /// A tool, with its schemas compiled. A schema that does not compile checks nothing, as if absent:
-    /// the server has the last word on its arguments anyway.
+    /// the server has the last word on its arguments anyway. [`unchecked`](Self::unchecked) tells of it.
     pub fn new(description: ToolDescription) -> Self {
-        let arguments = Check::new(&description.input_schema);
-        let structured = description.output_schema.as_ref().and_then(Check::new);
+        let mut unusable = Vec::new();
+        let mut check = |which: &str, schema: &Arc<Value>| {
+            let check = Check::new(schema);
+            check
+                .map_err(|mut problem| {
+                    problem.truncate(problem.floor_char_boundary(TOLD_BYTES));
+                    unusable.push(format!("its {which} schema cannot be used: {problem}"));
+                })
+                .ok()
+        };
+        let arguments = check("input", &description.input_schema);
+        let output_schema = description.output_schema.as_ref();
+        let structured = output_schema.and_then(|schema| check("output", schema));
         Self {
             digest: description.digest(),
             description,
             arguments,
             structured,
+            unchecked: (!unusable.is_empty()).then(|| unusable.join(", and ")),
         }
     }
 
@@ -455,9 +474,9 @@ impl Tool {
         &self.description.name
     }
 
-    /// Whether the input schema could be compiled, and arguments are checked before they are sent.
-    pub fn checks_arguments(&self) -> bool {
-        self.arguments.is_some()
+    /// Which of its schemas checks nothing, and why, in words for operators; none when all that there are check.
+    pub fn unchecked(&self) -> Option<&str> {
+        self.unchecked.as_deref()
     }
 
     /// Reads JSON text as this tool's arguments and checks them against its schema.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::catalogue::{Tool, ToolDescription};
+use super::catalogue::{Annotations, Tool, ToolDescription};
 use super::error::{Error, Reason};
 
 /// A digest of every part of a tool that a model or a person goes by.
@@ -41,7 +41,7 @@ impl Fingerprint {
             description: digest(tool.description.as_bytes()),
             input_schema: schema(Some(&tool.input_schema)),
             output_schema: schema(tool.output_schema.as_deref()),
-            annotations: digest(format!("{:?}", tool.annotations).as_bytes()),
+            annotations: digest(annotations(tool).as_bytes()),
         }
     }
 
@@ -90,6 +90,25 @@ impl Quarantine {
     }
 }
 
+/// What the annotations say, written as in the digests that are kept. A title of theirs that is the tool's own counts as that.
+fn annotations(tool: &ToolDescription) -> String {
+    let Annotations {
+        title,
+        read_only,
+        destructive,
+        idempotent,
+        open_world,
+    } = &tool.annotations;
+    let mut text = format!(
+        "Annotations {{ read_only: {read_only:?}, destructive: {destructive:?}, idempotent: {idempotent:?}, \
+         open_world: {open_world:?} }}"
+    );
+    if *title != tool.title {
+        text.push_str(title);
+    }
+    text
+}
+
 fn json_digest(value: &Value) -> String {
     digest(sorted(value).to_string().as_bytes())
 }
@@ -126,7 +145,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::run::catalogue::{Annotations, Policy};
+    use crate::run::catalogue::Policy;
 
     fn tool() -> ToolDescription {
         ToolDescription {
@@ -146,9 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn annotations_are_written_as_in_the_digests_that_are_kept() {
+        let kept = "Annotations { read_only: None, destructive: None, idempotent: None, open_world: None }";
+        assert_eq!(annotations(&tool()), kept);
+    }
+
+    #[test]
     fn every_part_that_somebody_goes_by_counts_and_nothing_else() {
         type Case = (fn(&mut ToolDescription), &'static [&'static str]);
-        let cases: [Case; 9] = [
+        let cases: [Case; 11] = [
             (|_| {}, &[]),
             (|tool| tool.policy = Policy::Deny, &[]),
             (|tool| tool.name = "f__read".into(), &[]),
@@ -174,6 +199,8 @@ mod tests {
                 |tool| tool.annotations.destructive = Some(false),
                 &["annotations"],
             ),
+            (|tool| tool.annotations.title = "Read".into(), &[]),
+            (|tool| tool.annotations.title = "Write".into(), &["annotations"]),
         ];
         let before = Fingerprint::of(&tool());
         for (change, expected) in cases {

@@ -253,7 +253,8 @@ pub trait Toolbox: Send + Sync {
 
     /// Approves tools of a server that are held back, as they are now, and gives them; of none that is not held back.
     /// All of the server's, or those of these names; with `digests`, only those whose
-    /// [digest](crate::run::pin::Fingerprint::digest) is among them.
+    /// [digest](crate::run::pin::Fingerprint::digest) is among them. Without any, nothing is compared: what is held back by
+    /// now is approved, also what nobody has looked at.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` for an unknown server; `TOOL_NOT_FOUND` when it has no tool of that name;

@@ -223,7 +223,7 @@ async fn dropping_a_call_or_a_reading_cancels_it_on_the_server_in_both_eras() {
         let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
         assert!(cancelled.is_ok(), "old: {is_old}");
         tokio::select! {
-            read = pool.read("a", "note://wait") => panic!("read: {read:?}"),
+            read = pool.read("a", "note://wait", "") => panic!("read: {read:?}"),
             () = seen.waiting.notified() => {}
         }
         let cancelled = tokio::time::timeout(PATIENCE, seen.cancelled.notified()).await;
@@ -312,6 +312,24 @@ async fn a_server_that_has_only_the_oldest_remote_transport_is_told_so() {
     );
     pool.shutdown().await;
     server.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_is_configured_to_be_of_the_oldest_remote_transport_is_down_and_the_others_work() {
+    for key in ["type", "transport"] {
+        let pool = pool(json!({"old": {"url": "http://127.0.0.1:1/sse", key: "sse"}, "good": child()})).await;
+        let old = &pool.servers()[0];
+        assert!(
+            matches!(&old.connection, Connection::Down(reason)
+                if reason.starts_with("the HTTP+SSE transport of 2024 is not supported")),
+            "{old:?}"
+        );
+        assert!(old.last_error_time.is_some());
+        let error = pool.missing("old__echo").expect("a reason");
+        assert_eq!(error.reason(), Reason::McpUnavailable);
+        assert!(call(&pool, "good__echo", json!({})).await.is_ok());
+        pool.shutdown().await;
+    }
 }
 
 #[tokio::test]
@@ -494,13 +512,13 @@ async fn what_a_server_wants_before_it_gives_a_resource_is_given_or_refused() {
     let seen = Arc::<Seen>::default();
     let server = Listening::start(loopback(), &seen).await;
     let pool = pool(json!({"a": {"url": server.url(), "roots": ["/srv"]}})).await;
-    let read = pool.read("a", "note://in-a-root").await.expect("it is read");
+    let read = pool.read("a", "note://in-a-root", "").await.expect("it is read");
     let ResourceBody::Text(text) = &read[0].body else {
         panic!("{read:?}");
     };
     assert_eq!(text, r#"[{"it":{"roots":[{"uri":"file:///srv"}]}},"state"]"#);
     let error = pool
-        .read("a", "note://private")
+        .read("a", "note://private", "")
         .await
         .expect_err("nobody is there");
     assert_eq!(error.reason(), Reason::McpRequestRejected);
@@ -526,7 +544,7 @@ async fn a_silent_server_does_not_hold_a_call_or_the_start() {
         error.message().contains("not known what the call has done"),
         "{error}"
     );
-    let error = pool.read("quiet", "note://wait").await.expect_err("silence");
+    let error = pool.read("quiet", "note://wait", "").await.expect_err("silence");
     assert_eq!(error.reason(), Reason::McpUnavailable);
     assert_eq!(
         pool.servers()[1].connection,

@@ -1,11 +1,16 @@
 //! Who asked, as a proxy says, and what callers have used.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use assistd::api::pb;
 use assistd::config::{Config, ModelPrices};
 use assistd::simulator::Script;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::world::World;
+use crate::mcp::peer::{Listening, Seen};
+use crate::world::{self, PATIENCE, World};
 
 const HEADER: &str = "x-forwarded-user";
 
@@ -33,6 +38,11 @@ async fn post(world: &World, path: &str, callers: &[&str], body: Value) -> (u16,
 
 async fn get(world: &World, path: &str) -> Value {
     reqwest::get(world.url(path)).await.unwrap().json().await.unwrap()
+}
+
+async fn figures(world: &World) -> String {
+    let figures = reqwest::get(world.url("/metrics")).await.unwrap();
+    figures.text().await.unwrap()
 }
 
 /// Who has used how many runs and tokens, and for how much.
@@ -98,12 +108,7 @@ async fn runs_are_counted_for_those_who_asked_for_them() {
     );
 
     // One caller has figures of its own.
-    let figures = reqwest::get(world.url("/metrics"))
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let figures = figures(&world).await;
     for line in [
         "assistd_caller_runs_total{caller=\"ann\"} 2".to_owned(),
         "assistd_caller_runs_total{caller=\"_OTHER\"} 2".to_owned(),
@@ -112,6 +117,102 @@ async fn runs_are_counted_for_those_who_asked_for_them() {
         assert!(figures.lines().any(|there| there == line), "{line}\n{figures}");
     }
     assert!(!figures.contains("bob"), "{figures}");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_run_that_comes_over_mcp_is_that_of_its_caller() {
+    let world = World::with(Script::stand_in(), |config| {
+        behind_a_proxy(config);
+        config.mcp.serve = true;
+    })
+    .await;
+    let send = async |session: &str, callers: &[&str], message: Value| {
+        let mut request = reqwest::Client::new()
+            .post(world.url("/mcp"))
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", "2025-11-25")
+            .json(&message);
+        if !session.is_empty() {
+            request = request.header("mcp-session-id", session);
+        }
+        for caller in callers {
+            request = request.header(HEADER, *caller);
+        }
+        request.send().await.unwrap()
+    };
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "train", "version": "1"},
+    }});
+    let begun = send("", &[], hello).await;
+    let session = begun.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    send(&session, &[], initialized).await;
+    for (id, callers, expected) in [
+        (2, &["ann"] as &[&str], "Mock reply to: hi"),
+        (3, &[], "Mock reply to: hi"),
+        (4, &["ann", "bob"], "VALIDATION_FAILED"),
+    ] {
+        let chat = json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {
+            "name": "chat", "arguments": {"message": "hi"},
+        }});
+        let answer = send(&session, callers, chat).await.text().await.unwrap();
+        assert!(answer.contains(expected), "{callers:?}: {answer}");
+    }
+    let runs = used(&world, "")
+        .await
+        .into_iter()
+        .map(|(caller, runs, _)| (caller, runs));
+    let one = |caller: &str| (caller.to_owned(), "1".to_owned());
+    assert_eq!(runs.collect::<Vec<_>>(), [one("ann"), one("")]);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn readings_take_turns_by_their_callers() {
+    let seen = Arc::<Seen>::default();
+    let server = Listening::start(([127, 0, 0, 1], 0).into(), &seen).await;
+    let servers = json!({"mcpServers": {"a": {"url": server.url(), "max_concurrency": 1}}});
+    let world = World::with(Script::stand_in(), |config| {
+        behind_a_proxy(config);
+        config.mcp = world::mcp(&servers);
+    })
+    .await;
+    let read = |caller: &str, note: &str| {
+        let path = format!("/v1/mcp/resources:read?server=a&uri=note://{note}");
+        let request = reqwest::Client::new()
+            .get(world.url(&path))
+            .header(HEADER, caller);
+        tokio::spawn(request.send())
+    };
+    let mut readings = vec![read("ann", "wait")];
+    seen.waiting.notified().await;
+    for (place, (caller, note)) in [("ann", "by/1"), ("ann", "by/2"), ("bob", "by/3")]
+        .into_iter()
+        .enumerate()
+    {
+        readings.push(read(caller, note));
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        let waits = async {
+            let waiting = format!(
+                "assistd_mcp_server_calls_waiting{{mcp_server=\"a\"}} {}",
+                place + 1
+            );
+            while !figures(&world).await.lines().any(|line| line == waiting) {
+                ticks.tick().await;
+            }
+        };
+        timeout(PATIENCE, waits).await.expect("it waits for its turn");
+    }
+    seen.release.notify_waiters();
+    for reading in readings {
+        assert_eq!(reading.await.unwrap().unwrap().status(), 200);
+    }
+    let reads = seen.reads.lock().unwrap().clone();
+    assert_eq!(
+        reads,
+        ["note://wait", "note://by/1", "note://by/3", "note://by/2"]
+    );
     world.stopped().await;
 }
 

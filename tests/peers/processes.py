@@ -71,7 +71,9 @@ def check_nothing_is_left_behind():
 def check_the_keys_do_not_reach_tool_servers():
     env = environment(OPENAI_API_KEY="sk-not-for-tools", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
     with serving(env=env) as service:
-        for child in children(service.process.pid):
+        below = children(service.process.pid)
+        assert below
+        for child in below:
             with open(f"/proc/{child}/environ") as file:
                 assert "sk-not-for-tools" not in file.read()
 

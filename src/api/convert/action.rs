@@ -23,7 +23,7 @@ pub fn to_pb(thread: &ThreadId, run: &RunId, action: &Action) -> pb::PendingActi
         } => pending_action::Request::ToolApproval(pb::ToolApprovalRequest {
             tool_call,
             server: server.clone(),
-            annotations: annotations("", *says),
+            annotations: annotations(says),
         }),
         Request::ClientTool => pending_action::Request::ClientTool(pb::ClientToolRequest { tool_call }),
         Request::Elicitation(question) => {

@@ -23,7 +23,7 @@ pub fn to_pb(tool: &Tool, held: Option<&Quarantine>) -> pb::Tool {
         description: description.description.clone(),
         input_schema: schema(Some(&description.input_schema)),
         output_schema: schema(description.output_schema.as_deref()),
-        annotations: annotations(&description.title, description.annotations),
+        annotations: annotations(&description.annotations),
         server: description.server.clone(),
         policy: policy(description.policy).into(),
         quarantine: held.map(|held| pb::ToolQuarantine {
@@ -115,9 +115,9 @@ fn schema(schema: Option<&Value>) -> Option<prost_types::Struct> {
 }
 
 /// A server's hints as the contract has them; none when it says nothing.
-pub fn annotations(title: &str, annotations: Annotations) -> Option<pb::ToolAnnotations> {
-    (annotations != Annotations::default()).then(|| pb::ToolAnnotations {
-        title: title.to_owned(),
+pub fn annotations(annotations: &Annotations) -> Option<pb::ToolAnnotations> {
+    (*annotations != Annotations::default()).then(|| pb::ToolAnnotations {
+        title: annotations.title.clone(),
         read_only: annotations.read_only,
         destructive: annotations.destructive,
         idempotent: annotations.idempotent,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::answered;
+use crate::api::caller::Caller;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::prompt_service_server::PromptService;
@@ -38,6 +39,10 @@ impl PromptService for Prompts {
         request: Request<pb::GetPromptRequest>,
     ) -> Result<Response<pb::GetPromptResponse>, Status> {
         let id = RequestId::of(request.extensions());
-        answered(self.handlers.get_prompt(request.into_inner()).await, &id)
+        let filled = match Caller::of(request.extensions()) {
+            Ok(caller) => self.handlers.get_prompt(request.into_inner(), &caller).await,
+            Err(error) => Err(error),
+        };
+        answered(filled, &id)
     }
 }

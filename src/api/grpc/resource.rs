@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::answered;
+use crate::api::caller::Caller;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::resource_service_server::ResourceService;
@@ -46,6 +47,10 @@ impl ResourceService for Resources {
         request: Request<pb::ReadResourceRequest>,
     ) -> Result<Response<pb::ReadResourceResponse>, Status> {
         let id = RequestId::of(request.extensions());
-        answered(self.handlers.read_resource(request.get_ref()).await, &id)
+        let read = match Caller::of(request.extensions()) {
+            Ok(caller) => self.handlers.read_resource(request.get_ref(), &caller).await,
+            Err(error) => Err(error),
+        };
+        answered(read, &id)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::answered;
+use crate::api::caller::Caller;
 use crate::api::handlers::Handlers;
 use crate::api::pb;
 use crate::api::pb::thread_service_server::ThreadService;
@@ -67,7 +68,11 @@ impl ThreadService for Threads {
         request: Request<pb::CreateMessageRequest>,
     ) -> Result<Response<pb::Message>, Status> {
         let id = RequestId::of(request.extensions());
-        answered(self.handlers.create_message(request.into_inner()).await, &id)
+        let created = match Caller::of(request.extensions()) {
+            Ok(caller) => self.handlers.create_message(request.into_inner(), &caller).await,
+            Err(error) => Err(error),
+        };
+        answered(created, &id)
     }
 
     async fn get_message(

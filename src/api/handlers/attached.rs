@@ -22,19 +22,25 @@ pub(super) fn are_among(parts: &[pb::ContentPart]) -> bool {
 type Reading = (usize, Result<Vec<ResourceContents>, Error>);
 
 impl Handlers {
-    /// Reads the resources among what a caller says; `field` is the path of the parts.
+    /// Reads the resources among what a caller says; `field` is the path of the parts, `caller` the
+    /// name of who says it.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` naming every resource that cannot be had or is too large; whatever is not the request's
     /// fault as it is, such as `MCP_UNAVAILABLE`.
-    pub(super) async fn read_attached(&self, field: &str, parts: &mut [Part]) -> Result<(), Error> {
+    pub(super) async fn read_attached(
+        &self,
+        field: &str,
+        parts: &mut [Part],
+        caller: &str,
+    ) -> Result<(), Error> {
         let attached: Vec<(usize, &AttachedResource)> = attached(parts).collect();
         if let Some((place, _)) = attached.get(RESOURCES_LIMIT) {
             let description = format!("must be at most {RESOURCES_LIMIT} in one message");
             return Err(Error::invalid(format!("{field}[{place}].resource"), description));
         }
         let readings = attached.into_iter().map(async |(place, attached)| {
-            let read = self.resource(&attached.server, &attached.uri).await;
+            let read = self.resource(&attached.server, &attached.uri, caller).await;
             (place, read)
         });
         for (place, contents) in accepted(field, join_all(readings).await)? {

@@ -68,7 +68,7 @@ impl Handlers {
         {
             return Ok(begun);
         }
-        let (new, on_disconnect) = self.read(request, key).await?;
+        let (new, on_disconnect) = self.read(request, key, &requester.name).await?;
         let new = NewRun {
             caller: requester.name,
             credentials: requester.credentials,
@@ -87,6 +87,7 @@ impl Handlers {
         &self,
         request: pb::ChatRequest,
         key: Option<RequestKey>,
+        caller: &str,
     ) -> Result<(NewRun, OnDisconnect), Error> {
         let assistant = self.assistant("assistant", &request.assistant).await?;
         let on_busy = on_busy(request.on_busy)?;
@@ -112,7 +113,7 @@ impl Handlers {
             return Err(Error::invalid("message", "must not be empty"));
         }
         let mut parts = parts("parts", request.parts)?;
-        self.read_attached("parts", &mut parts).await?;
+        self.read_attached("parts", &mut parts, caller).await?;
         // What the caller says: its text, then its parts.
         let text = present(request.message).map(Part::Text);
         let content = text.into_iter().chain(parts).collect();

@@ -67,12 +67,13 @@ impl Handlers {
     pub async fn read_resource(
         &self,
         request: &pb::ReadResourceRequest,
+        caller: &str,
     ) -> Result<pb::ReadResourceResponse, Error> {
         Error::if_empty([
             ("server".to_owned(), request.server.as_str()),
             ("uri".to_owned(), request.uri.as_str()),
         ])?;
-        let contents = self.resource(&request.server, &request.uri).await?;
+        let contents = self.resource(&request.server, &request.uri, caller).await?;
         Ok(pb::ReadResourceResponse {
             contents: contents.iter().map(message::contents_to_pb).collect(),
         })
@@ -104,16 +105,26 @@ impl Handlers {
     ///
     /// # Errors
     /// `VALIDATION_FAILED`, `DEADLINE_EXCEEDED` and those of [`Library::fill`](crate::run::ports::Library::fill).
-    pub async fn get_prompt(&self, request: pb::GetPromptRequest) -> Result<pb::GetPromptResponse, Error> {
+    pub async fn get_prompt(
+        &self,
+        request: pb::GetPromptRequest,
+        caller: &str,
+    ) -> Result<pb::GetPromptResponse, Error> {
         let prompt = name::parse_prompt("name", &request.name)?;
-        let filling = self.library.fill(prompt, request.arguments);
+        let filling = self.library.fill(prompt, request.arguments, caller);
         let filled = self.in_time("the prompt", filling).await?;
         Ok(library::filled_to_pb(&filled))
     }
 
     /// What one resource holds, or that it takes too long.
-    pub(super) async fn resource(&self, server: &str, uri: &str) -> Result<Vec<ResourceContents>, Error> {
-        self.in_time("the resource", self.library.read(server, uri)).await
+    pub(super) async fn resource(
+        &self,
+        server: &str,
+        uri: &str,
+        caller: &str,
+    ) -> Result<Vec<ResourceContents>, Error> {
+        let reading = self.library.read(server, uri, caller);
+        self.in_time("the resource", reading).await
     }
 
     /// A server has as long for an answer as a tool has for a call.

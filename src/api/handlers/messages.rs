@@ -19,7 +19,11 @@ impl Handlers {
     ///
     /// # Errors
     /// `VALIDATION_FAILED`, `THREAD_NOT_FOUND`, `THREAD_BUSY`, `REQUEST_ID_REUSED`, `STORE_UNAVAILABLE`.
-    pub async fn create_message(&self, mut request: pb::CreateMessageRequest) -> Result<pb::Message, Error> {
+    pub async fn create_message(
+        &self,
+        mut request: pb::CreateMessageRequest,
+        caller: &str,
+    ) -> Result<pb::Message, Error> {
         let id = std::mem::take(&mut request.request_id);
         let request_key = request_key(&id, "CreateMessage", &request)?;
         let thread = name::parse_thread("parent", &request.parent)?;
@@ -36,7 +40,7 @@ impl Handlers {
             return Ok(convert::message::to_pb(&thread, &added, true));
         }
         let mut message = read(message)?;
-        self.read_attached("message.content", &mut message.content)
+        self.read_attached("message.content", &mut message.content, caller)
             .await?;
         let added = self
             .store()

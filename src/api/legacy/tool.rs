@@ -15,13 +15,15 @@ pub struct Tool<'a> {
     description: &'a str,
     input_schema: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<Annotations>,
+    annotations: Option<Annotations<'a>>,
 }
 
 /// The hints of a tool.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Annotations {
+struct Annotations<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    title: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     read_only_hint: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,12 +90,13 @@ pub struct Resource<'a> {
 impl<'a> From<&'a catalogue::Tool> for Tool<'a> {
     fn from(tool: &'a catalogue::Tool) -> Self {
         let described = tool.description();
-        let hints = described.annotations;
+        let hints = &described.annotations;
         Self {
             name: &described.name,
             description: &described.description,
             input_schema: &described.input_schema,
-            annotations: (hints != catalogue::Annotations::default()).then_some(Annotations {
+            annotations: (*hints != catalogue::Annotations::default()).then_some(Annotations {
+                title: &hints.title,
                 read_only_hint: hints.read_only,
                 destructive_hint: hints.destructive,
                 idempotent_hint: hints.idempotent,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::approval::{self, Decision};
 use super::tools::Addressee;
-use super::{failure, result};
+use super::{CallerOf, failure, result};
 use crate::run::action::{Request, Submission};
 use crate::run::assistant::AssistantRecord;
 use crate::run::credentials::Credentials;
@@ -48,6 +48,7 @@ pub(super) async fn answer(
     engine: &Engine,
     addressee: Addressee,
     request: CallToolRequestParams,
+    caller: Result<String, Error>,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResponse, ErrorData> {
     let cancelled = context.ct.clone();
@@ -57,7 +58,10 @@ pub(super) async fn answer(
                 let responses = request.input_responses.unwrap_or_default();
                 resume(engine, &state, &responses, context).await
             }
-            None => Ok(begin(engine, addressee, request.arguments.unwrap_or_default(), context).await),
+            None => {
+                let arguments = request.arguments.unwrap_or_default();
+                Ok(begin(engine, addressee, arguments, caller, context).await)
+            }
         }
     };
     tokio::select! {
@@ -72,10 +76,12 @@ async fn begin(
     engine: &Engine,
     addressee: Addressee,
     arguments: JsonObject,
+    caller: Result<String, Error>,
     context: RequestContext<RoleServer>,
 ) -> CallToolResponse {
     let begun = async {
         let new = NewRun {
+            caller: caller?,
             credentials: credentials(&context),
             ..new_run(engine, addressee, arguments).await?
         };
@@ -95,6 +101,12 @@ async fn begin(
         Err(error) => Err(error),
     };
     talked.unwrap_or_else(|error| refusal(&error))
+}
+
+/// Who makes the request; see [`CallerOf`].
+pub(super) fn caller(of: CallerOf, context: &RequestContext<RoleServer>) -> Result<String, Error> {
+    let head = context.extensions.get::<http::request::Parts>();
+    head.map_or_else(|| Ok(String::new()), |head| of(&head.extensions))
 }
 
 /// The token of the request, as the front door has put it there.

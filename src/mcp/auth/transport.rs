@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::stream::BoxStream;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode};
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientNotification, ClientRequest, JsonRpcMessage};
 use rmcp::transport::streamable_http_client::{
     AuthRequiredError, SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse,
     StreamableHttpResponseLimits,
@@ -19,6 +20,7 @@ use super::token::Tokens;
 use super::{Authorizer, Refusal};
 use crate::mcp::events;
 use crate::mcp::secret::Hidden;
+use crate::mcp::tap::Changes;
 
 type HttpError = StreamableHttpError<reqwest::Error>;
 
@@ -49,12 +51,28 @@ impl Bearer {
 pub(in crate::mcp) struct Authorized {
     http: Client,
     authorizer: Option<Arc<Authorizer>>,
+    changes: Changes,
+    /// How many sessions have begun.
+    sessions: Arc<AtomicUsize>,
 }
 
 impl Authorized {
-    /// Around `http`.
-    pub(in crate::mcp) fn new(http: Client, authorizer: Option<Arc<Authorizer>>) -> Self {
-        Self { http, authorizer }
+    /// Around `http`, for one connection; `changes` hear when its session is begun anew.
+    pub(in crate::mcp) fn new(http: Client, authorizer: Option<Arc<Authorizer>>, changes: Changes) -> Self {
+        Self {
+            http,
+            authorizer,
+            changes,
+            sessions: Arc::default(),
+        }
+    }
+
+    /// A session has begun. Where a server has forgotten it, rmcp begins another one and sends again what was refused; it
+    /// tells nobody else.
+    fn begun(&self) {
+        if self.sessions.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.changes.begun_anew();
+        }
     }
 
     /// Makes a request with a token, and again with another one if it was turned away. A request that was turned away
@@ -150,6 +168,12 @@ fn callers_refusal(error: HttpError) -> HttpError {
     }
 }
 
+/// Whether a session has begun when the server has taken this.
+fn begins(message: &ClientJsonRpcMessage) -> bool {
+    matches!(message, JsonRpcMessage::Notification(notification)
+        if matches!(notification.notification, ClientNotification::InitializedNotification(_)))
+}
+
 /// How the server has turned a request away, if that is what it did.
 fn refusal(error: &HttpError) -> Option<Refusal> {
     match error {
@@ -201,10 +225,14 @@ impl StreamableHttpClient for Authorized {
             JsonRpcMessage::Request(request) => Some(request.id.clone()),
             _ => None,
         };
+        let begins = begins(&message);
         let limit_bytes = limits.max_sse_event_size;
         let posted = self
             .post(uri, message, session_id, custom_headers, limits)
             .await?;
+        if begins {
+            self.begun();
+        }
         Ok(match (posted, id) {
             (StreamableHttpPostResponse::Sse(stream, session_id), Some(id)) => {
                 StreamableHttpPostResponse::Sse(events::answering(id, limit_bytes, stream), session_id)

@@ -101,6 +101,8 @@ const NAME_LIMIT_BYTES: usize = 40;
 const TIMEOUT_LIMIT_MS: u64 = 24 * 60 * 60 * 1000;
 const CONCURRENCY_LIMIT: u64 = 4096;
 const CONNECTIONS_LIMIT: u64 = 32;
+/// What is said of a server that is configured to be of the oldest remote transport.
+const IS_SSE: &str = "the HTTP+SSE transport of 2024 is not supported: use the server's streamable HTTP address with \"type\": \"http\"";
 
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
@@ -142,6 +144,7 @@ fn server(name: &str, value: &Value, lookup: Lookup<'_>) -> Result<ServerConfig,
         }
     }
     let mut server = ServerConfig::new(name, entry.endpoint()?);
+    server.unsupported = entry.unsupported()?;
     if let Some(prefix) = entry.text("prefix")? {
         if !is_plain(&prefix) {
             return Err(entry.invalid(
@@ -256,14 +259,7 @@ impl<'a> Entry<'a> {
             let Some(kind) = self.text(key)? else { continue };
             let fits = match kind.as_str() {
                 "stdio" => stdio,
-                "http" | "streamable-http" | "streamable_http" | "streamableHttp" => !stdio,
-                "sse" => {
-                    return Err(self.invalid(
-                        key,
-                        "the HTTP+SSE transport of 2024 is not supported: use the server's streamable HTTP address \
-                         with \"type\": \"http\"",
-                    ));
-                }
+                "http" | "streamable-http" | "streamable_http" | "streamableHttp" | "sse" => !stdio,
                 _ => return Err(self.invalid(key, format!("'{kind}': expected \"stdio\" or \"http\""))),
             };
             if !fits {
@@ -272,6 +268,16 @@ impl<'a> Entry<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Why such a server cannot be spoken to. It is no mistake of the file: the others can be.
+    fn unsupported(&self) -> Result<Option<&'static str>, ConfigError> {
+        for key in ["type", "transport"] {
+            if self.text(key)?.as_deref() == Some("sse") {
+                return Ok(Some(IS_SSE));
+            }
+        }
+        Ok(None)
     }
 
     fn process(&self) -> Result<Process, ConfigError> {

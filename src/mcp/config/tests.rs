@@ -212,8 +212,8 @@ fn every_mistake_is_named_with_its_place() {
             "mcpServers.a.log_level: 'trace': expected \"debug\", \"info\",",
         ),
         (
-            r#"{"mcpServers": {"a": {"url": "http://h", "type": "sse"}}}"#,
-            "mcpServers.a.type: the HTTP+SSE transport of 2024 is not supported",
+            r#"{"mcpServers": {"a": {"command": "x", "type": "sse"}}}"#,
+            "mcpServers.a.type: 'sse' needs 'url'",
         ),
         (
             r#"{"mcpServers": {"a": {"url": "http://h", "type": "stdio"}}}"#,
@@ -274,7 +274,7 @@ fn what_is_said_of_a_tool_counts_instead_of_what_is_said_of_its_server() {
     );
     let policies = |server: usize| {
         let policies = &config.servers[server].policies;
-        ["read", "wipe", "other"].map(|tool| policies.of(tool, Annotations::default()))
+        ["read", "wipe", "other"].map(|tool| policies.of(tool, &Annotations::default()))
     };
     assert_eq!(policies(0), [Policy::Allow, Policy::Deny, Policy::Ask]);
     assert_eq!(policies(1), [Policy::Allow, Policy::Deny, Policy::Allow]);

@@ -15,6 +15,7 @@ use rmcp::model::{
     SetLevelRequest, SetLevelRequestParams,
 };
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient, ServiceError};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::{Session, is_stateless};
@@ -82,8 +83,20 @@ impl Session {
         self.is_busy() && self.unanswered.load(Ordering::Relaxed) == 0
     }
 
-    /// Says what the server is to log, if it is one that logs and hears of it so, and waits for ever.
-    pub(in crate::mcp) async fn set_log_level(&self) -> Infallible {
+    /// Says what the server is to log, if it is one that logs and hears of it so, in every session that is begun, for as long
+    /// as it is polled.
+    pub(in crate::mcp) async fn set_log_level(&self, begun_anew: &Notify) -> Infallible {
+        loop {
+            self.tell_log_level().await;
+            begun_anew.notified().await;
+            tracing::info!(
+                server = self.server,
+                "the server has forgotten its session, and another one has begun"
+            );
+        }
+    }
+
+    async fn tell_log_level(&self) {
         let info = self.peer.peer_info();
         let logs = info.is_some_and(|info| info.capabilities.logging.is_some());
         if logs && !self.is_stateless() {
@@ -99,7 +112,6 @@ impl Session {
                 tracing::debug!(server = self.server, %error, "the server does not hear what it is to log");
             }
         }
-        std::future::pending().await
     }
 }
 

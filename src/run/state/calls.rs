@@ -528,7 +528,7 @@ impl Slot {
         } else if terms.catalogue.policy(&tool) == Policy::Ask {
             Request::Approval {
                 server: description.server.clone(),
-                annotations: description.annotations,
+                annotations: description.annotations.clone(),
             }
         } else {
             self.ready = Some((tool, arguments));

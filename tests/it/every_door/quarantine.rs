@@ -141,5 +141,17 @@ async fn the_command_line_shows_and_accepts_changed_tools() {
         is_done && accepted == "there are no tools held back there\n",
         "{accepted}"
     );
+    // What was not shown as held back is not asked for: it may be by then, as another one.
+    let figures = reqwest::get(world.url("/metrics")).await.unwrap();
+    let figures = figures.text().await.unwrap();
+    let asked: Vec<&str> = figures
+        .lines()
+        .filter(|line| line.starts_with("rpc_server_call_duration_seconds_count"))
+        .filter(|line| line.contains("AssistantService/AcceptTools"))
+        .collect();
+    assert!(
+        matches!(asked[..], [both] if both.contains("\"OK\"") && both.ends_with(" 2")),
+        "{asked:?}"
+    );
     world.stopped().await;
 }

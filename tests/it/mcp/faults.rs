@@ -2,7 +2,8 @@
 //! that works stays usable.
 
 use std::io::{BufRead, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use assistd::run::error::Reason;
@@ -15,8 +16,11 @@ use super::{call, child, pool, until};
 pub const HUGE_BYTES: usize = 100 * 1024 * 1024;
 /// How many notifications a server sends that floods; and of one that floods at length, how much in all and how long each is.
 const FLOOD: usize = 20_000;
-pub const FLOOD_BYTES: usize = 32 * 1024 * 1024;
+pub const FLOOD_BYTES: usize = 48 * 1024 * 1024;
 const FLOOD_PIECE_BYTES: usize = 16 * 1024;
+/// What stands before the schema that a tool is to have: of the arguments of `work`, or of the output of `lie`.
+const INPUT_SCHEMA: &str = "has the input schema ";
+const OUTPUT_SCHEMA: &str = "has the output schema ";
 
 /// Not a test of its own: the server of the others, when they start this binary as their child. It does one thing
 /// wrong, as `ASSISTD_TEST_FAULT` says.
@@ -92,20 +96,25 @@ fn answer(fault: &str, request: &Value) {
         }
         return;
     }
+    let told = |which: &str| Some(serde_json::from_str(fault.strip_prefix(which)?).expect("JSON"));
     let schema = match fault {
         "bomb" => bomb(),
-        _ => json!({"type": "object"}),
+        _ => told(INPUT_SCHEMA).unwrap_or_else(|| json!({"type": "object"})),
     };
+    let output_schema: Value = told(OUTPUT_SCHEMA).unwrap_or_else(
+        || json!({"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}),
+    );
     let result = match method {
         "initialize" => json!({
             "protocolVersion": fault.strip_prefix("speaks ").unwrap_or("2025-11-25"),
             "capabilities": {"tools": {"listChanged": true}, "logging": {}},
             "serverInfo": {"name": "fault", "version": "1"},
         }),
+        "subscriptions/listen" if fault == "stops telling" => return listen(request),
         "server/discover" => json!({
             "resultType": "complete",
             "supportedVersions": ["2026-07-28"],
-            "capabilities": {"tools": {}},
+            "capabilities": {"tools": {"listChanged": fault == "stops telling"}},
             "serverInfo": {"name": "fault", "version": "1"},
             "ttlMs": 0,
             "cacheScope": "private",
@@ -115,12 +124,26 @@ fn answer(fault: &str, request: &Value) {
                 |number: usize| json!({"name": format!("t{number}"), "inputSchema": {"type": "object"}});
             json!({"tools": (0..2001).map(tool).collect::<Vec<_>>()})
         }
+        "tools/list" if fault == "stops telling" => {
+            let name = if LISTENED.load(Ordering::Relaxed) > 1 {
+                "late"
+            } else {
+                "work"
+            };
+            json!({
+                "resultType": "complete", "ttlMs": 0, "cacheScope": "private",
+                "tools": [{"name": name, "inputSchema": {"type": "object"}}],
+            })
+        }
+        "tools/list" if fault == "has titles" => json!({"tools": [
+            {"name": "work", "title": "Work", "inputSchema": schema, "annotations": {"title": "Works"}},
+            {"name": "look", "inputSchema": schema, "annotations": {"title": "Looks"}},
+            {"name": "rest", "title": "Rest", "inputSchema": schema, "annotations": {"readOnlyHint": true}},
+        ]}),
         "tools/list" => json!({"tools": [
             {"name": "work", "inputSchema": schema},
             {"name": "look", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
-            {"name": "lie", "inputSchema": {"type": "object"}, "outputSchema": {
-                "type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"],
-            }},
+            {"name": "lie", "inputSchema": {"type": "object"}, "outputSchema": output_schema},
         ]}),
         "tools/call" if fault == "knows no sessions, gives a list" => {
             json!({"resultType": "complete", "content": [], "structuredContent": [1, "two"]})
@@ -208,13 +231,45 @@ fn answer(fault: &str, request: &Value) {
         _ => {}
     }
     say(&whole);
+    if fault == "stops telling" && method == "tools/list" {
+        HAS_LISTED.store(true, Ordering::Relaxed);
+        stop_telling();
+    }
     if fault == "dies after" && method == "tools/call" {
         std::process::exit(3);
     }
 }
 
+/// How often it was asked to tell of changes, which request of those it is to end, and whether it has listed its tools.
+static LISTENED: AtomicUsize = AtomicUsize::new(0);
+static TO_END: Mutex<Option<Value>> = Mutex::new(None);
+static HAS_LISTED: AtomicBool = AtomicBool::new(false);
+
+/// Begins to tell of changes; the first time that ends as soon as the tools have been listed.
+fn listen(request: &Value) {
+    let meta = json!({"io.modelcontextprotocol/subscriptionId": request["id"]});
+    say(
+        &json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": {
+            "_meta": meta, "notifications": request["params"]["notifications"],
+        }}),
+    );
+    if LISTENED.fetch_add(1, Ordering::Relaxed) == 0 {
+        let end = json!({"jsonrpc": "2.0", "id": request["id"], "result": {"resultType": "complete", "_meta": meta}});
+        *TO_END.lock().unwrap() = Some(end);
+        if HAS_LISTED.load(Ordering::Relaxed) {
+            stop_telling();
+        }
+    }
+}
+
+fn stop_telling() {
+    if let Some(end) = TO_END.lock().unwrap().take() {
+        say(&end);
+    }
+}
+
 /// A short schema that takes forever to check against.
-fn bomb() -> Value {
+pub fn bomb() -> Value {
     let mut bomb = json!({"type": "object", "$defs": {"0": {"type": "string"}}, "$ref": "#/$defs/40"});
     for level in 1..=40 {
         let below = json!({"$ref": format!("#/$defs/{}", level - 1)});
@@ -384,6 +439,40 @@ async fn a_tool_with_a_schema_that_blows_up_is_left_out_and_said_to_be() {
     );
     assert_eq!(pool.servers()[1].connection, Connection::Ready);
     pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_tool_whose_schema_cannot_be_used_is_there_and_said_not_to_be_checked() {
+    let unusable = [
+        (
+            json!({"$ref": "https://elsewhere.example/schema"}),
+            "it refers to https://elsewhere.example/schema, and other documents are not fetched",
+        ),
+        (
+            json!({"$schema": "https://elsewhere.example/meta", "type": "object"}),
+            "",
+        ),
+        (
+            json!({"type": "object", "properties": {"a": {"pattern": "("}}}),
+            "",
+        ),
+        (json!({"type": "nothing"}), ""),
+    ];
+    for (schema, problem) in unusable {
+        for (which, tool, name) in [(INPUT_SCHEMA, "work", "input"), (OUTPUT_SCHEMA, "lie", "output")] {
+            let place = tempfile::tempdir().expect("a directory");
+            let fault = format!("{which}{schema}");
+            let pool = pool(json!({"bad": faulty(&fault, place.path())})).await;
+            let Connection::Degraded(reason) = &pool.servers()[0].connection else {
+                panic!("{fault}: {:?}", pool.servers());
+            };
+            let told = format!("{tool} is not checked: its {name} schema cannot be used: {problem}");
+            assert!(reason.starts_with(&told), "{fault}: {reason}");
+            let output = call(&pool, &format!("bad__{tool}"), json!({"any": 1})).await;
+            assert_eq!(output.expect("an output").text(), "done", "{fault}");
+            pool.shutdown().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ pub struct Seen {
     /// The clients of sessions that were begun, and how many listen without one.
     pub clients: Mutex<Vec<rmcp::Peer<RoleServer>>>,
     pub listeners: AtomicUsize,
+    /// The addresses of the resources that were read, in the order of the readings.
+    pub reads: Mutex<Vec<String>>,
     /// The tools have changed: whoever listens is told.
     pub changed: watch::Sender<()>,
 }
@@ -330,6 +332,7 @@ async fn count(context: &RequestContext<RoleServer>) -> String {
 pub struct Listening {
     /// Where it listens.
     pub address: SocketAddr,
+    sessions: Arc<LocalSessionManager>,
     _tasks: JoinSet<()>,
 }
 
@@ -339,9 +342,10 @@ impl Listening {
         let listener = TcpListener::bind(address).await.expect("bind");
         let address = listener.local_addr().expect("address");
         let peer = Peer(seen.clone());
+        let sessions = Arc::new(LocalSessionManager::default());
         let service = StreamableHttpService::new(
             move || Ok(peer.clone()),
-            Arc::new(LocalSessionManager::default()),
+            sessions.clone(),
             StreamableHttpServerConfig::default(),
         );
         let mut tasks = JoinSet::new();
@@ -358,8 +362,14 @@ impl Listening {
         });
         Self {
             address,
+            sessions,
             _tasks: tasks,
         }
+    }
+
+    /// Forgets every session, as a server does that is started anew behind its proxy.
+    pub async fn forget(&self) {
+        self.sessions.sessions.write().await.clear();
     }
 
     /// Its address for clients.

@@ -1,6 +1,7 @@
-//! Readings while the entry of their server changes. Calls are beside it, in [`super`].
+//! Readings while the entry of their server changes, and servers in another order. Calls are beside it, in [`super`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use assistd::mcp::Config;
 use assistd::run::error::Reason;
@@ -20,7 +21,7 @@ async fn a_reading_comes_to_its_end_while_the_entry_of_its_server_changes() {
         let pool = Arc::new(pool(json!({"a": was})).await);
         let read = || {
             let pool = pool.clone();
-            tokio::spawn(async move { pool.read("a", "note://wait").await })
+            tokio::spawn(async move { pool.read("a", "note://wait", "").await })
         };
         let reading = read();
         seen.waiting.notified().await;
@@ -52,13 +53,44 @@ async fn a_reading_comes_to_its_end_while_the_entry_of_its_server_changes() {
 }
 
 #[tokio::test]
+async fn servers_in_another_order_stay_connected_and_the_earlier_one_has_the_names() {
+    let (of_a, of_b) = (Arc::<Seen>::default(), Arc::<Seen>::default());
+    let servers = [
+        Listening::start(loopback(), &of_a).await,
+        Listening::start(loopback(), &of_b).await,
+    ];
+    let entry = |place: usize| json!({"url": servers[place].url(), "prefix": "", "protocol": "legacy"});
+    let pool = pool(json!({"a": entry(0), "b": entry(1)})).await;
+    let owners = || -> Vec<String> {
+        let catalogue = pool.catalogue();
+        let tools = catalogue.tools().iter();
+        tools.map(|tool| tool.description().server.clone()).collect()
+    };
+    assert_eq!(owners(), ["a"; 6]);
+    let config = json!({"mcpServers": {"b": entry(1), "a": entry(0)}}).to_string();
+    pool.reconfigure(Config::parse(&config, |_| None).expect("a configuration"));
+    assert_eq!(owners(), ["b"; 6]);
+    let names: Vec<String> = pool.servers().into_iter().map(|server| server.name).collect();
+    assert_eq!(names, ["b", "a"]);
+    assert!(call(&pool, "echo", json!({})).await.is_ok());
+    for seen in [of_a, of_b] {
+        assert_eq!(
+            seen.sessions.load(Ordering::SeqCst),
+            1,
+            "nobody is connected anew"
+        );
+    }
+    pool.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_reading_that_is_cut_has_done_nothing() {
     let seen = Arc::<Seen>::default();
     let server = Listening::start(loopback(), &seen).await;
     let pool = Arc::new(pool(json!({"a": {"url": server.url()}})).await);
     let reading = tokio::spawn({
         let pool = pool.clone();
-        async move { pool.read("a", "note://wait").await }
+        async move { pool.read("a", "note://wait", "").await }
     });
     seen.waiting.notified().await;
     pool.shutdown().await;

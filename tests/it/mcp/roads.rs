@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use assistd::api::pb;
 use assistd::mcp::Pacing;
-use assistd::run::ports::{Connection, Toolbox};
+use assistd::run::ports::{Connection, Library, Toolbox};
 use assistd::simulator::Script;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -238,6 +238,45 @@ async fn a_list_that_a_server_over_http_says_has_changed_is_another_catalogue_in
         assert_ne!(pool.catalogue().version(), before, "old: {is_old}");
         pool.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn a_server_that_has_forgotten_its_session_is_listed_and_told_what_to_log_again() {
+    let seen = Arc::<Seen>::default();
+    seen.is_old.store(true, Ordering::SeqCst);
+    let server = Listening::start(loopback(), &seen).await;
+    let entry = json!({"url": server.url(), "log_level": "error"});
+    let pool = paced(json!({"a": entry}), RARELY, no_pins().await).await;
+    let levels = || seen.log_levels.lock().unwrap().clone();
+    until("it is told what to log", || levels() == ["error"]).await;
+    seen.has_late.store(true, Ordering::SeqCst);
+    server.forget().await;
+    // The call itself does not notice.
+    let called = call(&pool, "a__echo", json!({"n": 1})).await;
+    assert_eq!(called.expect("an output").text(), r#"{"n":1}"#);
+    assert_eq!(seen.sessions.load(Ordering::SeqCst), 2);
+    until("a late tool", || pool.catalogue().get("a__late").is_some()).await;
+    let has_late = || {
+        pool.holdings()
+            .resources
+            .iter()
+            .any(|one| one.uri == "note://late")
+    };
+    until("a late resource", has_late).await;
+    until("it is told again", || levels() == ["error", "error"]).await;
+    assert_eq!(pool.servers()[0].connection, Connection::Ready);
+    pool.shutdown().await;
+}
+
+/// It stops telling of changes when it has listed its tools, and has another one when it is asked to tell again.
+#[tokio::test]
+async fn what_changed_while_a_child_told_nobody_is_listed_when_it_tells_again() {
+    let place = tempfile::tempdir().unwrap();
+    let mut deaf = faulty("stops telling", &place.path().join("mark"));
+    deaf["protocol"] = json!("stateless");
+    let pool = paced(json!({"a": deaf}), PACING, no_pins().await).await;
+    until("a late tool", || pool.catalogue().get("a__late").is_some()).await;
+    pool.shutdown().await;
 }
 
 #[tokio::test]

@@ -31,6 +31,18 @@ pub enum Stream {
     IsTooLarge,
     /// The same, and it is no stream.
     IsTooLargeAsJson,
+    /// The answer is no JSON.
+    IsMalformed,
+    /// The same, as an event.
+    IsMalformedEvent,
+    /// There are no calls: it does not answer when a session begins.
+    HangsAtInitialize,
+    /// There are no calls: it does not list its tools.
+    HangsAtList,
+    /// There are no calls: what it lists is no JSON.
+    ListIsMalformed,
+    /// The tool that it lists has a schema that takes forever to check against.
+    ListsABomb,
 }
 
 /// How much a server sends that sends too much, in pieces of this many bytes.
@@ -42,6 +54,9 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 const FLOOD: usize = 20_000;
 const FLOOD_BYTES: usize = 32 * 1024 * 1024;
 const FLOOD_PIECE_BYTES: usize = 16 * 1024;
+
+/// What is no JSON.
+const MALFORMED: &str = r#"{"jsonrpc": "2.0", "id": "#;
 
 /// A server that answers calls so, until the set is dropped.
 pub async fn slow(stream: Stream) -> (String, JoinSet<()>) {
@@ -62,9 +77,18 @@ async fn serve(mut socket: TcpStream, stream: Stream) {
     let Some((is_post, request)) = read(&mut socket).await else {
         return;
     };
-    let result = match request["method"].as_str().unwrap_or_default() {
+    let method = request["method"].as_str().unwrap_or_default();
+    let result = match method {
         _ if !is_post => return write(&mut socket, "405 Method Not Allowed", "").await,
         _ if request["id"].is_null() => return write(&mut socket, "202 Accepted", "").await,
+        "initialize" if stream == Stream::HangsAtInitialize => return hang(&mut socket).await,
+        "tools/list" if stream == Stream::HangsAtList => return hang(&mut socket).await,
+        "tools/list" if stream == Stream::ListIsMalformed => {
+            return write(&mut socket, "200 OK", MALFORMED).await;
+        }
+        "tools/list" if stream == Stream::ListsABomb => {
+            json!({"tools": [{"name": "work", "inputSchema": super::faults::bomb()}]})
+        }
         "initialize" => json!({
             "protocolVersion": "2025-11-25",
             "capabilities": {"tools": {}},
@@ -84,6 +108,11 @@ async fn serve(mut socket: TcpStream, stream: Stream) {
     };
     let answer = json!({"jsonrpc": "2.0", "id": request["id"], "result": result});
     write(&mut socket, "200 OK", &answer.to_string()).await;
+}
+
+/// Says nothing until the client hangs up.
+async fn hang(socket: &mut TcpStream) {
+    let _ = socket.read(&mut [0]).await;
 }
 
 async fn read(socket: &mut TcpStream) -> Option<(bool, Value)> {
@@ -118,7 +147,7 @@ async fn write(socket: &mut TcpStream, status: &str, body: &str) {
 /// Answers a call, until the client hangs up.
 async fn answer(socket: &mut TcpStream, stream: Stream, id: &Value) -> std::io::Result<()> {
     let kind = match stream {
-        Stream::IsTooLargeAsJson => "application/json",
+        Stream::IsTooLargeAsJson | Stream::IsMalformed => "application/json",
         _ => "text/event-stream",
     };
     let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n");
@@ -131,6 +160,12 @@ async fn answer(socket: &mut TcpStream, stream: Stream, id: &Value) -> std::io::
             trickle(socket, stream, &answer).await;
             return Ok(());
         }
+        Stream::IsMalformed => return socket.write_all(MALFORMED.as_bytes()).await,
+        Stream::IsMalformedEvent => {
+            let event = format!("event: message\ndata: {MALFORMED}\n\n");
+            return socket.write_all(event.as_bytes()).await;
+        }
+        Stream::HangsAtInitialize | Stream::HangsAtList | Stream::ListIsMalformed | Stream::ListsABomb => {}
         Stream::AnswersOthers => {
             for other in [json!(4711), json!("x")] {
                 let other = json!({"jsonrpc": "2.0", "id": other, "result": {"content": []}});
@@ -253,5 +288,80 @@ async fn an_answer_is_found_among_other_things_and_may_not_be_too_large() {
             !IS_TAKEN.load(Ordering::SeqCst),
             "{stream:?}: it is not kept in memory"
         );
+    }
+}
+
+/// What is seen of a server that does something wrong.
+#[derive(Debug)]
+enum Seen {
+    /// It is down, for a reason that holds this.
+    Down(&'static str),
+    /// It is connected, and does not work in part, for a reason that holds this.
+    Degraded(&'static str),
+    /// A call fails so.
+    Failure(Reason),
+}
+
+#[tokio::test]
+async fn whatever_a_server_over_http_does_wrong_the_pool_says_so_and_the_others_work() {
+    const HANGS_MS: u64 = 2_000;
+    const PATIENT_MS: u64 = 25_000;
+    for (stream, connect_timeout_ms, expected) in [
+        (
+            Stream::HangsAtInitialize,
+            HANGS_MS,
+            Seen::Down("not connected within 2000 ms"),
+        ),
+        (
+            Stream::HangsAtList,
+            HANGS_MS,
+            Seen::Down("the tools were not listed within 2000 ms"),
+        ),
+        (Stream::ListIsMalformed, PATIENT_MS, Seen::Down("")),
+        (
+            Stream::ListsABomb,
+            PATIENT_MS,
+            Seen::Degraded("work is left out: its input schema stands for more than"),
+        ),
+        (
+            Stream::IsMalformed,
+            PATIENT_MS,
+            Seen::Failure(Reason::OutcomeUnknown),
+        ),
+        (
+            Stream::IsMalformedEvent,
+            PATIENT_MS,
+            Seen::Failure(Reason::OutcomeUnknown),
+        ),
+    ] {
+        let (url, _server) = slow(stream).await;
+        let bad = json!({
+            "url": url, "connect_timeout_ms": connect_timeout_ms, "timeout_ms": PATIENT_MS,
+        });
+        let pool = pool(json!({"bad": bad, "good": child()})).await;
+        let said = pool.servers()[0].connection.clone();
+        match expected {
+            Seen::Down(text) => assert!(
+                matches!(&said, Connection::Down(reason) if reason.contains(text)),
+                "{stream:?}: {said:?}"
+            ),
+            Seen::Degraded(text) => {
+                assert!(
+                    matches!(&said, Connection::Degraded(reason) if reason.contains(text)),
+                    "{stream:?}: {said:?}"
+                );
+                assert!(pool.catalogue().get("bad__work").is_none(), "{stream:?}");
+            }
+            Seen::Failure(reason) => {
+                let error = call(&pool, "bad__work", json!({})).await.expect_err("no answer");
+                assert_eq!(error.reason(), reason, "{stream:?}: {error}");
+                assert!(
+                    error.message().contains("it is not known what the call has done"),
+                    "{stream:?}: {error}"
+                );
+            }
+        }
+        assert!(call(&pool, "good__echo", json!({})).await.is_ok(), "{stream:?}");
+        pool.shutdown().await;
     }
 }

@@ -155,6 +155,34 @@ async fn data_that_no_struct_can_hold_comes_as_its_text() {
     }
 }
 
+#[tokio::test]
+async fn the_titles_of_annotations_are_told_as_they_are() {
+    let place = tempfile::tempdir().unwrap();
+    let mut titled = faulty("has titles", place.path());
+    titled["policy"] = json!("ask");
+    let servers = json!({"mcpServers": {"a": titled}});
+    let world = World::with(Script::stand_in(), |config| config.mcp = world::mcp(&servers)).await;
+    for (tool, title, annotations) in [
+        ("work", "Work", json!({"title": "Works"})),
+        ("look", "Looks", json!({"title": "Looks"})),
+        ("rest", "Rest", json!({"readOnly": true})),
+    ] {
+        let listed = get(&world, &format!("/v1/tools/a__{tool}")).await;
+        assert_eq!(listed["title"], title, "{listed}");
+        let asked = json!({"message": format!("call a__{tool} {{}}")});
+        let (_, answer) = world.post("/v1/chat", &asked).await;
+        let approval = &answer["pendingActions"][0]["toolApproval"];
+        for said in [&listed["annotations"], &approval["annotations"]] {
+            let mut said = said.clone();
+            said.as_object_mut()
+                .unwrap()
+                .retain(|_, value| !value.is_null() && *value != "");
+            assert_eq!(said, annotations, "{listed} {answer}");
+        }
+    }
+    world.stopped().await;
+}
+
 async fn tell((fault, tool, comes, direct): Case) {
     let what = format!("{fault}, {tool}");
     let place = tempfile::tempdir().unwrap();

@@ -68,6 +68,7 @@ pub async fn read(
     cancelled: impl Future<Output = ()>,
 ) -> Result<ReadResourceResult, ErrorData> {
     let uri = request.uri.as_str();
+    seen.reads.lock().expect("a lock").push(uri.to_owned());
     let contents = match uri {
         "note://in-a-root" => {
             let given = serde_json::to_string(&(&request.input_responses, &request.request_state));
