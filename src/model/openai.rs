@@ -289,6 +289,7 @@ impl Deployment {
                     model,
                     way: talk.way(),
                     content: Content::Spoken(Box::new(talk)),
+                    max_output_tokens,
                     offer,
                     identity,
                 });
