@@ -342,6 +342,7 @@ impl Deployment {
             endpoint: card.endpoint.clone(),
             result,
             status: None,
+            usage: None,
             wait: Duration::ZERO,
             latency: Duration::ZERO,
         }
