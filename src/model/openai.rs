@@ -224,9 +224,7 @@ impl Deployment {
     /// Writes a request down, in the way in which the model is asked first.
     fn prepare(&self, request: &ModelRequest) -> Result<Prepared, Error> {
         options::check(&request.options, self.dialect)?;
-        if self.dialect == Dialect::Assistants {
-            assistants::check(request)?;
-        }
+        media::check(request, self.dialect)?;
         let offer = match &request.tools {
             // An empty list of tools is refused by some servers.
             Some(catalogue) if !catalogue.tools().is_empty() => {
@@ -342,9 +340,9 @@ impl Deployment {
             endpoint: card.endpoint.clone(),
             result,
             status: None,
-            usage: None,
             wait: Duration::ZERO,
             latency: Duration::ZERO,
+            usage: None,
         }
     }
 

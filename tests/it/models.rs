@@ -8,7 +8,7 @@ use assistd::config::{ModelPrices, NamedModel};
 use assistd::model::{BreakerSettings, Config, Dialect, Listing, Resilience, Router};
 use assistd::run::error::{Error, Reason};
 use assistd::run::id::{MessageId, Mint, RunId};
-use assistd::run::message::{Message, Part, Role};
+use assistd::run::message::{Media, MediaSource, Message, Part, Role};
 use assistd::run::model::{Attempt, AttemptResult};
 use assistd::run::options::ModelOptions;
 use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest, ModelStream};
@@ -320,25 +320,45 @@ async fn a_fallback_without_words_for_the_request_is_told_and_passed_over() {
         }),
         ..request("")
     };
+    let with_file = || {
+        let mut request = request("");
+        Arc::make_mut(&mut request.messages[0])
+            .content
+            .push(Part::File(Media {
+                name: "a.pdf".to_owned(),
+                mime_type: String::new(),
+                source: MediaSource::Url("https://a.example/a.pdf".to_owned()),
+                detail: None,
+            }));
+        request
+    };
     let refused = "second-1 not sent: MODEL_REQUEST_REJECTED";
-    for has_third in [true, false] {
+    // What has words for it, and what has none; and whether there is a third model that has.
+    let (responses, chat) = (Dialect::Responses, Dialect::ChatCompletions);
+    for (asked, can, cannot, has_third) in [
+        (with_stop(), chat, responses, true),
+        (with_stop(), chat, responses, false),
+        (with_file(), responses, chat, true),
+        (with_file(), responses, Dialect::Assistants, true),
+    ] {
         let first = upstream([refusing(500)]).await;
         let (second, third) = (upstream([]).await, upstream([Turn::text("hi")]).await);
+        let speaks = |dialect, config| Config {
+            dialect: Some(dialect),
+            ..config
+        };
         let mut listed = vec![
             Config {
                 fallbacks: vec!["second".into()],
-                ..named("first", &first)
+                ..speaks(can, named("first", &first))
             },
-            Config {
-                dialect: Some(Dialect::Responses),
-                ..named("second", &second)
-            },
+            speaks(cannot, named("second", &second)),
         ];
         if has_third {
             listed[0].fallbacks.push("third".into());
-            listed.push(named("third", &third));
+            listed.push(speaks(can, named("third", &third)));
         }
-        let told = ask(&router(listed), with_stop()).await;
+        let told = ask(&router(listed), asked).await;
         assert_eq!(told.attempts[..2], ["first-1 MODEL_UNAVAILABLE 500", refused]);
         if has_third {
             assert_eq!(told.attempts[2..], ["third-1 answered 200"]);
