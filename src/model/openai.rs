@@ -232,9 +232,7 @@ impl Deployment {
     /// Writes a request down, in the way in which the model is asked first.
     fn prepare(&self, request: &ModelRequest) -> Result<Prepared, Error> {
         options::check(&request.options, self.dialect)?;
-        if self.dialect == Dialect::Assistants {
-            assistants::check(request)?;
-        }
+        media::check(request, self.dialect)?;
         let offer = match &request.tools {
             // An empty list of tools is refused by some servers.
             Some(catalogue) if !catalogue.tools().is_empty() => {
@@ -377,6 +375,7 @@ impl Deployment {
             status: None,
             wait: Duration::ZERO,
             latency: Duration::ZERO,
+            usage: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::message::Usage;
 use super::money::Prices;
 
 /// One model that requests can name, as the operator configured it.
@@ -64,8 +65,11 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// How long it was waited before it was sent: for its turn, or because the one before it failed.
     pub wait: Duration,
-    /// From sending it to the first piece of its answer, or to its failure.
+    /// From sending it to the first piece of its answer, to its failure, or to when it was given up.
     pub latency: Duration,
+    /// What it used, where it failed and its provider said so all the same; with what that costs, once somebody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// What became of a request to a model.
@@ -78,6 +82,8 @@ pub enum AttemptResult {
     Failed(String),
     /// It was sent, and dropped before its answer began, because another one beside it was answered first.
     Overtaken,
+    /// It was sent, and given up before its answer began, with the turn that it was for.
+    Abandoned,
     /// It was not sent; the text is the name of an error's reason.
     NotSent(String),
 }

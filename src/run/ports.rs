@@ -39,8 +39,8 @@ pub use store::{
 pub trait Model: Send + Sync {
     /// Asks for one turn.
     ///
-    /// Nothing MUST be sent again once an event other than [`ModelEvent::Attempt`] has been given out, or after
-    /// [`ModelRequest::deadline`]. Dropping the future or the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
+    /// Nothing MUST be sent again once an event other than [`ModelEvent::Sent`] and [`ModelEvent::Attempt`] has been given
+    /// out, or after [`ModelRequest::deadline`]. Dropping the future or the stream MUST abort the request. The stream MUST end with [`ModelEvent::Finished`] or an error; one
     /// that just ends is treated as an error. [`ModelEvent::ToolCallStarted`] MUST come before the arguments
     /// of its index, and once per index. Unknown things in the provider's answer MUST be skipped, not failed,
     /// and their number be [told](ModelEvent::Unknown).
@@ -135,7 +135,10 @@ pub struct ModelRequest {
 /// What a model says, piece by piece.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelEvent {
-    /// A request has failed, or its answer begins.
+    /// A request is sent. What is told here is what is to be told of it if it is given up; what becomes of it otherwise comes
+    /// as an [`Attempt`](Self::Attempt), of the requests that go on at once in the order in which they were sent.
+    Sent(Attempt),
+    /// A request has failed or was not sent, or its answer begins.
     Attempt(Attempt),
     /// More text of the answer.
     TextDelta(String),
@@ -180,7 +183,8 @@ impl ModelEvent {
             | ModelEvent::RefusalDelta(text)
             | ModelEvent::ReasoningDelta(text)
             | ModelEvent::ToolCallArgumentsDelta { json: text, .. } => text.len(),
-            ModelEvent::Attempt(_)
+            ModelEvent::Sent(_)
+            | ModelEvent::Attempt(_)
             | ModelEvent::Reasoning(_)
             | ModelEvent::Annotation(_)
             | ModelEvent::Continuation(_)

@@ -507,7 +507,7 @@ impl Run {
                 request,
                 wanted,
             } => self.on_samples(&call, request, wanted, now, out),
-            Input::CallSampling { call, request, event } => self.on_sampling(&call, request, event, out),
+            Input::CallSampling { call, request, event } => self.on_sampling(&call, request, event, now, out),
             Input::CallSampled {
                 call,
                 request,
@@ -632,9 +632,13 @@ impl Run {
             (Phase::Summing(_), ModelEvent::Finished(finish)) => {
                 return self.finish_summary(finish, now, out);
             }
-            (Phase::Summing(summing), event) => summing.hear(event),
+            (Phase::Summing(summing), event) => summing.hear(event, now),
             (Phase::Asking(_), ModelEvent::Finished(finish)) => return self.finish_turn(finish, now, out),
-            (Phase::Asking(turn), ModelEvent::Attempt(attempt)) => return turn.bill.attempted(attempt),
+            (Phase::Asking(turn), ModelEvent::Sent(attempt)) => return turn.bill.sent(attempt, now),
+            (Phase::Asking(turn), ModelEvent::Attempt(attempt)) => {
+                turn.bill.attempted(attempt);
+                &turn.bill
+            }
             (Phase::Asking(turn), ModelEvent::Unknown(count)) => return turn.skipped(count),
             (Phase::Asking(turn), ModelEvent::Usage(usage)) => {
                 turn.bill.report(usage);
@@ -747,7 +751,8 @@ impl Run {
             return Entry::default();
         };
         let usage = turn.bill.total(&state);
-        self.context.count(&usage);
+        // What an attempt read that failed is not in the conversation twice.
+        self.context.count(&turn.bill.answer(&state));
         self.journal.add_usage(usage, &mut bodies);
         let step = turn.step(&mut self.journal, &mut self.mint, message.as_ref(), state, now);
         Entry {

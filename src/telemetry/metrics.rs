@@ -22,6 +22,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 use crate::run::engine::Activity;
 use crate::run::message::Usage;
 use crate::run::model::{AttemptResult, Condition, ModelCard};
+use crate::run::money::Cost;
 use crate::run::ports::{Call, CallOutcome, Connection, Happening, Observer, Purpose, ServerStatus, Turn};
 use crate::run::record::RunRecord;
 
@@ -389,6 +390,26 @@ impl Metrics {
         }
     }
 
+    /// Counts what a model has used.
+    fn spent(&self, model: &OfModel, usage: &Usage) {
+        for (kind, tokens) in kinds(usage) {
+            if tokens > 0 {
+                let labels = OfTokens {
+                    gen_ai_token_type: kind,
+                    gen_ai_request_model: model.gen_ai_request_model.clone(),
+                };
+                self.tokens.get_or_create(&labels).observe(tokens as f64);
+            }
+        }
+        if let Some(cost) = usage.cost {
+            let labels = OfCost {
+                currency: Name::new(cost.currency.code()),
+                gen_ai_request_model: model.gen_ai_request_model.clone(),
+            };
+            self.cost.get_or_create(&labels).inc_by(cost.micros);
+        }
+    }
+
     fn turn(&self, turn: &Turn<'_>) {
         let asked = self.model(turn.model);
         for attempt in turn.attempts {
@@ -397,6 +418,7 @@ impl Metrics {
                 AttemptResult::Failed(reason) => ("failed", reason.as_str()),
                 AttemptResult::NotSent(reason) => ("not_sent", reason.as_str()),
                 AttemptResult::Overtaken => ("overtaken", ""),
+                AttemptResult::Abandoned => ("abandoned", ""),
             };
             let labels = OfAttempt {
                 gen_ai_request_model: self.model(&attempt.model).gen_ai_request_model,
@@ -421,23 +443,15 @@ impl Metrics {
             let unknown = self.unknown_events.get_or_create(&answerer);
             unknown.inc_by(turn.unknown_events.into());
         }
-        let usage = turn.usage;
-        for (kind, tokens) in kinds(usage) {
-            if tokens > 0 {
-                let labels = OfTokens {
-                    gen_ai_token_type: kind,
-                    gen_ai_request_model: answerer.gen_ai_request_model.clone(),
-                };
-                self.tokens.get_or_create(&labels).observe(tokens as f64);
+        // What failed is its own model's, and what is left the answerer's.
+        let mut left = *turn.usage;
+        for attempt in turn.attempts {
+            if let Some(lost) = &attempt.usage {
+                self.spent(&self.model(&attempt.model), lost);
+                left = without(&left, lost);
             }
         }
-        if let Some(cost) = usage.cost {
-            let labels = OfCost {
-                currency: Name::new(cost.currency.code()),
-                gen_ai_request_model: answerer.gen_ai_request_model,
-            };
-            self.cost.get_or_create(&labels).inc_by(cost.micros);
-        }
+        self.spent(&answerer, &left);
         let labels = OfTurn {
             gen_ai_operation_name: match turn.purpose {
                 Purpose::Answer => "chat",
@@ -636,6 +650,21 @@ impl Now {
     }
 }
 
+/// What is left of this without that, which is a part of it; money only where it is of one currency.
+fn without(usage: &Usage, part: &Usage) -> Usage {
+    let cost = usage.cost.map(|cost| match part.cost {
+        Some(part) if part.currency == cost.currency => Cost {
+            micros: cost.micros.saturating_sub(part.micros),
+            ..cost
+        },
+        _ => cost,
+    });
+    Usage {
+        cost,
+        ..usage.tokens_beyond(*part)
+    }
+}
+
 /// Tokens by what they were.
 fn kinds(usage: &Usage) -> [(&'static str, u64); 4] {
     [
@@ -696,6 +725,7 @@ mod tests {
             status: None,
             wait: Duration::ZERO,
             latency: Duration::from_millis(30),
+            usage: None,
         }
     }
 
@@ -722,13 +752,28 @@ mod tests {
     fn a_turn_is_counted_for_the_model_that_answered_and_its_failures_for_those_that_did_not() {
         let metrics = metrics();
         let failed = || AttemptResult::Failed("RATE_LIMITED".to_owned());
+        let cost = |micros| {
+            Some(Cost {
+                currency: "USD".parse().unwrap(),
+                micros,
+            })
+        };
+        let lost = Usage {
+            input_tokens: 7,
+            cost: cost(70),
+            ..Usage::default()
+        };
         let attempts = [
             attempt("first", failed()),
-            attempt("first", failed()),
+            Attempt {
+                usage: Some(lost),
+                ..attempt("first", failed())
+            },
             attempt("second", AttemptResult::Answered),
         ];
         let usage = Usage {
-            input_tokens: 5,
+            input_tokens: 12,
+            cost: cost(75),
             output_tokens: 3,
             reasoning_tokens: 2,
             ..Usage::default()
@@ -753,6 +798,10 @@ mod tests {
                 r#"assistd_model_unknown_events_total{gen_ai_request_model="second"} 4"#,
                 r#"gen_ai_client_operation_time_to_first_chunk_seconds_count{gen_ai_request_model="second"} 1"#,
                 r#"gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_request_model="first",error_type=""} 1"#,
+                r#"gen_ai_client_token_usage_sum{gen_ai_token_type="input",gen_ai_request_model="first"} 7.0"#,
+                r#"gen_ai_client_token_usage_sum{gen_ai_token_type="input",gen_ai_request_model="second"} 5.0"#,
+                r#"assistd_cost_micros_total{currency="USD",gen_ai_request_model="first"} 70"#,
+                r#"assistd_cost_micros_total{currency="USD",gen_ai_request_model="second"} 5"#,
                 r#"gen_ai_client_token_usage_sum{gen_ai_token_type="output",gen_ai_request_model="second"} 3.0"#,
                 r#"gen_ai_client_token_usage_sum{gen_ai_token_type="reasoning",gen_ai_request_model="second"} 2.0"#,
             ],

@@ -334,23 +334,53 @@ async fn files_that_an_answer_cites_come_with_their_places() {
     }
 }
 
-/// This API has no words for what comes by value. A question about it would be answered by a model that has not seen it.
+/// The API has no words for an image by value, and for any file. A question about it would be answered by a model that has
+/// not seen it. Nor has Chat Completions for a file by address.
 #[tokio::test]
-async fn what_comes_by_value_is_refused_in_a_question_and_named_in_what_was_said_before() {
+async fn what_an_api_has_no_field_for_is_refused_in_a_question_and_named_in_what_was_said_before() {
     let world = world(Script::stand_in()).await;
+    let in_chat = World::new(Script::stand_in()).await;
     let (_, thread) = world.post("/v1/threads", &json!({})).await;
-    let ask = |message: &str, part: serde_json::Value| json!({"message": message, "thread": thread["name"], "parts": [part]});
+    let (_, thread_in_chat) = in_chat.post("/v1/threads", &json!({})).await;
+    let ask_in = |thread: &serde_json::Value, message: &str, part: &serde_json::Value| json!({"message": message, "thread": thread["name"], "parts": [part]});
     let image = json!({"image": {"data": "aGk=", "mimeType": "image/png"}});
     let file = json!({"file": {"data": "aGk=", "mimeType": "text/plain", "name": "a.txt"}});
-    for (part, kind) in [(image, "images"), (file, "files")] {
-        let (status, refusal) = world.post("/v1/chat", &ask("what is it?", part)).await;
+    let address = json!({"file": {"url": "https://a.example/b.txt", "name": "b.txt"}});
+    for (world, thread, part, words) in [
+        (&world, &thread, &image, "no images by value, only by address"),
+        (&world, &thread, &file, "no files, only images by address"),
+        (&world, &thread, &address, "no files, only images by address"),
+        (
+            &in_chat,
+            &thread_in_chat,
+            &address,
+            "no files by address, only by value",
+        ),
+    ] {
+        let (status, refusal) = world.post("/v1/chat", &ask_in(thread, "what is it?", part)).await;
         let text = refusal.to_string();
         assert!((400..500).contains(&status), "{status} {text}");
-        for word in ["MODEL_REQUEST_REJECTED", "content[1]", kind] {
+        for word in ["MODEL_REQUEST_REJECTED", "content[1]", words] {
             assert!(text.contains(word), "{word}: {text}");
         }
+        assert!(world.simulator.requests().is_empty(), "nothing is sent");
     }
-    assert_eq!(asked(&world), [""; 0], "nothing is sent");
+
+    let asked_in_chat = ask_in(&thread_in_chat, "and this?", &file);
+    let (status, answer) = in_chat.post("/v1/chat", &asked_in_chat).await;
+    assert_eq!(status, 200, "{answer}");
+    let said = |text: &str| json!({"type": "text", "text": text});
+    let requests = in_chat.simulator.requests();
+    let messages = requests.last().unwrap().body["messages"].as_array().unwrap();
+    let content = [
+        said("what is it?"),
+        said("[file b.txt: https://a.example/b.txt]"),
+        said("and this?"),
+        json!({"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}}),
+    ];
+    assert_eq!(messages.last().unwrap()["content"], json!(content));
+    in_chat.stopped().await;
+    let ask = |message: &str, part| ask_in(&thread, message, &part);
 
     let image = json!({"image": {"url": "https://a.example/b.png", "detail": "IMAGE_DETAIL_ORIGINAL"}});
     let (status, answer) = world.post("/v1/chat", &ask("and this?", image)).await;
@@ -360,11 +390,11 @@ async fn what_comes_by_value_is_refused_in_a_question_and_named_in_what_was_said
     );
     let requests = world.simulator.requests();
     let messages = &requests.last().unwrap().body["thread"]["messages"];
-    let said = |text: &str| json!({"type": "text", "text": text});
     let address = json!({"url": "https://a.example/b.png", "detail": "high"});
     let expected = json!([
         {"role": "user", "content": [said("what is it?"), said("[image file]")]},
         {"role": "user", "content": [said("what is it?"), said("[file a.txt]")]},
+        {"role": "user", "content": [said("what is it?"), said("[file b.txt: https://a.example/b.txt]")]},
         {"role": "user", "content": [said("and this?"), {"type": "image_url", "image_url": address}]},
     ]);
     assert_eq!(messages, &expected);

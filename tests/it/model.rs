@@ -305,7 +305,7 @@ async fn ask(model: &OpenAi, request: ModelRequest) -> Result<Vec<ModelEvent>, E
         let mut stream = model.stream(request).await?;
         while let Some(event) = stream.next().await {
             match event? {
-                ModelEvent::Attempt(_) => {}
+                ModelEvent::Sent(_) | ModelEvent::Attempt(_) => {}
                 event => events.push(event),
             }
         }
@@ -516,6 +516,8 @@ async fn a_dropped_stream_closes_the_connection() {
     let (base, mut seen) = serve(vec![Answer::Hang(begun.into())]).await;
     let model = OpenAi::new(config(&base), false).unwrap();
     let mut stream = model.stream(hello()).await.unwrap();
+    let sent = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
+    assert!(matches!(sent, Some(Ok(ModelEvent::Sent(_)))));
     let begun = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();
     assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
     let first = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap();

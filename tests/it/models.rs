@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use assistd::config::NamedModel;
+use assistd::config::{ModelPrices, NamedModel};
 use assistd::model::{BreakerSettings, Config, Dialect, Listing, Resilience, Router};
 use assistd::run::error::{Error, Reason};
 use assistd::run::id::{MessageId, Mint, RunId};
-use assistd::run::message::{Message, Part, Role};
+use assistd::run::message::{Media, MediaSource, Message, Part, Role};
 use assistd::run::model::{Attempt, AttemptResult};
 use assistd::run::options::ModelOptions;
-use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest};
+use assistd::run::ports::{Finish, Model, ModelEvent, ModelRequest, ModelStream};
 use assistd::simulator::{At, Fault, Recorded, Script, Simulator, Turn};
 use futures::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
 use crate::description::Provider;
+use crate::metrics::figures;
 use crate::world::{PATIENCE, World};
 
 /// A turn that refuses with this status and without a wait before the next try.
@@ -97,8 +98,20 @@ fn short(attempt: &Attempt) -> String {
         AttemptResult::Answered => format!("{model} answered{status}"),
         AttemptResult::Failed(reason) => format!("{model} {reason}{status}"),
         AttemptResult::Overtaken => format!("{model} overtaken"),
+        AttemptResult::Abandoned => format!("{model} abandoned"),
         AttemptResult::NotSent(reason) => format!("{model} not sent: {reason}"),
     }
+}
+
+/// Waits until the answer begins.
+async fn answered(events: &mut ModelStream) {
+    let begun = async {
+        let sent = events.next().await;
+        assert!(matches!(sent, Some(Ok(ModelEvent::Sent(_)))), "{sent:?}");
+        let begun = events.next().await;
+        assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))), "{begun:?}");
+    };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
 }
 
 async fn ask(router: &Router, request: ModelRequest) -> Told {
@@ -309,25 +322,45 @@ async fn a_fallback_without_words_for_the_request_is_told_and_passed_over() {
         }),
         ..request("")
     };
+    let with_file = || {
+        let mut request = request("");
+        Arc::make_mut(&mut request.messages[0])
+            .content
+            .push(Part::File(Media {
+                name: "a.pdf".to_owned(),
+                mime_type: String::new(),
+                source: MediaSource::Url("https://a.example/a.pdf".to_owned()),
+                detail: None,
+            }));
+        request
+    };
     let refused = "second-1 not sent: MODEL_REQUEST_REJECTED";
-    for has_third in [true, false] {
+    // What has words for it, and what has none; and whether there is a third model that has.
+    let (responses, chat) = (Dialect::Responses, Dialect::ChatCompletions);
+    for (asked, can, cannot, has_third) in [
+        (with_stop(), chat, responses, true),
+        (with_stop(), chat, responses, false),
+        (with_file(), responses, chat, true),
+        (with_file(), responses, Dialect::Assistants, true),
+    ] {
         let first = upstream([refusing(500)]).await;
         let (second, third) = (upstream([]).await, upstream([Turn::text("hi")]).await);
+        let speaks = |dialect, config| Config {
+            dialect: Some(dialect),
+            ..config
+        };
         let mut listed = vec![
             Config {
                 fallbacks: vec!["second".into()],
-                ..named("first", &first)
+                ..speaks(can, named("first", &first))
             },
-            Config {
-                dialect: Some(Dialect::Responses),
-                ..named("second", &second)
-            },
+            speaks(cannot, named("second", &second)),
         ];
         if has_third {
             listed[0].fallbacks.push("third".into());
-            listed.push(named("third", &third));
+            listed.push(speaks(can, named("third", &third)));
         }
-        let told = ask(&router(listed), with_stop()).await;
+        let told = ask(&router(listed), asked).await;
         assert_eq!(told.attempts[..2], ["first-1 MODEL_UNAVAILABLE 500", refused]);
         if has_third {
             assert_eq!(told.attempts[2..], ["third-1 answered 200"]);
@@ -538,8 +571,7 @@ async fn requests_wait_for_their_turn_and_one_too_many_goes_elsewhere() {
     };
     let router = router(vec![limited(vec!["second".into()]), named("second", &second)]);
     let mut held = router.stream(request("")).await.unwrap();
-    let begun = tokio::time::timeout(PATIENCE, held.next()).await.unwrap();
-    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
+    answered(&mut held).await;
 
     let mut waiting = Box::pin(ask(&router, request("")));
     assert!((&mut waiting).now_or_never().is_none());
@@ -572,8 +604,7 @@ async fn models_at_one_address_share_its_places() {
     };
     let router = neighbours(&both, resilience);
     let mut held = router.stream(request("first")).await.unwrap();
-    let begun = tokio::time::timeout(PATIENCE, held.next()).await.unwrap();
-    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
+    answered(&mut held).await;
     let mut waiting = Box::pin(ask(&router, request("second")));
     assert!((&mut waiting).now_or_never().is_none());
     let told = ask(&router, request("second")).await;
@@ -600,8 +631,7 @@ async fn callers_take_turns_however_many_requests_one_of_them_has() {
         ..request("")
     };
     let mut held = router.stream(of("many")).await.unwrap();
-    let begun = tokio::time::timeout(PATIENCE, held.next()).await.unwrap();
-    assert!(matches!(begun, Some(Ok(ModelEvent::Attempt(_)))));
+    answered(&mut held).await;
     let mut many: Vec<_> = (0..3).map(|_| Box::pin(ask(&router, of("many")))).collect();
     assert!(many.iter_mut().all(|one| one.now_or_never().is_none()));
     // There is room for one of somebody else, and it is next but one.
@@ -852,35 +882,172 @@ async fn a_prompt_that_a_content_filter_refuses_ends_the_turn() {
     }
 }
 
+/// Two models of a service, the first of which is its own simulator, and the second answers when it cannot.
+fn first_and_second(config: &mut assistd::config::Config, second: String) -> [NamedModel; 2] {
+    let first = config.model.endpoint.base_url.take().unwrap();
+    let named = |name: &str, fallbacks: Vec<String>, base_url: String| NamedModel {
+        name: name.to_owned(),
+        provider_model: format!("{name}-1"),
+        aliases: vec![format!("{name}/alias")],
+        fallbacks,
+        endpoint: assistd::config::ModelEndpoint {
+            base_url: Some(base_url),
+            ..Default::default()
+        },
+        dialect: None,
+        state: config.model.state,
+        reasoning_back: config.model.reasoning_back,
+        timeouts: config.model.timeouts,
+        resilience: config.model.resilience,
+        context_tokens: Some(8_000),
+        max_output_tokens: None,
+        prices: None,
+        idempotency_keys: None,
+    };
+    [
+        named("first", vec!["second".into()], first),
+        named("second", Vec::new(), second),
+    ]
+}
+
+/// A provider may say what it used though nothing came of it.
+#[tokio::test]
+async fn what_an_attempt_used_that_failed_is_counted_once_at_the_price_of_its_model() {
+    let second = upstream([Turn::text("hi")]).await;
+    let base_url = second.base_url();
+    let failing = Turn::say([]).finish(assistd::simulator::Finish::Failed);
+    let world = World::with(Script::turns([failing]), |config| {
+        // A token costs so many micro-units.
+        let prices = |micros: u64| {
+            Some(ModelPrices {
+                currency: "USD".to_owned(),
+                input: micros * 1_000_000,
+                cached_input: micros * 1_000_000,
+                output: micros * 1_000_000,
+                reasoning: None,
+            })
+        };
+        let [mut first, mut second] = first_and_second(config, base_url);
+        first.dialect = Some(assistd::config::Dialect::Responses);
+        (first.prices, second.prices) = (prices(1), prices(3));
+        config.model.listed = vec![first, second];
+        config.model.name = "first".to_owned();
+    })
+    .await;
+    let (status, chat) = world.post("/v1/chat", &json!({"message": "hello"})).await;
+    assert_eq!((status, &chat["response"]), (200, &json!("hi")), "{chat}");
+    // Tokens, and what they cost.
+    let spent = |usage: &Value| -> (i64, i64) {
+        let number = |value: &Value| value.as_str().unwrap_or_default().parse().unwrap();
+        (number(&usage["totalTokens"]), number(&usage["cost"]["micros"]))
+    };
+    let run = chat["run"].as_str().unwrap();
+    let turn = &steps(&world, run).await[0]["modelTurn"];
+    let lost = spent(&turn["attempts"][0]["usage"]);
+    assert!(lost.0 > 0 && lost.1 == lost.0, "{turn}");
+    assert_eq!(turn["attempts"][1]["usage"], Value::Null, "it is the turn's");
+    let all = spent(&turn["usage"]);
+    let of_second = all.0 - lost.0;
+    assert!(of_second > 0, "{turn}");
+    assert_eq!(all.1, lost.1 + 3 * of_second);
+
+    let get = async |path: &str| -> Value {
+        let response = reqwest::get(world.url(&format!("/v1/{path}"))).await.unwrap();
+        response.json().await.unwrap()
+    };
+    let thread = get(chat["thread"].as_str().unwrap()).await;
+    let callers = get("usage").await;
+    for usage in [
+        &chat["usage"],
+        &get(run).await["usage"],
+        &thread["usage"],
+        &callers["usage"][0]["usage"],
+    ] {
+        assert_eq!(spent(usage), all, "{usage}");
+    }
+    let figures = figures(&world).await;
+    for (model, (tokens, cost)) in [("first", lost), ("second", (of_second, 3 * of_second))] {
+        let kinds = ["input", "output"].map(|kind| {
+            let labels = format!(r#"gen_ai_token_type="{kind}",gen_ai_request_model="{model}""#);
+            figures.get(&format!("gen_ai_client_token_usage_sum{{{labels}}}"))
+        });
+        assert_eq!(kinds.into_iter().flatten().sum::<f64>(), tokens as f64, "{model}");
+        let labels = format!(r#"currency="USD",gen_ai_request_model="{model}""#);
+        assert_eq!(
+            figures[&format!("assistd_cost_micros_total{{{labels}}}")],
+            cost as f64
+        );
+    }
+    world.stopped().await;
+}
+
+/// Of a request of which nothing was heard is told that it was sent, and how long it was waited for.
+#[tokio::test]
+async fn a_request_that_is_given_up_with_its_run_is_told() {
+    // How many requests go out at once, and how the run ends.
+    for (requests, limits, is_cancelled) in [
+        (1, json!({}), true),
+        (2, json!({}), true),
+        (1, json!({"maxDuration": "2s"}), false),
+    ] {
+        let silent = Turn::hang().times(requests);
+        let world = World::with(Script::turns([silent]), |config| {
+            if requests == 2 {
+                config.model.resilience.hedge_after = Some(Duration::from_millis(1));
+            }
+        })
+        .await;
+        let (_, thread) = world.post("/v1/threads", &json!({})).await;
+        let runs = format!("{}/runs", thread["name"].as_str().unwrap());
+        let get = async |path: &str| -> Value {
+            let response = reqwest::get(world.url(&format!("/v1/{path}"))).await.unwrap();
+            response.json().await.unwrap()
+        };
+        let chat = json!({"message": "hello", "thread": thread["name"], "limits": limits});
+        let chat = world.post("/v1/chat", &chat);
+        let cancel = async {
+            while world.simulator.requests().len() < requests as usize {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let run = get(&runs).await["runs"][0].clone();
+            let cancel = format!("/v1/{}:cancel", run["name"].as_str().unwrap());
+            if is_cancelled {
+                world.post(&cancel, &json!({})).await;
+            }
+        };
+        let both = futures::future::join(chat, cancel);
+        tokio::time::timeout(PATIENCE, both).await.unwrap();
+        let run = get(&runs).await["runs"][0].clone();
+        let state = match is_cancelled {
+            true => "RUN_STATE_CANCELLED",
+            false => "RUN_STATE_INCOMPLETE",
+        };
+        assert_eq!(run["state"], state, "{run}");
+        let step = &steps(&world, run["name"].as_str().unwrap()).await[0];
+        assert_eq!(step["state"], "STEP_STATE_CANCELLED");
+        let attempts = step["modelTurn"]["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), requests as usize, "{step}");
+        for attempt in attempts {
+            assert_eq!(attempt["result"], "MODEL_ATTEMPT_RESULT_ABANDONED");
+            assert_eq!(attempt["model"], "test-model");
+            let endpoint = attempt["endpoint"].as_str().unwrap();
+            assert!(world.simulator.base_url().starts_with(endpoint), "{attempt}");
+            let latency = attempt["latency"].as_str().unwrap().trim_end_matches('s');
+            assert!(latency.parse::<f64>().unwrap() > 0.0, "{attempt}");
+        }
+        let labels = r#"gen_ai_request_model="test-model",outcome="abandoned",error_type="""#;
+        let counted = figures(&world).await[&format!("assistd_model_attempts_total{{{labels}}}")];
+        assert_eq!(counted, f64::from(requests));
+        world.stopped().await;
+    }
+}
+
 #[tokio::test]
 async fn callers_see_the_models_their_attempts_and_what_they_cannot_name() {
     let second = upstream([Turn::text("hi")]).await;
     let base_url = second.base_url();
     let world = World::with(Script::turns([refusing(500)]), |config| {
-        let named = |name: &str, fallbacks: Vec<String>, base_url: String| NamedModel {
-            name: name.to_owned(),
-            provider_model: format!("{name}-1"),
-            aliases: vec![format!("{name}/alias")],
-            fallbacks,
-            endpoint: assistd::config::ModelEndpoint {
-                base_url: Some(base_url),
-                ..Default::default()
-            },
-            dialect: None,
-            state: config.model.state,
-            reasoning_back: config.model.reasoning_back,
-            timeouts: config.model.timeouts,
-            resilience: config.model.resilience,
-            context_tokens: Some(8_000),
-            max_output_tokens: None,
-            prices: None,
-            idempotency_keys: None,
-        };
-        let own = config.model.endpoint.base_url.take().unwrap();
-        config.model.listed = vec![
-            named("first", vec!["second".into()], own),
-            named("second", Vec::new(), base_url),
-        ];
+        config.model.listed = first_and_second(config, base_url).into();
         config.model.name = "first".to_owned();
     })
     .await;

@@ -1,5 +1,6 @@
 //! Models and the requests to them.
 
+use super::run::usage;
 use super::{count, duration, name, timestamp};
 use crate::api::pb;
 use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
@@ -61,6 +62,7 @@ pub fn attempt_to_pb(attempt: &Attempt) -> pb::ModelAttempt {
         AttemptResult::Answered => (pb::ModelAttemptResult::Answered, String::new()),
         AttemptResult::Failed(reason) => (pb::ModelAttemptResult::Failed, reason.clone()),
         AttemptResult::Overtaken => (pb::ModelAttemptResult::Overtaken, String::new()),
+        AttemptResult::Abandoned => (pb::ModelAttemptResult::Abandoned, String::new()),
         AttemptResult::NotSent(reason) => (pb::ModelAttemptResult::NotSent, reason.clone()),
     };
     pb::ModelAttempt {
@@ -72,5 +74,6 @@ pub fn attempt_to_pb(attempt: &Attempt) -> pb::ModelAttempt {
         http_status: attempt.status.map(i32::from),
         wait: Some(duration(attempt.wait)),
         latency: Some(duration(attempt.latency)),
+        usage: attempt.usage.map(usage),
     }
 }

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
-use crate::run::error::Error;
 use crate::run::ports::ModelRequest;
 
 use super::allowance::Allowance;
@@ -59,14 +58,6 @@ pub(super) struct Assistants {
     untouched: Mutex<HashMap<String, String>>,
     /// Cancels on their way.
     cancels: Mutex<JoinSet<()>>,
-}
-
-/// Whether this dialect can say what is to be answered; see [`history::check`].
-///
-/// # Errors
-/// `MODEL_REQUEST_REJECTED`, naming the part.
-pub(super) fn check(request: &ModelRequest) -> Result<(), Error> {
-    history::check(request)
 }
 
 impl Assistants {

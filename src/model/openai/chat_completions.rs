@@ -201,7 +201,8 @@ fn text(text: String) -> ChatCompletionRequestUserMessageContentPart {
     })
 }
 
-/// This dialect takes files only by value; of one with an address the model is told that.
+/// This dialect takes files only by value; of one with an address the model is told that. In a question it is
+/// [refused](media::check).
 fn attached(file: &Media) -> ChatCompletionRequestUserMessageContentPart {
     match &file.source {
         MediaSource::Url(url) => text(format!("[file {}: {url}]", media::name(file))),

@@ -3,9 +3,12 @@
 //! Until an answer begins, a request that failed is sent again or given to another model; what follows is decided
 //! in `retry.rs`. From the first piece of an answer on, whatever happens is told.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::channel::mpsc;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 
 use crate::model::retry::{self, Failed, Next};
 use crate::model::tokens::O200k;
@@ -34,14 +37,20 @@ pub(crate) struct Route {
 /// A turn that goes on. Dropping it gives everything up.
 pub(super) struct Exchange {
     stage: Stage,
-    told: Told,
+    teller: Teller,
+    /// What is to be told next.
+    told: mpsc::UnboundedReceiver<Told>,
 }
 
-/// What is to be told next: attempts, and the first piece of an answer.
-type Told = VecDeque<Result<ModelEvent, Error>>;
+type Told = Result<ModelEvent, Error>;
+
+/// Tells of attempts, while they are made too, and of the first piece of an answer.
+#[derive(Clone)]
+struct Teller(mpsc::UnboundedSender<Told>);
 
 enum Stage {
-    Asking(Box<Asking>),
+    /// Attempts are made, until one is answered or no other is made.
+    Asking(BoxFuture<'static, Stage>),
     Answering {
         answer: Answer,
         place: Place,
@@ -49,6 +58,8 @@ enum Stage {
         model: Box<str>,
         /// Kept for as long as the provider has to be asked after its answer.
         asking: Option<Box<Asking>>,
+        /// What is waited before it is asked after its answer again.
+        pause: Duration,
     },
     Over,
 }
@@ -66,6 +77,17 @@ struct Asking {
     tokens: Option<u64>,
 }
 
+impl Teller {
+    fn tell(&self, told: Told) {
+        // The turn that hears it may have been given up.
+        let _ = self.0.unbounded_send(told);
+    }
+
+    fn attempt(&self, attempt: Attempt) {
+        self.tell(Ok(ModelEvent::Attempt(attempt)));
+    }
+}
+
 impl Exchange {
     /// Begins a turn. A request that names no model is for the route's own.
     ///
@@ -78,50 +100,66 @@ impl Exchange {
         }
         let leg = Leg::new(Arc::clone(&route.first), &request);
         let leg = leg.map_err(|error| error.with("model", route.first.called(&request.model)))?;
+        let (teller, told) = mpsc::unbounded();
+        let teller = Teller(teller);
+        let asking = Box::new(Asking {
+            route,
+            request,
+            passed: 0,
+            leg,
+            first_error: None,
+            tokens: None,
+        });
         Ok(Self {
-            stage: Stage::Asking(Box::new(Asking {
-                route,
-                request,
-                passed: 0,
-                leg,
-                first_error: None,
-                tokens: None,
-            })),
-            told: Told::new(),
+            stage: Stage::Asking(ask(asking, teller.clone()).boxed()),
+            teller,
+            told,
         })
     }
 
     /// The next event; none after the last one or an error.
-    pub(super) async fn next(&mut self) -> Option<Result<ModelEvent, Error>> {
+    pub(super) async fn next(&mut self) -> Option<Told> {
         loop {
-            if let Some(told) = self.told.pop_front() {
+            if let Some(Some(told)) = self.told.next().now_or_never() {
                 return Some(told);
             }
             match &mut self.stage {
                 Stage::Over => return None,
-                Stage::Answering { answer, place, .. } => match answer.next().await {
-                    Some(Ok(event)) => {
-                        // Nobody has to ask for what is behind the last event.
-                        if matches!(event, ModelEvent::Finished(_)) {
-                            place.succeeded();
-                        }
-                        return Some(Ok(event));
+                Stage::Answering {
+                    answer, place, pause, ..
+                } => {
+                    if !pause.is_zero() {
+                        tokio::time::sleep(std::mem::take(pause)).await;
                     }
-                    Some(Err(failure)) => Box::pin(self.stumble(failure)).await,
-                    None => self.end(None),
+                    match answer.next().await {
+                        Some(Ok(event)) => {
+                            // Nobody has to ask for what is behind the last event.
+                            if matches!(event, ModelEvent::Finished(_)) {
+                                place.succeeded();
+                            }
+                            return Some(Ok(event));
+                        }
+                        Some(Err(failure)) => self.stumble(failure),
+                        None => self.end(None),
+                    }
+                }
+                Stage::Asking(asking) => tokio::select! {
+                    biased;
+                    // An attempt is told of when it is sent, too.
+                    Some(told) = self.told.next() => return Some(told),
+                    stage = asking => self.stage = stage,
                 },
-                // In a box, so that what is awaited for every piece of an answer stays small.
-                Stage::Asking(_) => Box::pin(self.ask()).await,
             }
         }
     }
 
     /// Something went wrong within the answer. That is its end, unless the provider works on and only could not be
     /// asked after it: then it is asked again, as often as any request.
-    async fn stumble(&mut self, failure: Failure) {
+    fn stumble(&mut self, failure: Failure) {
         if let Stage::Answering {
             answer,
             asking: Some(asking),
+            pause,
             ..
         } = &mut self.stage
         {
@@ -129,8 +167,8 @@ impl Exchange {
                 asking.leg.forgive();
             }
             if let Some((wait, attempt)) = asking.again(&failure) {
-                self.told.push_back(Ok(ModelEvent::Attempt(attempt)));
-                tokio::time::sleep(wait).await;
+                self.teller.attempt(attempt);
+                *pause = wait;
                 return;
             }
         }
@@ -149,43 +187,51 @@ impl Exchange {
         };
         let is_filtered = failure.is_filtered();
         let error = place.failed(failure, true);
-        self.told.push_back(match is_filtered {
+        self.teller.tell(match is_filtered {
             true => Ok(ModelEvent::Finished(Finish::ContentFilter)),
             false => Err(error.with("model", model)),
         });
     }
+}
 
-    /// Makes one attempt.
-    async fn ask(&mut self) {
-        let Stage::Asking(mut asking) = std::mem::replace(&mut self.stage, Stage::Over) else {
-            return;
-        };
+/// Makes attempts, until an answer begins or no other attempt is made.
+async fn ask(mut asking: Box<Asking>, teller: Teller) -> Stage {
+    loop {
         let time_left = asking.time_left();
-        match asking.leg.attempt(time_left, &mut self.told).await {
-            Ok(Begun {
-                events,
-                answer,
-                mut place,
-            }) => {
-                if matches!(events.last(), Some(ModelEvent::Finished(_))) {
-                    place.succeeded();
-                }
-                // Most answers come by themselves: what was asked need not stay in memory beside them.
-                let model = asking.leg.name().into();
-                let asking = (events.is_empty() && answer.is_asked_after()).then_some(asking);
-                self.told.extend(events.into_iter().map(Ok));
-                self.stage = Stage::Answering {
-                    answer,
-                    place,
-                    model,
-                    asking,
-                };
-            }
-            Err(failing) => match asking.after(failing, &mut self.told).await {
-                None => self.stage = Stage::Asking(asking),
-                Some(end) => self.told.push_back(end),
-            },
+        let failing = match asking.leg.attempt(time_left, &teller).await {
+            Ok(begun) => return begin(begun, asking, &teller),
+            Err(failing) => failing,
+        };
+        if let Some(end) = asking.after(failing, &teller).await {
+            teller.tell(end);
+            return Stage::Over;
         }
+        // Whoever hears of it may want no other.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn begin(begun: Begun, asking: Box<Asking>, teller: &Teller) -> Stage {
+    let Begun {
+        events,
+        answer,
+        mut place,
+    } = begun;
+    if matches!(events.last(), Some(ModelEvent::Finished(_))) {
+        place.succeeded();
+    }
+    // Most answers come by themselves: what was asked need not stay in memory beside them.
+    let model = asking.leg.name().into();
+    let asking = (events.is_empty() && answer.is_asked_after()).then_some(asking);
+    for event in events {
+        teller.tell(Ok(event));
+    }
+    Stage::Answering {
+        answer,
+        place,
+        model,
+        asking,
+        pause: Duration::ZERO,
     }
 }
 
@@ -196,7 +242,7 @@ impl Asking {
     }
 
     /// Sees to what follows an attempt that failed; what is told when nothing does.
-    async fn after(&mut self, mut failing: Failing, told: &mut Told) -> Option<Result<ModelEvent, Error>> {
+    async fn after(&mut self, mut failing: Failing, teller: &Teller) -> Option<Told> {
         failing.error = failing.error.with("model", self.leg.name());
         if failing.error.reason() == Reason::ModelCredentialsRejected
             && let Some(key) = &failing.key
@@ -227,7 +273,7 @@ impl Asking {
         };
         let mut next = self.next(&failed);
         if next == Next::Elsewhere {
-            if self.go_elsewhere(reason, &failing.error, told) {
+            if self.go_elsewhere(reason, &failing.error, teller) {
                 return None;
             }
             failed.has_other = false;
@@ -251,7 +297,7 @@ impl Asking {
     /// Turns to the next model that may manage what this one could not. One whose dialect has no words for the request,
     /// or that does not take so long a conversation, is told as an attempt that was not made, and passed over; false when
     /// there is no other.
-    fn go_elsewhere(&mut self, reason: Reason, error: &Error, told: &mut Told) -> bool {
+    fn go_elsewhere(&mut self, reason: Reason, error: &Error, teller: &Teller) -> bool {
         while let Some((place, fallback)) = self.other(reason) {
             self.passed = place + 1;
             let model = fallback.card.provider_model.clone();
@@ -284,7 +330,7 @@ impl Asking {
                         error = %refusal,
                         "another model cannot be asked for this"
                     );
-                    told.push_back(Ok(ModelEvent::Attempt(attempt)));
+                    teller.attempt(attempt);
                     self.request.model = before;
                 }
             }

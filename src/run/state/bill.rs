@@ -1,7 +1,8 @@
 //! What one request to a model uses and costs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::run::message::Usage;
 use crate::run::model::{Attempt, AttemptResult};
@@ -12,7 +13,7 @@ use crate::run::step::StepState;
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Bill {
-    /// The tokens that the provider has reported.
+    /// The tokens that the provider has reported of the answer.
     usage: Usage,
     /// Whether it has reported any.
     is_reported: bool,
@@ -20,12 +21,16 @@ pub(super) struct Bill {
     unreported: u64,
     /// Bytes read, as long as the provider has not counted their tokens.
     expected_input: u64,
-    /// What the model costs that answers: the one that was asked, as long as none has begun to.
-    prices: Option<Prices>,
+    /// What attempts that failed have used, each at its own model's prices.
+    lost: Usage,
+    /// What the model costs that was asked.
+    asked_prices: Option<Prices>,
     other_prices: Arc<BTreeMap<String, Prices>>,
     /// What its provider calls the model that was asked.
     asked: String,
     attempts: Vec<Attempt>,
+    /// Requests of which nothing is known yet but when they were sent, in that order.
+    at_work: VecDeque<(Attempt, SystemTime)>,
 }
 
 impl Bill {
@@ -45,33 +50,48 @@ impl Bill {
             is_reported: false,
             unreported: 0,
             expected_input: 0,
-            prices,
+            lost: Usage::default(),
+            asked_prices: prices,
             other_prices: Arc::clone(other_prices),
             asked: provider_model.to_owned(),
             attempts: Vec::new(),
+            at_work: VecDeque::new(),
         }
     }
 
     /// Of a request to another model.
     pub(super) fn of_other(model: &str, snapshot: &Snapshot, provider_model: &str) -> Self {
         Self {
-            prices: snapshot.other_prices.get(model).copied(),
+            asked_prices: snapshot.other_prices.get(model).copied(),
             ..Self::new(snapshot, provider_model)
         }
     }
 
-    /// Keeps what became of a request.
-    pub(super) fn attempted(&mut self, attempt: Attempt) {
-        let asked = self.attempts.first().map_or(&attempt.model, |first| &first.model);
-        if attempt.result == AttemptResult::Answered && *asked != attempt.model {
-            self.prices = self.other_prices.get(&attempt.model).copied();
+    /// A request was sent now, of which this is to be told if it is given up.
+    pub(super) fn sent(&mut self, attempt: Attempt, now: SystemTime) {
+        self.at_work.push_back((attempt, now));
+    }
+
+    /// Keeps what became of a request, and counts what it used though it failed.
+    pub(super) fn attempted(&mut self, mut attempt: Attempt) {
+        if !matches!(attempt.result, AttemptResult::NotSent(_)) {
+            self.at_work.pop_front();
+        }
+        if let Some(usage) = &mut attempt.usage {
+            let prices = self.prices_of(&attempt.model);
+            usage.cost = prices.map(|prices| prices.cost(usage));
+            self.lost = self.lost.plus(*usage);
         }
         self.attempts.push(attempt);
     }
 
-    /// The requests that it took, in order.
-    pub(super) fn attempts(&self) -> &[Attempt] {
-        &self.attempts
+    /// The requests that it took, in order; those of which nothing was heard until now are given up.
+    pub(super) fn attempts(&self, now: SystemTime) -> Vec<Attempt> {
+        let given_up = self.at_work.iter().map(|(attempt, sent)| Attempt {
+            latency: now.duration_since(*sent).unwrap_or_default(),
+            ..attempt.clone()
+        });
+        self.attempts.iter().cloned().chain(given_up).collect()
     }
 
     /// Whether a model has begun to answer.
@@ -81,24 +101,44 @@ impl Bill {
 
     /// What its provider calls the model that answers: the one that was asked, as long as none has begun to.
     pub(super) fn model(&self) -> String {
-        self.answerer().unwrap_or(&self.asked).clone()
+        let answerer = self.answerer().map(|attempt| &attempt.provider_model);
+        answerer.unwrap_or(&self.asked).clone()
     }
 
-    fn answerer(&self) -> Option<&String> {
-        let mut answered = self.attempts.iter().rev();
-        let answered = answered.find(|attempt| attempt.result == AttemptResult::Answered)?;
-        Some(&answered.provider_model)
+    fn answerer(&self) -> Option<&Attempt> {
+        let mut attempts = self.attempts.iter().rev();
+        attempts.find(|attempt| attempt.result == AttemptResult::Answered)
+    }
+
+    /// What the model costs that answers: the one that was asked, as long as none has begun to.
+    fn prices(&self) -> Option<Prices> {
+        match self.answerer() {
+            Some(answerer) => self.prices_of(&answerer.model),
+            None => self.asked_prices,
+        }
+    }
+
+    /// What the model of this name costs. The first attempt is at the one that was asked.
+    fn prices_of(&self, model: &str) -> Option<Prices> {
+        match self.attempts.first() {
+            Some(first) if first.model != model => self.other_prices.get(model).copied(),
+            _ => self.asked_prices,
+        }
     }
 
     /// Takes the provider's count, which stands in place of every estimate and earlier count.
     pub(super) fn report(&mut self, usage: Usage) {
-        self.usage = Usage {
-            cost: self.prices.map(|prices| prices.cost(&usage)),
-            ..usage
-        };
+        self.usage = self.priced(usage);
         self.is_reported = true;
         self.unreported = 0;
         self.expected_input = 0;
+    }
+
+    fn priced(&self, usage: Usage) -> Usage {
+        Usage {
+            cost: self.prices().map(|prices| prices.cost(&usage)),
+            ..usage
+        }
     }
 
     /// The model has written so many bytes more.
@@ -111,29 +151,27 @@ impl Bill {
         self.expected_input = bytes;
     }
 
-    /// What the request has used, now that it is over: what the provider has reported. One that reports nothing, or was
+    /// What the request has used, now that it is over: its answer, and the attempts that failed.
+    pub(super) fn total(&self, state: &StepState) -> Usage {
+        self.lost.plus(self.answer(state))
+    }
+
+    /// What the answer has used, now that it is over: what the provider has reported. One that reports nothing, or was
     /// cut off before it did, has used something all the same, if it has begun to answer: then this is an estimate, so
     /// that budgets hold.
-    pub(super) fn total(&self, state: &StepState) -> Usage {
+    pub(super) fn answer(&self, state: &StepState) -> Usage {
         let is_counted = self.is_reported && *state == StepState::Completed;
         if self.unreported == 0 || is_counted {
             return self.usage;
         }
         let estimate = Usage::estimate(self.expected_input, self.unreported);
-        self.usage.plus(Usage {
-            cost: self.prices.map(|prices| prices.cost(&estimate)),
-            ..estimate
-        })
+        self.usage.plus(self.priced(estimate))
     }
 
     /// The tokens so far: those that the provider has reported, and an estimate of what was read and written since,
     /// because most providers report only at the end.
     pub(super) fn tokens(&self) -> Usage {
         let estimate = Usage::estimate(self.expected_input, self.unreported);
-        let so_far = self.usage.plus(estimate);
-        Usage {
-            cost: self.prices.map(|prices| prices.cost(&so_far)),
-            ..so_far
-        }
+        self.lost.plus(self.priced(self.usage.plus(estimate)))
     }
 }

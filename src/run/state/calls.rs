@@ -293,11 +293,17 @@ impl Calls {
     }
 
     /// Takes what a model says to the server of a call: gives back what all such requests have used so far.
-    pub(super) fn hear(&mut self, call: &CallId, request: u64, event: ModelEvent) -> Option<Usage> {
+    pub(super) fn hear(
+        &mut self,
+        call: &CallId,
+        request: u64,
+        event: ModelEvent,
+        now: SystemTime,
+    ) -> Option<Usage> {
         let mut slots = self.slots.iter_mut();
         let slot = slots.find(|slot| slot.call.id == *call)?;
         let mut asked = slot.asked.iter_mut();
-        asked.find(|asked| asked.request == request)?.hear(event);
+        asked.find(|asked| asked.request == request)?.hear(event, now);
         Some(self.open_tokens())
     }
 

@@ -37,9 +37,10 @@ impl Asked {
         self.bill.tokens()
     }
 
-    pub(super) fn hear(&mut self, event: ModelEvent) {
+    pub(super) fn hear(&mut self, event: ModelEvent, now: SystemTime) {
         self.bill.wrote(event.written_bytes());
         match event {
+            ModelEvent::Sent(attempt) => self.bill.sent(attempt, now),
             ModelEvent::Attempt(attempt) => self.bill.attempted(attempt),
             ModelEvent::Usage(usage) => self.bill.report(usage),
             _ => {}
@@ -51,7 +52,7 @@ impl Asked {
         SampledRequest {
             model: self.bill.model(),
             usage: self.bill.total(&state),
-            attempts: self.bill.attempts().to_vec(),
+            attempts: self.bill.attempts(now),
             state,
             start_time: self.started,
             end_time: now,
@@ -98,12 +99,13 @@ impl Run {
         call: &CallId,
         request: u64,
         event: ModelEvent,
+        now: SystemTime,
         out: &mut Vec<Effect>,
     ) {
         let Phase::Calling(calls) = &mut self.phase else {
             return;
         };
-        if let Some(open) = calls.hear(call, request, event)
+        if let Some(open) = calls.hear(call, request, event, now)
             && let Some(reason) = self.journal.limit_passed(open)
         {
             out.push(Effect::Sample {

@@ -33,9 +33,10 @@ pub(super) struct Summing {
 
 impl Summing {
     /// Takes what the model says; what is not text is of no use here.
-    pub(super) fn hear(&mut self, event: ModelEvent) -> &Bill {
+    pub(super) fn hear(&mut self, event: ModelEvent, now: SystemTime) -> &Bill {
         self.bill.wrote(event.written_bytes());
         match event {
+            ModelEvent::Sent(attempt) => self.bill.sent(attempt, now),
             ModelEvent::Attempt(attempt) => self.bill.attempted(attempt),
             ModelEvent::Usage(usage) => self.bill.report(usage),
             ModelEvent::TextDelta(text) => self.text.push_str(&text),
@@ -192,7 +193,7 @@ impl Run {
                 message: message.map(|message| message.id.clone()),
                 messages: summing.summarized.messages,
                 usage,
-                attempts: summing.bill.attempts().to_vec(),
+                attempts: summing.bill.attempts(now),
             },
             place: self.journal.place(),
             state,

@@ -554,6 +554,7 @@ fn attempt(result: AttemptResult) -> Attempt {
         status: None,
         wait: Duration::ZERO,
         latency: Duration::ZERO,
+        usage: None,
     }
 }
 
@@ -658,6 +659,45 @@ fn a_step_whose_turn_nobody_answered_names_the_model_that_was_asked_as_its_provi
         };
         assert_eq!(model, "big-1");
     }
+}
+
+/// It counts for the limits before the model is asked again.
+#[test]
+fn what_an_attempt_used_that_failed_ends_a_run_beyond_its_limit() {
+    let failed = |tokens| Attempt {
+        usage: Some(usage(tokens)),
+        ..attempt(AttemptResult::Failed("MODEL_UNAVAILABLE".into()))
+    };
+    let mut stage = Stage::new(Limits {
+        max_total_tokens: Some(1_000),
+        ..Limits::default()
+    });
+    stage.say([ModelEvent::Attempt(failed(600))]);
+    assert_eq!(stage.outcome(), None);
+    stage.say([ModelEvent::Attempt(failed(500))]);
+    assert_eq!(
+        stage.outcome(),
+        Some(&Outcome::Incomplete(IncompleteReason::MaxTokens))
+    );
+    assert_eq!(stage.run.record().usage.input_tokens, 1_100);
+}
+
+/// Two of them go on at once, and the first has failed.
+#[test]
+fn a_request_of_which_nothing_is_heard_is_given_up_with_its_run() {
+    let sent = || ModelEvent::Sent(attempt(AttemptResult::Abandoned));
+    let failed = attempt(AttemptResult::Failed("MODEL_UNAVAILABLE".into()));
+    let not_sent = attempt(AttemptResult::NotSent("OVERLOADED".into()));
+    let mut stage = Stage::new(Limits::default());
+    stage.say([ModelEvent::Attempt(not_sent.clone()), sent(), sent()]);
+    stage.say([ModelEvent::Attempt(failed.clone())]);
+    stage.feed(Input::Cancel);
+    let Work::ModelTurn { attempts, .. } = &stage.steps[&0].work else {
+        panic!("the first step is a turn");
+    };
+    let mut attempts = attempts.clone();
+    attempts[2].latency = Duration::ZERO;
+    assert_eq!(attempts, [not_sent, failed, attempt(AttemptResult::Abandoned)]);
 }
 
 #[test]
@@ -2062,6 +2102,7 @@ fn model_event() -> impl Strategy<Value = ModelEvent> {
         4 => (index, prop_oneof![Just(r#"{"text":1}"#), Just("{"), Just("")])
             .prop_map(|(index, json)| ModelEvent::ToolCallArgumentsDelta { index, json: json.into() }),
         1 => (0..9u64).prop_map(|tokens| ModelEvent::Usage(usage(tokens))),
+        1 => Just(ModelEvent::Sent(attempt(AttemptResult::Abandoned))),
         1 => Just(ModelEvent::Attempt(attempt(AttemptResult::Answered))),
         1 => Just(ModelEvent::Unknown(1)),
         3 => Just(STOP),

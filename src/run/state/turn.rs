@@ -76,7 +76,7 @@ impl Turn {
                 message: message.map(|message| message.id.clone()),
                 usage: self.bill.total(&state),
                 context: self.context,
-                attempts: self.bill.attempts().to_vec(),
+                attempts: self.bill.attempts(now),
                 unknown_events: self.unknown_events,
             },
             place: journal.place(),

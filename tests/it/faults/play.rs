@@ -124,15 +124,20 @@ impl Case {
             (State::Completed, _) => dialect != Dialect::Assistants || self.tools != Tools::Asking,
             // Chat Completions fails without a word of what was used.
             (_, Wrong::Ends(Finish::Failed)) => dialect != Dialect::ChatCompletions,
+            (_, Wrong::Instead(_)) if self.row.is_counted => dialect != Dialect::ChatCompletions,
             (_, Wrong::Ends(_)) => true,
             _ => false,
         };
         if !is_told {
             return (self.heard().estimate(), false);
         }
-        let said = all.text().len() + all.arguments().len();
+        let said = match self.heard() {
+            Heard::NOTHING => 0,
+            _ => all.text().len() + all.arguments().len(),
+        };
         let tokens = match (self.tools, dialect) {
             (Tools::Without, _) => counted(said),
+            (Tools::Asking, _) if self.heard() == Heard::NOTHING => 0,
             (Tools::Asking, _) => counted(said + "echo".len()),
             // It is counted with the turn before, which is of the same run there unless that went on before it broke: what
             // that one was estimated to have written is not written again.

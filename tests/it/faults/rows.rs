@@ -20,6 +20,8 @@ pub struct Row {
     pub is_silent: bool,
     /// Whether nobody says how many tokens were used.
     pub is_uncounted: bool,
+    /// Whether the provider says how many tokens were used, though nothing is heard.
+    pub is_counted: bool,
 }
 
 /// How it goes wrong.
@@ -81,6 +83,7 @@ const fn row(name: &'static str, wrong: Wrong, end: End) -> Row {
         but: &[],
         is_silent: false,
         is_uncounted: false,
+        is_counted: false,
     }
 }
 
@@ -296,11 +299,14 @@ pub static ROWS: [Row; 51] = [
         Wrong::Instead(|| vec![Turn::raw(200, "application/json", "{}")]),
         ends(UNAVAILABLE),
     ),
-    row(
-        "a failure before a word",
-        Wrong::Instead(|| vec![Turn::say([]).finish(Finish::Failed)]),
-        ends(UNAVAILABLE),
-    ),
+    Row {
+        is_counted: true,
+        ..row(
+            "a failure before a word",
+            Wrong::Instead(|| vec![Turn::say([]).finish(Finish::Failed)]),
+            ends(UNAVAILABLE),
+        )
+    },
     // In the answer.
     row("a cut", Wrong::There(|_, at| Fault::Cut(at)), ends(UNAVAILABLE)),
     row(

@@ -8,8 +8,7 @@ use super::super::digest::{hex, of_messages as digest};
 use super::super::media;
 use super::super::tools::{Offer, alias};
 use super::events::Place;
-use crate::run::error::{Error, Reason};
-use crate::run::message::{Media, MediaSource, Message, Part, Role, Usage};
+use crate::run::message::{MediaSource, Message, Part, Role, Usage};
 use crate::run::ports::ModelRequest;
 
 /// What is kept behind a message that a run there wrote.
@@ -179,44 +178,8 @@ fn of_user(message: &Message) -> Value {
     }
 }
 
-/// Whether the question can be told. This API takes images by address alone, and files where they were uploaded before: who
-/// asks about one that comes by value would be answered by a model that has not seen it. In older messages it is
-/// [named](part), so that the conversation can go on.
-///
-/// # Errors
-/// `MODEL_REQUEST_REJECTED`, naming the part of the newest message of the user.
-pub(super) fn check(request: &ModelRequest) -> Result<(), Error> {
-    let question = request
-        .messages
-        .iter()
-        .rev()
-        .find(|message| message.role == Role::User);
-    let parts = question.iter().flat_map(|question| &question.content);
-    for (place, part) in parts.enumerate() {
-        let kind = media::spelled_out(std::slice::from_ref(part))
-            .iter()
-            .find_map(|part| match &**part {
-                Part::Image(image) if is_by_value(image) => Some("images"),
-                Part::File(file) if is_by_value(file) => Some("files"),
-                _ => None,
-            });
-        if let Some(kind) = kind {
-            let field = format!("content[{place}]");
-            let message = format!(
-                "{field}: the model is spoken to in the Assistants dialect, which takes no {kind} by value, only by \
-                 address"
-            );
-            return Err(Error::new(Reason::ModelRequestRejected, message).with("field", field));
-        }
-    }
-    Ok(())
-}
-
-fn is_by_value(media: &Media) -> bool {
-    matches!(media.source, MediaSource::Base64(_))
-}
-
-/// Images go by their address; of anything else the model is told that it was there.
+/// Images go by their address; of anything else the model is told that it was there. In a question it is
+/// [refused](media::check).
 fn part(part: &Part) -> Option<Value> {
     let note = |kind: &str, media| {
         let text = format!("[{kind} {}]", media::name(media));

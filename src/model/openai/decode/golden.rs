@@ -44,6 +44,7 @@ fn shorthand(events: &Events, end: &Result<(), Failure>) -> String {
             ModelEvent::Finished(Finish::Stop) => ("stop".to_owned(), String::new()),
             ModelEvent::Finished(Finish::Length) => ("length".to_owned(), String::new()),
             ModelEvent::Unknown(count) => ("unknown=".to_owned(), count.to_string()),
+            ModelEvent::Sent(_) => ("sent".to_owned(), String::new()),
             ModelEvent::Attempt(_) => ("attempt".to_owned(), String::new()),
             ModelEvent::Finished(Finish::ContentFilter) => ("content_filter".to_owned(), String::new()),
         };

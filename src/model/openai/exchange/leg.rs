@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use crate::model::Secret;
 use crate::model::hedge::{self, Lane};
 use crate::run::error::Error;
+use crate::run::message::Usage;
 use crate::run::model::{Attempt, AttemptResult};
 use crate::run::ports::{ModelEvent, ModelRequest};
 
-use super::Told;
+use super::Teller;
 use crate::model::openai::error::Failure;
 use crate::model::openai::upstream::Place;
 use crate::model::openai::way::Way;
@@ -121,7 +122,7 @@ impl Leg {
     pub(super) async fn attempt(
         &mut self,
         time_left: Option<Duration>,
-        told: &mut Told,
+        teller: &Teller,
     ) -> Result<Begun, Failing> {
         if !self.pause.is_zero() {
             tokio::time::sleep(self.pause).await;
@@ -131,22 +132,26 @@ impl Leg {
         let entered = upstream.enter(&self.caller, patience).await;
         let sent = Instant::now();
         let wait = sent.saturating_duration_since(self.since);
-        let mut tell = |attempt| told.push_back(Ok(ModelEvent::Attempt(attempt)));
         let place = match entered {
             Ok(place) => place,
             Err(error) => {
                 let result = AttemptResult::NotSent(error.reason().as_str().to_owned());
-                tell(self.told(result, wait, Duration::ZERO));
+                teller.attempt(self.told(result, wait, Duration::ZERO));
                 return Err(Failing::unsent(error));
             }
         };
         let key = upstream.key().await;
+        let send = |place, idempotency_key, wait| {
+            let unheard = self.told(AttemptResult::Abandoned, wait, Duration::ZERO);
+            teller.tell(Ok(ModelEvent::Sent(unheard)));
+            self.send(place, key.clone(), idempotency_key, wait)
+        };
         let hedge_after = self.model.hedge_after().filter(|_| !self.has_hedged);
-        let first = self.send(place, key.clone(), self.idempotency_key.clone(), wait);
+        let first = send(place, self.idempotency_key.clone(), wait);
         let raced = hedge::race(first, hedge_after, || {
             let place = upstream.enter_at_once()?;
             // Under the key of a request that is not over yet a provider would refuse it, or let it wait.
-            let send = || self.send(place, key.clone(), upstream.idempotency_key(), Duration::ZERO);
+            let send = || send(place, upstream.idempotency_key(), Duration::ZERO);
             upstream.may_retry().then(send)
         })
         .await;
@@ -161,13 +166,13 @@ impl Leg {
         let mut failed: Option<Failing> = None;
         for (lane, wait, latency) in std::iter::once(first).chain(second) {
             match lane {
-                Lane::Overtaken => tell(self.told(AttemptResult::Overtaken, wait, latency)),
+                Lane::Overtaken => teller.attempt(self.told(AttemptResult::Overtaken, wait, latency)),
                 Lane::Over(Ok((begun, attempt))) => {
-                    tell(attempt);
+                    teller.attempt(attempt);
                     answered = Some(begun);
                 }
                 Lane::Over(Err((failing, attempt))) => {
-                    tell(attempt);
+                    teller.attempt(attempt);
                     let other_is = failed.is_none_or(|failed| failed.is_before_work);
                     failed = Some(Failing {
                         is_before_work: failing.is_before_work && other_is,
@@ -193,7 +198,8 @@ impl Leg {
         wait: Duration,
     ) -> Sent {
         let sent = Instant::now();
-        let failure = match self.first_piece(key.as_ref(), idempotency_key.as_ref()).await {
+        let first_piece = self.first_piece(key.as_ref(), idempotency_key.as_ref());
+        let (failure, usage) = match first_piece.await {
             Ok((answer, events)) => {
                 place.begun();
                 let attempt = Attempt {
@@ -207,7 +213,7 @@ impl Leg {
                 };
                 return Ok((begun, attempt));
             }
-            Err(failure) => failure,
+            Err(failed) => failed,
         };
         let status = failure.status;
         let is_before_work = failure.is_before_work();
@@ -217,6 +223,7 @@ impl Leg {
         let result = AttemptResult::Failed(error.reason().as_str().to_owned());
         let attempt = Attempt {
             status,
+            usage,
             ..self.told(result, wait, sent.elapsed())
         };
         let failing = Failing {
@@ -229,20 +236,27 @@ impl Leg {
         Err((failing, attempt))
     }
 
+    /// Where it fails, with what was used all the same, as far as the provider has said so.
     async fn first_piece(
         &self,
         key: Option<&Secret>,
         idempotency_key: Option<&HeaderValue>,
-    ) -> Result<(Answer, Vec<ModelEvent>), Failure> {
-        let mut answer = self.model.open(&self.prepared, key, idempotency_key).await?;
+    ) -> Result<(Answer, Vec<ModelEvent>), (Failure, Option<Usage>)> {
+        let opened = self.model.open(&self.prepared, key, idempotency_key).await;
+        let mut answer = opened.map_err(|failure| (failure, None))?;
         let mut events = Vec::new();
-        while let Some(event) = answer.first().await? {
-            // What was used so far is no beginning of an answer.
-            let has_begun = !matches!(event, ModelEvent::Usage(_));
+        // What was used so far is no beginning of an answer.
+        let mut usage = None;
+        while let Some(event) = answer.first().await.map_err(|failure| (failure, usage))? {
+            let so_far = match event {
+                ModelEvent::Usage(so_far) => Some(so_far),
+                _ => None,
+            };
             events.push(event);
-            if has_begun {
+            if so_far.is_none() {
                 break;
             }
+            usage = so_far;
         }
         Ok((answer, events))
     }
