@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 use rmcp::model::ServerJsonRpcMessage;
 use rmcp::transport::streamable_http_server::session::{ServerSseMessage, SessionId};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// The most events that are kept of one stream. Of more the oldest notifications are given up: a newer one says more.
@@ -35,8 +35,10 @@ pub(super) struct Streams {
 #[derive(Default)]
 struct Table {
     streams: HashMap<Key, CallStream>,
-    /// Those whose answers have been said, oldest first.
-    over: VecDeque<Key>,
+    /// Those whose answers have been said, oldest first, and until when they are kept.
+    over: VecDeque<(Instant, Key)>,
+    /// Somebody forgets them in time.
+    is_swept: bool,
 }
 
 /// The stream of events that answers a request of a session. A tool finds it in the extensions of its request, if the
@@ -148,25 +150,43 @@ impl Streams {
         Some(stream.read_behind(Some(index)))
     }
 
-    /// Keeps an answer for a while.
+    /// Keeps an answer for a while. Of all who come here at a time, one stays and forgets the answers of the others too.
     async fn retire(&self, key: Key) {
-        {
+        let mut next = {
             let mut table = self.table();
-            table.over.push_back(key.clone());
+            let until = Instant::now() + ANSWER_KEPT;
+            table.over.push_back((until, key));
             if table.over.len() > ANSWERS_KEPT
-                && let Some(oldest) = table.over.pop_front()
+                && let Some((_, oldest)) = table.over.pop_front()
             {
                 table.streams.remove(&oldest);
             }
+            (!std::mem::replace(&mut table.is_swept, true)).then_some(until)
+        };
+        while let Some(until) = next {
+            sleep_until(until).await;
+            next = self.table().forget(Instant::now());
         }
-        sleep(ANSWER_KEPT).await;
-        let mut table = self.table();
-        table.streams.remove(&key);
-        table.over.retain(|other| *other != key);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// Forgets the answers whose time is over, and says when that of the next one is; none when there is no other.
+    fn forget(&mut self, now: Instant) -> Option<Instant> {
+        while let Some((until, _)) = self.over.front() {
+            if *until > now {
+                return Some(*until);
+            }
+            if let Some((_, key)) = self.over.pop_front() {
+                self.streams.remove(&key);
+            }
+        }
+        self.is_swept = false;
+        None
     }
 }
 
