@@ -386,6 +386,26 @@ async fn messages_that_were_only_added_are_new_unless_a_run_has_failed_at_them()
     world.stopped().await;
 }
 
+/// A request that says nothing new leaves no message in the thread by which one could see that it was made, and failed.
+#[tokio::test]
+async fn nobody_is_asked_again_in_a_conversation_without_something_new() {
+    let world = world(Script::turns([
+        Turn::text("second").when_user("two").times(1),
+        Turn::status(500).when_user("two").times(1),
+    ]))
+    .await;
+    let thread = answered(&world, "one", &Value::Null).await["thread"].clone();
+    answered(&world, "two", &thread).await;
+    let runs = format!("/v1/{}/runs", thread.as_str().unwrap());
+    let (status, run) = world.post(&runs, &json!({})).await;
+    assert_eq!(status, 200, "{run}");
+    let watched = world.url(&format!("/v1/{}:watch", run["name"].as_str().unwrap()));
+    reqwest::get(watched).await.unwrap().text().await.unwrap();
+    answered(&world, "three", &thread).await;
+    assert_eq!(requests(&world.simulator), [(0, 1), (0, 1), (1, 4), (2, 5)]);
+    world.stopped().await;
+}
+
 /// What another model has said is not in a conversation of the first one's.
 #[tokio::test]
 async fn behind_an_answer_of_another_model_each_begins_anew() {

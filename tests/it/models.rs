@@ -510,6 +510,24 @@ async fn a_model_is_in_trouble_over_what_others_would_meet_too_and_not_over_what
         ("unfit", code(422, "invalid_value"), "first", false),
         ("too large", Turn::status(413), "first", false),
         (
+            "a response that is gone",
+            code(404, "previous_response_not_found"),
+            "first",
+            false,
+        ),
+        (
+            "a conversation that is gone",
+            code(404, "conversation_not_found"),
+            "first",
+            false,
+        ),
+        (
+            "a conversation in use",
+            code(409, "conversation_locked"),
+            "first",
+            false,
+        ),
+        (
             "a name of the request's",
             code(404, "model_not_found"),
             "no-such",

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use rmcp::model::{ClientJsonRpcMessage, GetExtensions, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, GetExtensions, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::streamable_http_server::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError,
@@ -94,13 +94,18 @@ impl SessionManager for Sessions {
         mut message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         let stream = CallStream::default();
-        if let JsonRpcMessage::Request(request) = &mut message
-            && comes_back(&request.request)
-        {
-            request.request.extensions_mut().insert(stream.clone());
+        // There before the tool is, which may close it at once.
+        let reader = stream.read_behind(None);
+        let mut is_call = false;
+        if let JsonRpcMessage::Request(request) = &mut message {
+            is_call = matches!(request.request, ClientRequest::CallToolRequest(_));
+            if comes_back(&request.request) {
+                request.request.extensions_mut().insert(stream.clone());
+            }
         }
         let events = self.inner.create_stream(id, message).await?;
-        Ok(self.streams.keep(id, stream, events).await)
+        self.streams.keep(id, stream, events, is_call).await;
+        Ok(reader)
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), Self::Error> {

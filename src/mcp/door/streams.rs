@@ -18,7 +18,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// The most events that are kept of one stream. Of more the oldest notifications are given up: a newer one says more.
 const EVENTS_KEPT: usize = 64;
-/// How long an answer waits for its client, and how many wait at most.
+/// Places of a reader that notifications leave free: what is no notification, the answer and questions, is not left out.
+const PLACES_LEFT: usize = 33;
+/// How long the answer of a call waits for its client, and how many wait at most.
 const ANSWER_KEPT: Duration = Duration::from_secs(60);
 const ANSWERS_KEPT: usize = 256;
 
@@ -64,7 +66,8 @@ impl fmt::Debug for CallStream {
 
 impl CallStream {
     /// Ends the client's connection, and not the request: the client comes back after a few seconds, which its first event
-    /// has told it, and asks for what it has missed. For work that takes longer than connections are wont to live.
+    /// has told it, and asks for what it has missed. For work that takes longer than connections are wont to live. The
+    /// service's own tools keep theirs open, since they tell of their progress.
     pub fn close(&self) {
         self.state().reader = None;
     }
@@ -79,16 +82,18 @@ impl CallStream {
             let oldest = state.events.iter().position(is_notification).unwrap_or(0);
             state.events.remove(oldest);
         }
-        // A client that does not keep up is treated as one that has gone: it can come back.
-        let takes = |reader: &mpsc::Sender<_>| reader.try_send(event.clone()).is_ok();
-        if !state.reader.as_ref().is_some_and(takes) {
-            state.reader = None;
+        if let Some(reader) = &state.reader {
+            // A client that does not keep up misses notifications, and not the answer.
+            let has_place = !is_notification(&event) || reader.capacity() > PLACES_LEFT;
+            if has_place && reader.try_send(event.clone()).is_err() {
+                state.reader = None;
+            }
         }
         state.events.push_back(event);
     }
 
     /// Everything behind the event at this index, and what comes from now on. Whoever read before reads no more.
-    fn read_behind(&self, index: Option<usize>) -> ReceiverStream<ServerSseMessage> {
+    pub(super) fn read_behind(&self, index: Option<usize>) -> ReceiverStream<ServerSseMessage> {
         let (sender, events) = mpsc::channel(2 * EVENTS_KEPT);
         let mut state = self.state();
         let place = |event: &ServerSseMessage| place(event).map(|(index, _)| index);
@@ -109,15 +114,16 @@ impl CallStream {
 }
 
 impl Streams {
-    /// Reads the stream of a request of this session to its end, for whoever wants to hear it.
+    /// Reads the stream of a request of this session to its end, for whoever wants to hear it. Afterwards the answer waits
+    /// for its client, if it is worth that.
     pub(super) async fn keep(
         &self,
         session: &SessionId,
         stream: CallStream,
         events: impl Stream<Item = ServerSseMessage> + Send + 'static,
-    ) -> ReceiverStream<ServerSseMessage> {
+        waits: bool,
+    ) {
         let mut events = Box::pin(events);
-        let reader = stream.read_behind(None);
         let first = events.next().await;
         let number = first.as_ref().and_then(place).map(|(_, number)| number);
         first.into_iter().for_each(|event| stream.push(event));
@@ -131,11 +137,14 @@ impl Streams {
                 stream.push(event);
             }
             stream.is_over();
-            if let Some(key) = key {
-                streams.retire(key).await;
+            // From now on it belongs to the table alone.
+            drop((stream, events));
+            match key {
+                Some(key) if waits => streams.retire(key).await,
+                Some(key) => drop(streams.table().streams.remove(&key)),
+                None => {}
             }
         });
-        reader
     }
 
     /// What a client has missed that has seen everything up to this event, and what comes from now on; none where nothing is
@@ -250,7 +259,8 @@ mod tests {
             .await
             .unwrap();
         let events = ReceiverStream::new(events);
-        let reader = streams.keep(&session(), stream.clone(), events).await;
+        let reader = stream.read_behind(None);
+        streams.keep(&session(), stream.clone(), events, true).await;
         (sender, reader)
     }
 
@@ -319,22 +329,34 @@ mod tests {
         sender.send(answer(1_001)).await.unwrap();
         drop(sender);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert!(
-            ids(reader).await.len() <= 2 * EVENTS_KEPT,
+        let heard = ids(reader).await;
+        assert_eq!(
+            heard.len(),
+            2 * EVENTS_KEPT - PLACES_LEFT + 1,
             "nobody has read meanwhile"
         );
+        assert_eq!(heard.last().unwrap(), "1001/7", "the answer had a place");
         let resumed = streams.resume(&session(), "0/7").expect("it is kept");
         let ids = ids(resumed).await;
         assert_eq!(ids.len(), EVENTS_KEPT - 1, "all but the first event");
         assert_eq!(ids.last().unwrap(), "1001/7");
 
-        let mut open = Vec::new();
+        let mut calls = Vec::new();
         for number in 0..2 * ANSWERS_KEPT {
             let first = ServerSseMessage::priming(format!("0/{}", number + 100), RETRY);
-            let events = futures::stream::iter([first]);
-            open.push(streams.keep(&session(), CallStream::default(), events).await);
+            let (stream, events) = (CallStream::default(), futures::stream::iter([first]));
+            calls.push(Arc::downgrade(&stream.state));
+            // Every other one is none whose answer waits.
+            streams.keep(&session(), stream, events, number % 2 == 0).await;
         }
+        let kept = || calls.iter().filter(|call| call.strong_count() > 0).count();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(streams.table().streams.len(), ANSWERS_KEPT);
+        // The first stream of this test is over too, and was the oldest.
+        assert_eq!(
+            (streams.table().streams.len(), kept()),
+            (ANSWERS_KEPT, ANSWERS_KEPT)
+        );
+        tokio::time::sleep(ANSWER_KEPT).await;
+        assert_eq!((streams.table().streams.len(), kept()), (0, 0));
     }
 }

@@ -276,6 +276,9 @@ impl Failure {
     /// Whether what was asked is refused, which says nothing of how the provider is. That the address is wrong does, and so
     /// does it that it does not know the model, if `is_configured`: if its name is not one that the request gave.
     pub(super) fn is_of_request(&self, is_configured: bool) -> bool {
+        if self.is_about_a_lost_conversation() {
+            return true;
+        }
         let is_misplaced = match self.status {
             Some(300..=399 | 405) => true,
             Some(404) => is_configured && !self.is_about_a_lost_response(),

@@ -372,7 +372,7 @@ impl Place {
         }
         // A provider that refuses is there.
         self.tell(match error.reason() {
-            Reason::ModelUnavailable => Verdict::Fails,
+            Reason::ModelUnavailable if is_trouble => Verdict::Fails,
             _ => Verdict::Works,
         });
         error

@@ -12,7 +12,8 @@ const NEWEST_RUNS: u32 = 50;
 
 impl Shared {
     /// How many messages at the end of this history no request can have had before the run makes its first: the one that
-    /// it was opened with, and those that were only added to the thread since the last run, if that is known.
+    /// it was opened with, and those that were only added to the thread since the last run. None where that run has left
+    /// nothing in the thread, or is not known: what it may have asked was about all that there was.
     pub(super) async fn unasked(&self, record: &RunRecord, history: &[Arc<Message>]) -> usize {
         let is_own = |message: &&Arc<Message>| message.run.as_ref() == Some(&record.id);
         let own = history.iter().rev().take_while(is_own).count();
@@ -21,7 +22,7 @@ impl Shared {
         let added = added.count();
         let last = before[..before.len() - added].last();
         let last = last.and_then(|message| message.run.as_ref());
-        let (Some(last), true) = (last, added > 0) else {
+        let Some(last) = last else {
             return own;
         };
         if !self.ports.model.holds_conversations(&record.snapshot.model) {
@@ -41,12 +42,12 @@ impl Shared {
                 let newest = begun.max_by_key(|run| run.start_time);
                 match newest.is_some_and(|run| run.id == *last) {
                     true => own + added,
-                    false => own,
+                    false => 0,
                 }
             }
             Err(error) => {
                 tracing::debug!(%error, "what was asked before cannot be read");
-                own
+                0
             }
         }
     }

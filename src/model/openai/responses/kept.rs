@@ -52,7 +52,7 @@ impl<'a> Kept<'a> {
 
     /// The conversation of this upstream that has all of the history but for what no request can have brought there. It
     /// does not where something was left out, edited or said by somebody else since, and it is not known whether it does
-    /// where a request has failed.
+    /// where a request has failed. One that would say nothing new is not made there: nobody could tell it from one that failed.
     pub(super) fn spoken(request: &'a ModelRequest, upstream: &str) -> Option<Self> {
         let messages = &request.messages;
         let (place, state) = newest(messages, upstream)?;
@@ -60,7 +60,8 @@ impl<'a> Kept<'a> {
         let has_it_all = state.get("history")?.as_str()? == digest::of_messages(before);
         let conversation = Place::Conversation(state.get("conversation")?.as_str()?);
         let kept = Self::of(messages, place, state, conversation)?;
-        (has_it_all && kept.rest.len() <= request.unasked).then_some(kept)
+        let is_new = !kept.rest.is_empty() && kept.rest.len() <= request.unasked;
+        (has_it_all && is_new).then_some(kept)
     }
 
     fn of(messages: &'a [Arc<Message>], index: usize, state: &'a Value, place: Place<'a>) -> Option<Self> {
