@@ -145,9 +145,17 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
     let name = default_model(settings, endpoint.is_given(), &listed)?;
     Error::of(misfits(settings, endpoint.is_given(), &listed, &name))?;
     let prices = prices(settings)?;
-    let default = listed.iter_mut().find(|model| model.is_called(&name));
-    if let Some(default) = default.filter(|model| model.prices.is_none()) {
-        default.prices.clone_from(&prices);
+    let fallbacks = settings.get(&table::MODEL_FALLBACKS).unwrap_or_default();
+    let context_tokens = settings.get(&table::MODEL_CONTEXT_TOKENS);
+    let max_output_tokens = settings.get(&table::MODEL_MAX_OUTPUT_TOKENS);
+    // What `[model]` says of the default model is said of the one in the table too, where that does not say otherwise.
+    if let Some(default) = listed.iter_mut().find(|model| model.is_called(&name)) {
+        default.prices = default.prices.take().or_else(|| prices.clone());
+        default.context_tokens = default.context_tokens.or(context_tokens);
+        default.max_output_tokens = default.max_output_tokens.or(max_output_tokens);
+        if default.fallbacks.is_empty() {
+            default.fallbacks.clone_from(&fallbacks);
+        }
     }
     Ok(ModelSection {
         name,
@@ -172,9 +180,9 @@ fn model(settings: &Settings) -> Result<ModelSection, Error> {
             max_waiting: settings.require(&table::MODEL_MAX_WAITING)?,
             hedge_after: settings.get(&table::MODEL_HEDGE_AFTER),
         },
-        fallbacks: settings.get(&table::MODEL_FALLBACKS).unwrap_or_default(),
-        context_tokens: settings.get(&table::MODEL_CONTEXT_TOKENS),
-        max_output_tokens: settings.get(&table::MODEL_MAX_OUTPUT_TOKENS),
+        fallbacks,
+        context_tokens,
+        max_output_tokens,
         listed,
         only_listed: settings.require(&table::MODEL_ONLY_LISTED)?,
         prices,

@@ -327,6 +327,29 @@ fn a_table_of_a_model_says_what_differs_from_the_section_of_all() {
 }
 
 #[test]
+fn what_is_said_of_the_default_model_holds_for_its_table_where_that_says_nothing_else() {
+    let of_all = "[model]\nname = 'b'\ncontext_tokens = 800\nmax_output_tokens = 40\nfallbacks = ['one']\n";
+    let own = "context_tokens = 900\nmax_output_tokens = 50\nfallbacks = ['three']\n";
+    for (table, expected) in [("", (800, 40, "one")), (own, (900, 50, "three"))] {
+        let text = format!("{of_all}[models.one]\n[models.three]\n[models.two]\naliases = ['b']\n{table}");
+        let settings = place().file("assistd.toml", &text).settings().unwrap();
+        let listed = Config::from_settings(&settings).unwrap().model.listed;
+        let said = |name: &str| {
+            let model = listed.iter().find(|model| model.name == name).unwrap();
+            let fallbacks = model.fallbacks.first().map(String::as_str).unwrap_or_default();
+            (
+                model.context_tokens,
+                model.max_output_tokens,
+                fallbacks.to_owned(),
+            )
+        };
+        let (context, output, fallback) = expected;
+        assert_eq!(said("two"), (Some(context), Some(output), fallback.to_owned()));
+        assert_eq!(said("one"), (None, None, String::new()));
+    }
+}
+
+#[test]
 fn a_table_has_prices_of_its_own_and_the_default_model_else_those_of_all() {
     let prices = |text: &str| {
         let settings = place().file("assistd.toml", text).settings().unwrap();

@@ -184,6 +184,11 @@ impl Link {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is known already that something does not work, for this reason.
+    pub(super) fn has_noted(&self, trouble: Trouble, reason: &str) -> bool {
+        self.troubles().get(&trouble).is_some_and(|known| known == reason)
+    }
+
     /// Something does not work, for this reason; none when it works.
     pub(super) fn note(&self, trouble: Trouble, reason: Option<String>) {
         match reason {

@@ -269,7 +269,11 @@ impl Toolbox for Pool {
 
     fn missing(&self, tool: &str) -> Option<Error> {
         let links = self.roster.links();
-        let owner = likely_owner(links.iter().map(|link| &link.config), tool)?;
+        // Names stay their owners' while those are away.
+        let known = links
+            .iter()
+            .position(|link| link.names().tools.contains_key(tool));
+        let owner = known.or_else(|| likely_owner(links.iter().map(|link| &link.config), tool))?;
         open(links.get(owner)?).err()
     }
 

@@ -252,7 +252,11 @@ impl Roster {
             }
             link.offered.store(offered, Ordering::Relaxed);
             let clashes = (!clashes.is_empty()).then(|| some_of(&clashes));
-            if let Some(clashes) = &clashes {
+            // The same is not said again whenever any server changes.
+            if let Some(clashes) = clashes
+                .as_ref()
+                .filter(|clashes| !link.has_noted(Trouble::Names, clashes))
+            {
                 tracing::warn!(server = link.config.name, clashes, "two tools have one name");
             }
             link.note(Trouble::Names, clashes);

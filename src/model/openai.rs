@@ -16,7 +16,7 @@ use http::HeaderValue;
 use reqwest::Url;
 
 use crate::model::account::Share;
-use crate::model::{Config, Dialect, ReasoningBack, Secret};
+use crate::model::{Config, Dialect, ReasoningBack, Secret, State};
 use crate::run::error::Error;
 use crate::run::model::{Attempt, AttemptResult, Condition, ModelCard};
 use crate::run::ports::{Model, ModelEvent, ModelRequest, ModelStatus, ModelStream};
@@ -158,6 +158,15 @@ impl Deployment {
                 model,
                 key,
                 "a model in the Assistants dialect is never asked twice at once"
+            );
+        }
+        if dialect != Dialect::Responses && config.state != State::Stateless {
+            let (model, key) = (config.name(), config.field("state"));
+            tracing::warn!(
+                model,
+                key,
+                dialect = dialect.as_str(),
+                "only the Responses API can keep the state of a conversation: this model's keeps none"
             );
         }
         let card = ModelCard {

@@ -28,7 +28,7 @@ use crate::world::{self, PATIENCE, World};
 /// Somebody else's client.
 #[derive(Clone, Default)]
 struct Editor {
-    /// What its user answers; a client without can ask nobody.
+    /// What its user answers, null for one who closes the form; a client without can ask nobody.
     answer: Option<Value>,
     asked: Arc<Mutex<Vec<String>>>,
     progress: Arc<Mutex<Vec<String>>>,
@@ -57,6 +57,9 @@ impl ClientHandler for Editor {
             self.asked.lock().unwrap().push(message);
         }
         let answer = self.answer.clone().unwrap_or_default();
+        if answer.is_null() {
+            return Ok(ElicitResult::new(ElicitationAction::Cancel));
+        }
         Ok(ElicitResult::new(ElicitationAction::Accept).with_content(answer))
     }
 
@@ -267,6 +270,30 @@ async fn a_clients_user_decides_about_a_call() {
             client.cancel().await.unwrap();
             world.stopped().await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_closed_leaves_the_run_waiting() {
+    for era in eras() {
+        let turns = [Turn::call("echo", &json!({"text": "hello"}))];
+        let world = World::with(Script::turns(turns), served_and_asking).await;
+        let editor = Editor {
+            answer: Some(Value::Null),
+            ..Editor::default()
+        };
+        let client = connected(&world, &editor, era).await;
+        let result = call(&client, "chat", json!({"message": "say hello"})).await;
+        let whole = result.structured_content.unwrap();
+        assert_eq!(whole["state"], "REQUIRES_ACTION", "{whole}");
+        assert_eq!(
+            whole["pendingActions"].as_array().map(Vec::len),
+            Some(1),
+            "{whole}"
+        );
+        assert_eq!(editor.asked.lock().unwrap().len(), 1, "nobody is asked again");
+        client.cancel().await.unwrap();
+        world.stopped().await;
     }
 }
 

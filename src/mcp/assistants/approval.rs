@@ -124,6 +124,15 @@ pub(super) fn decisions(record: &RunRecord, responses: &InputResponses) -> Optio
         .collect()
 }
 
+/// Whether the user has closed a form that the run waits for: it is not shown again at once.
+pub(super) fn is_dismissed(record: &RunRecord, responses: &InputResponses) -> bool {
+    record.pending.iter().any(|action| {
+        let response = responses.get(action.id.as_str()).cloned();
+        let result = response.and_then(|response| serde_json::from_value::<ElicitResult>(response).ok());
+        result.is_some_and(|result| result.action == ElicitationAction::Cancel)
+    })
+}
+
 /// What the user has decided about one action.
 pub(super) fn decision(action: &Action, result: &ElicitResult) -> Decision {
     if let Request::Elicitation(asked) = &action.request {

@@ -130,6 +130,13 @@ async fn resume(
         if record.state == State::RequiresAction {
             match approval::decisions(&record, responses) {
                 Some(submissions) => engine.submit(&thread, &run, submissions).await?,
+                None if approval::is_dismissed(&record, responses) => {
+                    return Ok(result::of(&Finished {
+                        record: Arc::new(record),
+                        answer: None,
+                    })
+                    .into());
+                }
                 None => return Ok(ask_again(&record)),
             }
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use assistd::mcp::Pacing;
+use assistd::run::error::Reason;
 use assistd::run::ports::{Connection, Toolbox};
 use serde_json::json;
 
@@ -25,6 +26,9 @@ async fn a_name_stays_with_its_server_while_that_is_away_and_a_server_that_is_hu
     })
     .await;
     assert!(pool.catalogue().tools().is_empty(), "nobody else has its names");
+    let missing = pool.missing("echo").expect("it is known why");
+    assert_eq!(missing.reason(), Reason::McpUnavailable, "{missing}");
+    assert!(missing.message().contains("'first'"), "{missing}");
     let Connection::Degraded(reason) = &pool.servers()[1].connection else {
         panic!("not told: {:?}", pool.servers());
     };

@@ -106,8 +106,12 @@ fn join(content: &mut Said, next: Said) {
         (Said::Text(text), Said::Text(more)) => join_text(text, more),
         (content, next) => {
             let before = std::mem::replace(content, Said::Text(String::new()));
-            let mut parts = parts(before);
-            parts.extend(self::parts(next));
+            let (mut parts, mut more) = (parts(before), parts(next));
+            // Templates put the parts of a message next to each other.
+            if let (Some(Part::Text(_)), Some(Part::Text(first))) = (parts.last(), more.first_mut()) {
+                first.text.insert_str(0, "\n\n");
+            }
+            parts.append(&mut more);
             *content = Said::Array(parts);
         }
     }
@@ -206,11 +210,11 @@ mod tests {
             ),
             (
                 vec![M(said("x")), M(in_parts(&["1", "2"])), M(said("")), M(said("y"))],
-                json!([["u", ["x", "1", "2", "y"]]]),
+                json!([["u", ["x", "\n\n1", "2", "\n\ny"]]]),
             ),
             (
                 vec![M(said("")), M(in_parts(&["1"])), M(in_parts(&["2"]))],
-                json!([["u", ["1", "2"]]]),
+                json!([["u", ["1", "\n\n2"]]]),
             ),
             (vec![M(said("")), M(said("x")), M(said(""))], json!([["u", "x"]])),
             (
