@@ -375,7 +375,7 @@ async fn what_an_api_has_no_field_for_is_refused_in_a_question_and_named_in_what
     let content = [
         said("what is it?"),
         said("[file b.txt: https://a.example/b.txt]"),
-        said("and this?"),
+        said("\n\nand this?"),
         json!({"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}}),
     ];
     assert_eq!(messages.last().unwrap()["content"], json!(content));
