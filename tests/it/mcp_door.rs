@@ -415,19 +415,24 @@ async fn a_call_that_is_given_up_calls_its_run_off() {
             result = calling => panic!("{result:?}"),
             begun = timeout(PATIENCE, editor.reported.notified()) => begun.expect("the run goes on"),
         }
-        let (_, threads) = get(&world, "/v1/threads").await;
-        let thread = threads["threads"][0]["name"].as_str().unwrap();
-        let (_, runs) = get(&world, &format!("/v1/{thread}/runs")).await;
-        let run = runs["runs"][0]["name"].as_str().unwrap();
-        let watching = reqwest::Client::new()
-            .get(world.url(&format!("/v1/{run}:watch")))
-            .header("accept", "text/event-stream");
-        let events = watching.send().await.unwrap().text();
-        let events = timeout(PATIENCE, events).await.expect("it ends").unwrap();
+        let events = watched(&world).await;
         assert!(events.contains("event: run_cancelled"), "{events}");
         client.cancel().await.unwrap();
         world.stopped().await;
     }
+}
+
+/// All events of the only run, to its end.
+async fn watched(world: &World) -> String {
+    let (_, threads) = get(world, "/v1/threads").await;
+    let thread = threads["threads"][0]["name"].as_str().unwrap();
+    let (_, runs) = get(world, &format!("/v1/{thread}/runs")).await;
+    let run = runs["runs"][0]["name"].as_str().unwrap();
+    let watching = reqwest::Client::new()
+        .get(world.url(&format!("/v1/{run}:watch")))
+        .header("accept", "text/event-stream");
+    let events = watching.send().await.unwrap().text();
+    timeout(PATIENCE, events).await.expect("it ends").unwrap()
 }
 
 async fn get(world: &World, path: &str) -> (u16, Value) {
@@ -504,15 +509,7 @@ async fn an_answer_waits_for_a_client_whose_connection_broke() {
 
         let ends = async || {
             seen.release.notify_waiters();
-            let (_, threads) = get(&world, "/v1/threads").await;
-            let thread = threads["threads"][0]["name"].as_str().unwrap();
-            let (_, runs) = get(&world, &format!("/v1/{thread}/runs")).await;
-            let run = runs["runs"][0]["name"].as_str().unwrap();
-            let watching = reqwest::Client::new()
-                .get(world.url(&format!("/v1/{run}:watch")))
-                .header("accept", "text/event-stream");
-            let events = watching.send().await.unwrap().text();
-            let events = timeout(PATIENCE, events).await.expect("it ends").unwrap();
+            let events = watched(&world).await;
             assert!(events.contains("event: run_completed"), "{events}");
         };
         if comes_back_late {

@@ -55,7 +55,7 @@ pub(super) fn body(
 ) -> Result<Vec<u8>, serde_json::Error> {
     let kept = match way {
         Way::Kept => Kept::newest(&request.messages, identity),
-        Way::InConversation => Kept::spoken(request, identity),
+        Way::InConversation => Kept::newest_spoken(&request.messages, identity),
         Way::Keep
         | Way::NewConversation
         | Way::Encrypted

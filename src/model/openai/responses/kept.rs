@@ -55,13 +55,20 @@ impl<'a> Kept<'a> {
     /// where a request has failed. One that would say nothing new is not made there: nobody could tell it from one that failed.
     pub(super) fn spoken(request: &'a ModelRequest, upstream: &str) -> Option<Self> {
         let messages = &request.messages;
+        let kept = Self::newest_spoken(messages, upstream)?;
+        if kept.rest.is_empty() || kept.rest.len() > request.unasked {
+            return None;
+        }
         let (place, state) = newest(messages, upstream)?;
         let before = messages[..place].iter().map(|message| &**message);
-        let has_it_all = state.get("history")?.as_str()? == digest::of_messages(before);
+        (state.get("history")?.as_str()? == digest::of_messages(before)).then_some(kept)
+    }
+
+    /// The newest conversation of this upstream, whatever it has: for a request that is [known](Self::spoken) to go on in it.
+    pub(super) fn newest_spoken(messages: &'a [Arc<Message>], upstream: &str) -> Option<Self> {
+        let (place, state) = newest(messages, upstream)?;
         let conversation = Place::Conversation(state.get("conversation")?.as_str()?);
-        let kept = Self::of(messages, place, state, conversation)?;
-        let is_new = !kept.rest.is_empty() && kept.rest.len() <= request.unasked;
-        (has_it_all && is_new).then_some(kept)
+        Self::of(messages, place, state, conversation)
     }
 
     fn of(messages: &'a [Arc<Message>], index: usize, state: &'a Value, place: Place<'a>) -> Option<Self> {
